@@ -1,5 +1,5 @@
-//! What is read of recordings that have wrapped, end early, or were damaged, and what is printed about
-//! what could not be read.
+//! Reads recordings whose rings have wrapped, that end early, or that were damaged, and checks what
+//! is printed about the missing parts.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod common;
@@ -25,7 +25,7 @@ fn a_ring_that_has_wrapped_gives_the_last_calls_in_order() {
     let calls: Vec<CallOf> =
         (0..100u64).map(|step| CallOf::wait(SECOND + step * 10, 1, 3, step as i64, CODE)).collect();
     let at = made.thread(9, &calls);
-    // Number 99 is half written: its place still tells number 83.
+    // Number 99 is half written: its place still has number 83.
     made.word(at + thread::RING + 99 % 16 * record::SIZE + record::NUMBER, 84);
     let process = read(&made.bytes).unwrap();
     let results: Vec<i64> = process.threads[0].records.iter().map(|record| record.result).collect();
@@ -70,17 +70,17 @@ fn records_that_are_not_whole_or_belong_to_no_thread_are_told() {
     made.totals([0; 2], [0; 2], 0);
     let calls: Vec<CallOf> = (0..1100u64).map(|step| CallOf::wait(SECOND + step * 10, 1, 3, 0, CODE)).collect();
     let (at, areas) = made.thread_full(9, &calls, &[8192]);
-    // One was being written, another tells a number that is not its place's.
+    // One was being written, another has a number that does not fit its place.
     made.word(areas[0] + area::RECORDS + 7 * record::SIZE + record::NUMBER, 0);
     made.word(areas[1] + area::RECORDS + record::NUMBER, 5);
-    // More calls than records: one is under way.
+    // More calls than records: one is in progress.
     made.word(at + thread::CALLS + Call::Wait as usize * 8, 1101);
     made.segment(kind::RECORDS, 4096, 17);
     let process = read(&made.bytes).unwrap();
     let thread = &process.threads[0];
     assert_eq!((thread.begun, thread.seen, thread.unfinished, thread.left()), (1100, 1098, 2, 1));
     assert_eq!(process.notes.kept, ["segment 3: skipped, no thread has these records"]);
-    // Cut within the second area.
+    // Truncated within the second area.
     let process = read(&made.bytes[..areas[1] + area::RECORDS + 10 * record::SIZE + 30]).unwrap();
     assert_eq!((process.threads[0].begun, process.threads[0].seen), (1100, 1022 + 9));
     assert!(process.notes.kept[0].contains("(records): the file holds"), "{:?}", process.notes.kept);
@@ -203,7 +203,7 @@ fn entries_of_findings_that_nobody_wrote_are_passed_over() {
     assert_eq!(merged.len(), all.len());
     assert!(merged.iter().all(|one| one["count"] == u64::MAX && one["processes"] == 2), "{merged:#?}");
     for format in Format::ALL {
-        // Numbers that no program has make no report fail.
+        // Impossible numbers do not make a report fail.
         assert!(!rendered(&set, format).is_empty(), "{format:?}");
     }
 }

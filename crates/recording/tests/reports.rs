@@ -33,7 +33,7 @@ fn two_servers(directory: &Directory) -> Set {
     load(&directory.0).unwrap()
 }
 
-/// Compares with a file that is committed; EPOLLSHIM_BLESS=1 writes it.
+/// Compares with a committed file. EPOLLSHIM_BLESS=1 writes it.
 fn golden(name: &str, got: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
     if std::env::var_os("EPOLLSHIM_BLESS").is_some() {
@@ -217,7 +217,7 @@ fn suppressed_findings_are_in_no_format_and_each_rule_tells_what_it_did() {
         }
     }
     let report = json(&set);
-    // Besides, what the reader has judged of the one that was killed: an instance was open.
+    // The second one is the reader's own finding about the killed process: an instance was open.
     assert_eq!(report["merged"]["findings"].as_array().unwrap().len(), 2);
     assert_eq!(report["suppressions"][1], serde_json::json!({"rule": "ctl-error:libloop.so", "findings": 0}));
     let end = "\nSuppressions: 2 used, 1 not used\n  1 finding    ghost:^/srv/server$\n  not used     ctl-error:libloop.so\n  \

@@ -57,7 +57,7 @@ fn what_nobody_has_judged_is_judged_by_the_reader() {
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("epollshim.judged.{}.rec", std::process::id()));
     for (is_killed, expected) in [(true, vec!["fd-leak info 1", "leak info 1"]), (false, Vec::new())] {
         let mut made = common::with_stacks();
-        // Descriptor 5 is open, and was made by the census's second row.
+        // Descriptor 5 is open, and was created by the call of the census's second row.
         let at = made.segment(kind::NUMBERS, number::NEAR as usize * 8, 0);
         made.word(at + 5 * 8, 2 | number::ALIVE | (Kind::Socket as u64) << number::KIND);
         if is_killed {

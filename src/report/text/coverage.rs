@@ -42,7 +42,7 @@ pub(super) fn coverage(facts: &Facts, out: &mut impl Write) -> fmt::Result {
     forbidden(out)
 }
 
-/// What the program's filters kept from the report.
+/// The system calls that the program's filters do not allow the report.
 fn forbidden(out: &mut impl Write) -> fmt::Result {
     const WIDTH: usize = 78;
     let mut names = seccomp::left_out().peekable();

@@ -13,7 +13,7 @@ use crate::report::facts::{Described, Facts};
 use crate::report::sites::Site;
 use crate::report::symbols;
 
-/// How many findings are listed one by one.
+/// The most findings that are listed.
 const FINDINGS_LISTED: usize = 30;
 
 pub(super) fn findings(facts: &Facts, out: &mut Buffer<u8>) -> fmt::Result {
@@ -61,7 +61,8 @@ pub(super) fn findings(facts: &Facts, out: &mut Buffer<u8>) -> fmt::Result {
     writeln!(out)
 }
 
-/// What the finding's descriptor was when it was found, and what has its number now if that differs.
+/// Writes what the finding's descriptor was at the time of the finding, and what has its number now
+/// if that differs.
 fn descriptor(finding: &Finding, out: &mut Buffer<u8>) -> fmt::Result {
     let Some(Described { fd, kept, now }) = Described::of(finding) else { return Ok(()) };
     let label = if finding.describes_what_is_watched() { ", still watched" } else { "" };
@@ -72,7 +73,7 @@ fn descriptor(finding: &Finding, out: &mut Buffer<u8>) -> fmt::Result {
     }
 }
 
-/// The name of the exported function that contains a site, in brackets, if there is one.
+/// The name of the exported function that contains a site, in parentheses, if there is one.
 struct Function<'a>(&'a Facts, &'a Site<'a>);
 
 impl Display for Function<'_> {
@@ -84,11 +85,11 @@ impl Display for Function<'_> {
     }
 }
 
-/// Text of words, indented, in lines as wide as the terminal.
+/// Indents words, and wraps them at the width of the terminal.
 struct Wrapped<'a, W: Write> {
     out: &'a mut W,
     column: usize,
-    /// A space stands before what comes next.
+    /// A space separates the next word.
     is_apart: bool,
     width: usize,
 }

@@ -1,5 +1,5 @@
-//! The report as text. What is wrong is as wide as the terminal that stderr is, and as 80 columns
-//! elsewhere; nothing is cut off.
+//! The report as text. The messages of findings are wrapped at the width of the terminal on stderr,
+//! or at 80 columns. Nothing is cut off.
 
 mod coverage;
 mod findings;
@@ -22,7 +22,7 @@ use findings::findings;
 use plain::Plain;
 use policy::policy;
 
-/// How many instances are listed one by one.
+/// The most instances that are listed.
 const LISTED: usize = 20;
 
 /// Err: there was not enough memory.
@@ -65,7 +65,7 @@ pub fn render(facts: &Facts, out: &mut Buffer<u8>) -> fmt::Result {
     suppressions(facts, out)
 }
 
-/// Instances that the program, or its runtime, uses where the library does not see it.
+/// Instances that the program or its runtime uses without the library seeing it.
 #[inline(never)] // for size
 fn not_seen(facts: &Facts, out: &mut impl Write) -> fmt::Result {
     if super::unseen::is_go() {
@@ -85,7 +85,7 @@ fn not_seen(facts: &Facts, out: &mut impl Write) -> fmt::Result {
     Ok(())
 }
 
-/// What was suppressed, with a line for each rule.
+/// The suppressed findings, with a line for each rule.
 fn suppressions(facts: &Facts, out: &mut impl Write) -> fmt::Result {
     let rules = facts.suppressed().count();
     if rules == 0 {

@@ -9,7 +9,8 @@ use crate::buffer::Buffer;
 use crate::policy::{limits, rules};
 use crate::{config, log, record};
 
-/// Limits, faults, requests from outside, the log, and what was not recorded, if there are any.
+/// Writes limits, faults, requests from outside, the log, and what was not recorded, if there are
+/// any.
 pub(super) fn policy(out: &mut Buffer<u8>) -> fmt::Result {
     if limits::told().next().is_some() {
         writeln!(out, "\n{:<22}{:>14}{:>14}{:>14}{:>14}", "Limits", "limit", "peak", "refused", "let through")?;

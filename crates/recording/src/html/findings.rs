@@ -1,4 +1,4 @@
-//! What was found wrong: a card for each, which is whole on a phone and on paper.
+//! The findings, each as a card that fits a phone and paper.
 
 use std::fmt::Write as _;
 

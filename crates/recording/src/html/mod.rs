@@ -1,8 +1,10 @@
-//! One page, whole in itself: no network, no font, no script but the few lines that sort its tables.
+//! The report as one self-contained html page: nothing is loaded from elsewhere, and the only
+//! script sorts the tables.
 //!
-//! Everything that a program chose (its name, paths, arguments, functions) goes through [`escaped`]; the page's own policy
-//! (Content-Security-Policy) refuses whatever would be fetched all the same. Plots are SVG by hand (`plot`): their colours
-//! must follow the reader's light or dark scheme, which plotting crates write into each shape.
+//! Everything that a program chose (its name, paths, arguments, functions) goes through
+//! [`escaped`]. The page's Content-Security-Policy blocks anything that would be loaded
+//! nevertheless. Plots are written as SVG (`plot`), because their colours must follow the reader's
+//! light or dark scheme, and plotting crates write fixed colours into each shape.
 
 mod tables;
 mod timeline;
@@ -32,7 +34,7 @@ use tables::{calls, census, instances, processes, sites, suppressions, threads};
 const SCRIPT: &str = include_str!("page.js");
 /// The most rows of a table.
 const ROWS: usize = 1000;
-/// How many command lines the head of the page shows.
+/// The most command lines in the head of the page.
 const COMMANDS: usize = 4;
 
 pub fn render(set: &Set, out: &mut dyn Write) -> io::Result<()> {
@@ -77,7 +79,7 @@ fn head(set: &Set, page: &mut String) {
     page.push_str("</dl>\n</header>\n");
 }
 
-/// When and where this was recorded, of which commands, and by which version it is shown.
+/// When and where the recordings were made, the commands, and the version that wrote the page.
 fn identity(set: &Set) -> Vec<(&'static str, String)> {
     let mut facts = Vec::new();
     let began = set.processes.iter().map(|process| process.header.began_unix).min();
@@ -140,7 +142,7 @@ fn tiles(set: &Set, facts: &Facts, page: &mut String) {
     page.push_str("</div>\n");
 }
 
-/// What is missing, before anything is believed.
+/// What is missing from the report. Comes before its content.
 fn troubles(set: &Set, page: &mut String) {
     let mut lines = Vec::new();
     let lacks = |process: &&Process| {
@@ -228,7 +230,7 @@ fn plots(set: &Set, facts: &Facts, page: &mut String) {
 
 fn coverage(facts: &Facts) -> String {
     let totals = &facts.totals;
-    let mut told = String::from("<footer class=\"quiet\"><p>As recorded; not compared with the kernel's lists.");
+    let mut text = String::from("<footer class=\"quiet\"><p>As recorded; not compared with the kernel's lists.");
     for (count, what) in [
         (totals.unseen_instances, "instances created or inherited unseen"),
         (totals.unseen_watches, "watches changed unseen"),
@@ -236,17 +238,17 @@ fn coverage(facts: &Facts) -> String {
         (totals.lost, "changes not noted"),
     ] {
         if count > 0 {
-            let _ = write!(told, " {} {what}.", grouped(count));
+            let _ = write!(text, " {} {what}.", grouped(count));
         }
     }
     let records = &facts.records;
     let _ = writeln!(
-        told,
+        text,
         " Call records: {} kept, {} overwritten, {} dropped, {} unfinished.</p></footer>",
         grouped(records.seen),
         grouped(records.overwritten),
         grouped(records.dropped),
         grouped(records.unfinished)
     );
-    told
+    text
 }

@@ -1,4 +1,5 @@
-//! Plots as SVG: a line over time, bars of a distribution. Colours come from the page's style.
+//! Plots as SVG: a line over time, or the bars of a distribution. Colours come from the page's
+//! style.
 
 use std::fmt::Write as _;
 
@@ -15,14 +16,14 @@ const RIGHT: f64 = 10.0;
 const TOP: f64 = 14.0;
 const BOTTOM: f64 = 24.0;
 
-/// A frame with its axes.
+/// The frame of a plot, with its axes.
 struct Frame {
     svg: String,
     top: f64,
 }
 
 impl Frame {
-    /// `most`: the highest value.
+    /// `most` is the highest value.
     fn new(title: &str, most: f64, unit: &str) -> Frame {
         let step = step(most);
         let top = (most / step).ceil().max(1.0) * step;
@@ -52,7 +53,7 @@ impl Frame {
         Frame::y_of(value, self.top)
     }
 
-    /// A label below, at a share of the width.
+    /// Adds a label below the plot, at a share of the width.
     fn label(&mut self, share: f64, text: &str) {
         let anchor = if share < 0.06 {
             "start"
@@ -88,7 +89,7 @@ fn nothing(title: &str) -> String {
     figure(title, "", &svg)
 }
 
-/// A distance of gridlines that is 1, 2 or 5 times a power of ten: two to five of them.
+/// The distance of two to five gridlines: 1, 2 or 5 times a power of ten.
 fn step(most: f64) -> f64 {
     let raw = (most / 4.0).max(0.25);
     let power = 10f64.powf(raw.log10().floor());
@@ -96,7 +97,7 @@ fn step(most: f64) -> f64 {
     step.max(1.0)
 }
 
-/// 1200 as 1.2k.
+/// A short form of a number: 1200 as `1.2k`.
 fn short(value: f64) -> String {
     let (value, unit) = match value {
         1e18.. => return format!("{value:.0e}"),
@@ -114,7 +115,7 @@ pub struct Line<'a> {
     pub title: &'static str,
     pub note: String,
     pub unit: &'static str,
-    /// Values stay until the next.
+    /// A value holds until the next point.
     pub steps: bool,
     pub points: &'a [Point],
     pub class: &'static str,
@@ -161,13 +162,13 @@ pub struct Bars {
     title: &'static str,
     note: String,
     class: &'static str,
-    /// Count, and what it is the count of.
+    /// Counts, each with the text that explains it.
     bars: Vec<(u64, String)>,
-    /// Share of the width, and text.
+    /// Labels, each with its share of the width.
     labels: Vec<(f64, String)>,
 }
 
-/// The counts of values by power of two: exponent of the upper end, count.
+/// The counts of values by their number of bits.
 fn octaves(of: &Histogram) -> Vec<u64> {
     let mut octaves = vec![0u64; 65];
     for (bucket, count) in of.buckets.iter().enumerate() {
@@ -179,14 +180,14 @@ fn octaves(of: &Histogram) -> Vec<u64> {
     octaves
 }
 
-/// The first and the last octave that hold something.
+/// The first and the last octave that are not empty.
 fn span(octaves: &[u64]) -> Option<(usize, usize)> {
     let first = octaves.iter().position(|count| *count != 0)?;
     let last = octaves.iter().rposition(|count| *count != 0)?;
     Some((first, last))
 }
 
-/// Smallest and highest value of so many bits.
+/// The smallest and the highest value with this number of bits.
 fn ends(bits: usize) -> (u64, u64) {
     let high = if bits >= 64 { u64::MAX } else { (1 << bits) - 1 };
     (if bits == 0 { 0 } else { high / 2 + 1 }, high)
@@ -203,7 +204,7 @@ impl Bars {
             let count = octaves.get(bits).copied().unwrap_or(0);
             bars.bars.push((count, format!("{} to {}: {}", time(low), time(high), grouped(count))));
         }
-        // A label at each power of a thousand, or of ten where there is room.
+        // A label at each power of ten, or of a thousand if there are many bars.
         let (low, width) = (first.max(1) as f64 - 1.0, (last + 1 - first) as f64);
         let apart = if width > 14.0 { 3 } else { 1 };
         for power in (0..20).step_by(apart) {
@@ -216,7 +217,7 @@ impl Bars {
         bars
     }
 
-    /// Events in a batch.
+    /// Events per batch.
     pub fn sizes(title: &'static str, of: &Histogram, class: &'static str) -> Bars {
         let mut bars = Bars::new(title, of, class, grouped);
         let octaves = octaves(of);
@@ -229,7 +230,7 @@ impl Bars {
             let label = if low == high || last - first < 7 { range.clone() } else { format!("{}+", short(low as f64)) };
             bars.bars.push((count, format!("{range}: {}", grouped(count))));
             if last - first < 10 || (bits - first) % 4 == 0 {
-                // Of the bar's middle; kept off the edges.
+                // The label is at the middle of its bar.
                 bars.labels.push((((bits - first) as f64 + 0.5) / width, label));
             }
         }
@@ -238,13 +239,13 @@ impl Bars {
 
     fn new(title: &'static str, of: &Histogram, class: &'static str, scale: fn(u64) -> String) -> Bars {
         let summary = of.summary();
-        let note = summary.quantiles.map_or(String::new(), |told| {
+        let note = summary.quantiles.map_or(String::new(), |quantiles| {
             format!(
                 "{} total; half up to {}, 99 % up to {}, maximum {}",
                 grouped(summary.count),
-                scale(told.p50),
-                scale(told.p99),
-                scale(told.max)
+                scale(quantiles.p50),
+                scale(quantiles.p99),
+                scale(quantiles.max)
             )
         });
         Bars { title, note, class, bars: Vec::new(), labels: Vec::new() }
@@ -260,7 +261,7 @@ impl Bars {
         for (index, (height, what)) in self.bars.iter().enumerate() {
             let width = (x(1.0 / count) - x(0.0) - 2.0).clamp(1.0, 60.0);
             let left = x((index as f64 + 0.5) / count) - width / 2.0;
-            // What is there is seen, however little.
+            // Every bar that is not empty is visible.
             let tall = if *height == 0 { 0.0 } else { (floor - frame.y(*height as f64)).max(1.0) };
             let _ = writeln!(
                 frame.svg,

@@ -1,4 +1,4 @@
-//! Tables whose columns sort at a click.
+//! Tables that the reader sorts by clicking a column.
 
 use std::fmt::Write as _;
 
@@ -12,7 +12,7 @@ pub struct Table {
     left_out: usize,
 }
 
-/// What is shown, and for numbers what it sorts by.
+/// The content of a cell, and for numbers the value to sort by.
 pub struct Cell {
     shown: String,
     number: Option<u64>,
@@ -32,7 +32,7 @@ impl Cell {
         Cell { shown: shown(value), number: Some(value), code: false }
     }
 
-    /// A number that is a name: without grouping.
+    /// A number that is a name, such as a pid: without grouping.
     pub fn bare(value: u64) -> Cell {
         Cell::number(value, |value| value.to_string())
     }
@@ -46,7 +46,7 @@ impl Cell {
         Cell { shown, number: None, code: false }
     }
 
-    /// Not known: the least.
+    /// An unknown number, which sorts as 0.
     pub fn none() -> Cell {
         Cell { shown: String::new(), number: Some(0), code: false }
     }

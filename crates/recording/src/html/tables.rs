@@ -24,7 +24,7 @@ pub(super) fn suppressions(set: &Set) -> Table {
     table
 }
 
-/// What each call made, of each kind, where there was a census.
+/// Descriptors by creating call and kind, of processes with a census.
 pub(super) fn census(set: &Set) -> Table {
     let mut table = Table::new(
         "Descriptors",
@@ -53,7 +53,7 @@ pub(super) fn census(set: &Set) -> Table {
     table
 }
 
-/// A call, and its callers where stacks were kept.
+/// A call site, and its callers if stacks were recorded.
 fn place(process: &Process, site: u64) -> Cell {
     let stack = process.stack(site);
     let callers: Vec<String> = stack.iter().skip(1).map(|caller| caller.best()).collect();

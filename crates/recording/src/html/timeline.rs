@@ -4,11 +4,11 @@ use crate::Set;
 use crate::model::{Moment, Thread};
 use crate::series::{Live, Series};
 
-/// Points that a line is drawn with, at most: more than there are pixels would show nothing.
+/// The most columns of a line. More than there are pixels would not be visible.
 const COLUMNS: usize = 300;
 const BINS: usize = 60;
 
-/// A point: nanoseconds since the first, and a value.
+/// A point: nanoseconds since the first one, and a value.
 pub(super) type Point = (u64, f64);
 
 pub struct Lives {
@@ -17,7 +17,7 @@ pub struct Lives {
     pub vague: bool,
 }
 
-/// Live objects of all processes over time.
+/// The live watches and instances of all processes over time.
 pub fn lives(set: &Set) -> Lives {
     let mut changes: Vec<(u64, usize, Live)> = Vec::new();
     let mut vague = false;
@@ -28,7 +28,7 @@ pub fn lives(set: &Set) -> Lives {
         let begins = series.points.first().map(|(at, _)| *at);
         late = late.max(begins.filter(|at| *at > process.header.began));
         changes.extend(series.points.iter().map(|(at, live)| (*at, index, *live)));
-        // What ended has nothing alive any more.
+        // A process that has ended has nothing alive.
         if let Some((at, _)) = series.points.last()
             && !process.runs
             && set.processes.len() > 1
@@ -37,7 +37,7 @@ pub fn lives(set: &Set) -> Lives {
         }
     }
     changes.sort_by_key(|(at, index, _)| (*at, *index));
-    // Of all together nothing is known before each one's own is.
+    // The sum is known only from the time on at which every process's own numbers are.
     let first = late.or(changes.first().map(|(at, ..)| *at)).unwrap_or(0);
     let mut now = vec![Live::default(); set.processes.len()];
     let (mut watches, mut instances) = (0u64, 0u64);
@@ -48,7 +48,7 @@ pub fn lives(set: &Set) -> Lives {
         instances = (instances + live.instances).saturating_sub(own.instances);
         *own = live;
         if at < first {
-            // Only what it comes to by then.
+            // Until then, only the current sums are kept.
             lives = Lives { watches: vec![(0, watches as f64)], instances: vec![(0, instances as f64)], vague };
             continue;
         }
@@ -60,7 +60,7 @@ pub fn lives(set: &Set) -> Lives {
     lives
 }
 
-/// The highest and the last of each column.
+/// Keeps the highest and the last point of each column.
 fn thinned(points: Vec<Point>) -> Vec<Point> {
     let Some((last, _)) = points.last().copied() else { return points };
     if points.len() <= 2 * COLUMNS {
@@ -83,7 +83,7 @@ fn thinned(points: Vec<Point>) -> Vec<Point> {
     thin
 }
 
-/// Calls a second, by the coarse series of each process: of the whole run.
+/// Calls per second over the whole run, from the coarse series of each process.
 fn rate_of_series(set: &Set) -> Vec<Point> {
     let rows = || set.processes.iter().flat_map(|process| process.series.windows(2));
     let bounds = |at: fn(&[Moment]) -> Option<&Moment>| rows().filter_map(at).map(|moment| moment.at);
@@ -106,7 +106,8 @@ fn rate_of_series(set: &Set) -> Vec<Point> {
     bins.iter().enumerate().map(|(bin, count)| (width.saturating_mul(bin as u64) + width / 2, rate(*count))).collect()
 }
 
-/// Calls a second: from when every thread's records are there, or, where there were more than are left, of the whole run.
+/// Calls per second. If each process has a coarse series and some records are lost, over the whole
+/// run; otherwise from the time on at which every thread has records.
 pub fn rate(set: &Set) -> Vec<Point> {
     let has_series = set.processes.iter().all(|process| process.series.len() > 2);
     let is_left = set.processes.iter().flat_map(|process| &process.threads).any(Thread::lacks_the_beginning);
@@ -118,7 +119,8 @@ pub fn rate(set: &Set) -> Vec<Point> {
     let wrapped = threads().filter(|thread| thread.lacks_the_beginning());
     let Some(last) = all().max() else { return Vec::new() };
     let earliest = wrapped.filter_map(|thread| thread.records.first()).map(|record| record.began).max();
-    // A thread that did nothing of late must not hide the others: then its hole is seen instead.
+    // If a thread's first record is the last of all, the plot shows the gap of that thread and not
+    // only a moment of the others.
     let Some(first) = earliest.filter(|first| *first < last).or(all().min()) else { return Vec::new() };
     let width = ((last - first) / BINS as u64).max(1).saturating_add(1);
     let mut bins = vec![0u64; BINS];
@@ -139,7 +141,8 @@ mod tests {
     use epollshim_format::call::Call;
     use epollshim_format::function::Function;
 
-    /// Began at 0, with one instance and one watch made at these times; `overwritten`: and others before, which are lost.
+    /// A process that began at 0 and created one instance and one watch at these times.
+    /// `overwritten` is the number of earlier records, which are lost.
     fn process(times: [u64; 2], overwritten: u64) -> Process {
         let call = |number: u64, function, operation| Record {
             number,

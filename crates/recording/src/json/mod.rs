@@ -1,5 +1,6 @@
-//! Schema `epollshim.report/1`: each process as its own exit report would have it, and all merged, with the same keys. What a
-//! recording does not hold is null ([`not_recorded`]). Processes are written one by one: memory holds one at a time.
+//! JSON of the schema `epollshim.report/1`: each process as in its own exit report, and all merged,
+//! with the same keys. What a recording does not have is null ([`not_recorded`]). Processes are
+//! written one at a time, so that memory holds the JSON of only one.
 
 mod parts;
 
@@ -71,7 +72,8 @@ fn of_process(process: &Process) -> Value {
             "start_unix_ns": header.began_unix,
             "duration_ns": process.duration,
             "end": process.end(),
-            // Killed: nothing has noted when. The duration is the least that it can have run.
+            // The end of a killed process was not recorded. The duration is then the least time
+            // that it can have run.
             "end_is_exact": process.end_is_known(),
             "signal": process.killed_by(),
             "seed": header.seed,
@@ -157,7 +159,8 @@ fn merged(set: &Set) -> Value {
     report.into()
 }
 
-/// What all processes have in common; null where they differ. The time is that from the first beginning to the last end.
+/// What all processes have in common, null where they differ. The duration is from the first
+/// beginning to the last end.
 fn common(processes: &[Process]) -> Value {
     fn same<T: PartialEq>(processes: &[Process], of: impl Fn(&Process) -> T) -> Option<T> {
         let first = of(processes.first()?);
@@ -179,7 +182,7 @@ fn common(processes: &[Process]) -> Value {
     })
 }
 
-/// Those of all processes, each with its process's id: at most [`STACKS`].
+/// At most [`STACKS`] instances of all processes, each with the id of its process.
 fn merged_instances(set: &Set) -> Vec<Value> {
     let mut list = Vec::new();
     for process in &set.processes {
@@ -198,7 +201,7 @@ fn merged_instances(set: &Set) -> Vec<Value> {
     list
 }
 
-/// Keys of the exit report whose values no recording holds.
+/// Adds the keys of the exit report whose values are not in a recording, as null.
 fn not_recorded(report: &mut Map<String, Value>) {
     for key in ["log", "suppressions"] {
         report.entry(key).or_insert(Value::Null);
@@ -210,14 +213,14 @@ fn not_recorded(report: &mut Map<String, Value>) {
     }
 }
 
-/// What a process and the merged view have in common.
+/// The members that a process and the merged view have in common.
 fn sums(facts: &Facts, instances: Vec<Value>, report: &mut Map<String, Value>) {
     let (counters, totals) = (&facts.counters, &facts.totals);
     let mut calls = Map::new();
     for (name, of) in FUNCTIONS {
         let counted = counters.of(of);
         if counted.calls != 0 || counted.failures() != 0 {
-            // Only waits are timed by the counters.
+            // The counters have times only for waits.
             let latency = of.first().and_then(|call| counters.blocked_in(*call));
             calls.insert(name.into(), of_call(&counted, latency));
         }
@@ -298,7 +301,7 @@ fn sums(facts: &Facts, instances: Vec<Value>, report: &mut Map<String, Value>) {
     report.extend(parts.map(|(name, value)| (name.to_owned(), value)));
 }
 
-/// Bytes as text: what is no UTF-8 becomes U+FFFD.
+/// Bytes as text. What is not UTF-8 becomes U+FFFD.
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }

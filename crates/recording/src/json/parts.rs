@@ -14,7 +14,7 @@ use crate::findings::Found;
 use crate::model::{CallCounters, Histogram, Instance, Limit, Process, Rule, Thread};
 use crate::sites::Site;
 
-/// The limits that are set, in some processes: peaks and what was refused are added up, as are their other peaks.
+/// The limits of some processes. Counts of equal limits are added, and so are their peaks.
 pub(super) fn limits(processes: &[Process]) -> Value {
     let mut sums: Vec<Limit> = Vec::new();
     for of in processes.iter().flat_map(|process| &process.limits) {
@@ -39,7 +39,7 @@ pub(super) fn limits(processes: &[Process]) -> Value {
     limits.collect()
 }
 
-/// The rules of faults in some processes, with what they have counted in all of them.
+/// The fault rules of some processes, with the sums of their counts.
 pub(super) fn faults(processes: &[Process]) -> Value {
     let mut sums: Vec<(Rule, Vec<Value>)> = Vec::new();
     for (process, of) in processes.iter().flat_map(|process| process.rules.iter().map(move |rule| (process, rule))) {
@@ -83,7 +83,7 @@ pub(super) fn distribution(histogram: &Histogram) -> Value {
     })
 }
 
-/// How many instances are told with their stacks: a damaged file may have any number.
+/// The most instances that have their stacks. A damaged file may have any number of instances.
 pub(super) const STACKS: usize = 500;
 
 pub(super) fn of_instance(
@@ -152,7 +152,7 @@ pub(super) fn of_thread(thread: &Thread) -> Value {
     })
 }
 
-/// Each frame of a stack, those included that were inlined, the innermost first.
+/// Each frame of a stack, including inlined ones, the innermost first.
 pub fn frames(stack: &[Arc<Site>]) -> Vec<String> {
     stack.iter().flat_map(|site| site.frames()).collect()
 }

@@ -12,26 +12,31 @@ use super::Record;
 pub struct Thread {
     pub tid: u64,
     pub counters: Counters,
-    /// Records begun.
+    /// Records that were begun.
     pub begun: u64,
-    /// The whole ones in the file.
+    /// Complete records in the file.
     pub seen: u64,
     pub overwritten: u64,
     /// Found no place, where each is kept.
     pub dropped: u64,
-    /// Begun and never ended: the thread was in the call, or the file is damaged there.
+    /// Records that were begun and not finished: the thread was in the call, or the file is damaged
+    /// there.
     pub unfinished: u64,
-    /// CLOCK_MONOTONIC at the end of the last wait that could block; 0: it is in one, or one that cannot block came since.
+    /// CLOCK_MONOTONIC at the end of the last wait that could block. 0: the thread is in such a
+    /// wait, or has made a wait that cannot block since.
     pub last_wait_end: u64,
-    /// Nanoseconds of processor time when the last row of the series was written, and `Counters::polled` then.
+    /// Nanoseconds of processor time, and `Counters::polled`, when the last row of the series was
+    /// written.
     pub processor_time: u64,
     pub polled_then: u64,
-    /// By time: the last ones, where there are more than are held ([`crate::records::HELD`]).
+    /// The records by time. Only the last ones if there are more than are held
+    /// ([`crate::records::HELD`]).
     pub records: Vec<Record>,
 }
 
 impl Thread {
-    /// Calls that were counted and of which no record was begun: under way, or left by a cancellation or a jump.
+    /// Calls that were counted but have no record: they are in progress, or were left by a
+    /// cancellation or a jump.
     pub fn left(&self) -> u64 {
         self.counters.all_calls().saturating_sub(self.begun)
     }
@@ -40,7 +45,7 @@ impl Thread {
         self.last_wait_end == 0 && self.counters.of(&Call::WAITS).calls > self.counters.ended()
     }
 
-    /// There were records before the first one that is held.
+    /// Whether there were records before the first one that is held.
     pub fn lacks_the_beginning(&self) -> bool {
         self.overwritten > 0 || self.seen > self.records.len() as u64
     }
@@ -51,7 +56,7 @@ impl Thread {
 pub struct Counters {
     pub calls: [CallCounters; Call::COUNT],
     pub empty: u64,
-    /// Of the empty ones: those that could not block, and those that came after 1 ms.
+    /// Empty waits that could not block, and empty waits with a timeout of 1 ms.
     pub polled: u64,
     pub short: u64,
     pub full: u64,
@@ -66,9 +71,9 @@ pub struct CallCounters {
     pub calls: u64,
     pub injected: u64,
     pub limited: u64,
-    /// Returned a value by a fault, without being made.
+    /// Calls that were not made, because a fault returned a value instead.
     pub made_up: u64,
-    /// By error number; 0: one without a name.
+    /// Failures by error number. 0: a number without a name.
     pub errors: BTreeMap<u32, u64>,
 }
 
@@ -104,7 +109,7 @@ impl Counters {
         self.batch.add(&other.batch);
     }
 
-    /// The counters of several calls as one.
+    /// The sums of the counters of several calls.
     pub fn of(&self, calls: &[Call]) -> CallCounters {
         let mut sum = CallCounters::default();
         for call in calls {
@@ -126,7 +131,7 @@ impl Counters {
         sum
     }
 
-    /// Nanoseconds blocked in one call; None: it is not timed.
+    /// Nanoseconds blocked in one call. None: this call is not timed.
     pub fn blocked_in(&self, call: Call) -> Option<&Histogram> {
         let place = Call::WAITS.iter().position(|wait| *wait == call)?;
         self.blocked.get(place)
@@ -146,7 +151,7 @@ impl Counters {
     }
 }
 
-/// Empty: no buckets at all.
+/// An empty histogram has no buckets.
 #[derive(Clone, Default)]
 pub struct Histogram {
     pub buckets: Vec<u64>,
@@ -154,7 +159,7 @@ pub struct Histogram {
     pub max: u64,
 }
 
-/// A histogram in six numbers; None where nothing was recorded.
+/// A histogram in six numbers. The quantiles are None if nothing was recorded.
 pub struct Summary {
     pub count: u64,
     pub sum: u64,
@@ -186,7 +191,7 @@ impl Histogram {
         self.max = self.max.max(other.max);
     }
 
-    /// Recorded values up to the bucket of `value`, that bucket included.
+    /// The number of values up to and including the bucket of `value`.
     pub fn up_to(&self, value: u64) -> u64 {
         let buckets = self.buckets.get(..=histogram::bucket(value)).unwrap_or_default();
         buckets.iter().fold(0, |sum, count| sum.saturating_add(*count))

@@ -11,33 +11,34 @@ pub enum End {
     Exit,
     UnderscoreExit,
     Exec,
-    /// By a limit.
+    /// Aborted by a limit.
     Abort,
-    /// By `abort()`.
+    /// Ended by `abort()`.
     Aborted,
-    /// By `syscall(SYS_exit_group)`.
+    /// Ended by `syscall(SYS_exit_group)`.
     ExitGroup,
-    /// By a signal that it sent to itself.
+    /// Ended by a signal that it sent to itself.
     Raised,
     /// A number that this version does not know.
     Other(u64),
 }
 
 impl End {
-    /// Whether a process that still has its recording mapped is at work. (What is noted before an exec, or before a signal, stays
-    /// where the exec fails or the signal does not come: nothing of ours comes behind it.)
+    /// Whether a process with this end is still running if it has its recording mapped. An exec or
+    /// a signal is noted before it happens. The note stays if the exec then fails or the signal
+    /// does not end the process, because the library does not run after it.
     pub fn is_open(self) -> bool {
         matches!(self, End::NotYet | End::Exec | End::Raised)
     }
 
-    /// Whether the library has judged what it judges at an end.
+    /// Whether the library itself has evaluated what it evaluates at the end of a process.
     pub fn is_judged(self) -> bool {
         self != End::NotYet
     }
 }
 
 impl Process {
-    /// How it ended, as the schema spells it.
+    /// How the process ended, as in the JSON schema.
     pub fn end(&self) -> &'static str {
         match self.header.end {
             End::Exit => "exit",
@@ -51,7 +52,7 @@ impl Process {
         }
     }
 
-    /// The same for people.
+    /// How the process ended, as text for people.
     pub fn ended(&self) -> String {
         match self.header.end {
             End::Exit => "ended by exit",
@@ -71,7 +72,7 @@ impl Process {
         .to_owned()
     }
 
-    /// The signal that ended it, where that is known: `SIGSEGV`, or `signal 71` of one that has no name.
+    /// The signal that ended it, if that is known: `SIGSEGV`, or `signal 71` if it has no name.
     pub fn killed_by(&self) -> Option<String> {
         let number = match self.header.end {
             End::Abort => libc::SIGABRT as u8,
@@ -81,14 +82,16 @@ impl Process {
         Some(signal::name(number).map_or_else(|| format!("signal {number}"), str::to_owned))
     }
 
-    /// Whether it is known when it ended. Otherwise [`Process::duration`] is the least that it can have run. A killed
-    /// process notes nothing; its parent knows ([`Process::signal`]).
+    /// Whether the time of its end is known. Otherwise [`Process::duration`] is the least time that
+    /// it can have run. A killed process cannot note its end; only its parent knows
+    /// ([`Process::signal`]).
     pub fn end_is_known(&self) -> bool {
         self.header.end != End::NotYet || self.runs || self.signal.is_some()
     }
 
-    /// Whether it went on for long after what it noted as its end: an exec that failed, a signal that did not come. (An exec that
-    /// succeeds takes the other threads with it; what they do meanwhile is no proof.)
+    /// Whether it ran for more than a second after the end that it noted, because the exec failed
+    /// or the signal did not end it. Other threads may run for a short time until a successful exec
+    /// ends them, so activity right after the note proves nothing.
     pub fn has_outlived_its_exec(&self) -> bool {
         const WHILE: u64 = 1_000_000_000;
         matches!(self.header.end, End::Exec | End::Raised) && self.last_seen() > self.header.ended.saturating_add(WHILE)

@@ -3,7 +3,7 @@
 use epollshim_format::call::Call;
 
 pub struct Instance {
-    /// In the table.
+    /// Its place in the table.
     pub index: u64,
     pub id: u64,
     pub site: u64,
@@ -11,12 +11,13 @@ pub struct Instance {
     /// `size` or `flags`.
     pub argument: i32,
     pub inherited: bool,
-    /// The descriptor that it was made under.
+    /// The descriptor that the creating call returned.
     pub epfd: i32,
     pub watches: u64,
     pub watches_peak: u64,
     pub began: u64,
-    /// The lower half of its waits when all were last marked; all ones: not yet.
+    /// The lower half of its wait count when all instances were last marked. All ones: not marked
+    /// yet.
     pub mark: u32,
     pub waits: u64,
     pub events: u64,
@@ -33,7 +34,7 @@ pub enum Origin {
 }
 
 impl Instance {
-    /// The call that made it; None where that was not seen.
+    /// The call that created it. None: no such call was seen.
     pub fn call(&self) -> Option<&'static str> {
         match self.origin {
             Origin::Create => Some(Call::Create.function()),
@@ -42,12 +43,12 @@ impl Instance {
         }
     }
 
-    /// The promise made to epoll_create.
+    /// The `size` that was passed to `epoll_create`.
     pub fn size(&self) -> Option<i32> {
         (self.origin == Origin::Create).then_some(self.argument)
     }
 
-    /// As it was made: a later fcntl is not in the recording.
+    /// Whether it was created with close-on-exec. A later `fcntl` is not in the recording.
     pub fn cloexec(&self) -> Option<bool> {
         match self.origin {
             Origin::Create => Some(false),
@@ -56,7 +57,7 @@ impl Instance {
         }
     }
 
-    /// The creating call as C spells it.
+    /// The creating call as C source.
     pub fn made_by(&self) -> String {
         match self.origin {
             Origin::Create => format!("epoll_create({})", self.argument),
@@ -69,7 +70,7 @@ impl Instance {
 }
 
 pub struct Interest {
-    /// Its instance's place in the table.
+    /// The place of its instance in the table.
     pub instance: u64,
     pub fd: i32,
     pub site: u64,

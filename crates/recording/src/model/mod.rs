@@ -1,4 +1,4 @@
-//! What a recording holds, in types. Sums never overflow: a damaged file may hold any number.
+//! The content of a recording as types. Sums saturate, because a damaged file may hold any number.
 
 mod counters;
 mod end;
@@ -30,53 +30,57 @@ pub use instance::{Instance, Interest, Origin};
 pub use record::Record;
 pub use unseen::{makes_calls_unseen, what_is_unseen};
 
-/// One process, or one program of it: an exec begins another recording.
+/// One process, or one program of it, because each exec begins a new recording.
 #[derive(Default)]
 pub struct Process {
     pub path: PathBuf,
-    /// The place of its run among the runs of the set; None: it was named by itself.
+    /// The index of its run in the set. None: the recording was named by its own path.
     pub run: Option<usize>,
     pub owner: Owner,
     pub header: Header,
     pub totals: Totals,
     pub judged_by: Judged,
-    /// Sites that create instances, with how many each has created.
+    /// Sites that create instances, with how many instances each has created.
     pub creations: Vec<(u64, u64)>,
     pub threads: Vec<Thread>,
-    /// The live ones, or those that were alive when it was killed.
+    /// The instances that are alive, or were alive when the process ended.
     pub instances: Vec<Instance>,
     pub interests: Vec<Interest>,
     pub findings: Vec<Finding>,
-    /// Findings that found no place in the table.
+    /// How many findings did not fit in the table.
     pub findings_dropped: u64,
-    /// What their descriptors were, by their places in the table.
+    /// The descriptors of findings, by the findings' places in the table.
     pub described: BTreeMap<u16, Descriptor>,
-    /// What some of the descriptors were that were open at the end, by the call that made them and their kind.
+    /// Some of the descriptors that were open at the end, by the call that created them and by
+    /// kind.
     pub open_at_end: BTreeMap<(u64, Kind), Vec<Descriptor>>,
     pub modules: Modules,
     pub control: Control,
-    /// By address: the sums of all records, also of those that are not held.
+    /// The sums of all records by caller address, including records that are not held.
     pub callers: HashMap<u64, Caller>,
     /// CLOCK_MONOTONIC when the last recorded call ended.
     pub last_record: u64,
     pub stacks: Stacks,
-    /// None: there was none, or it found no space.
+    /// None: there was no census, or it found no space.
     pub census: Option<Census>,
-    /// The whole run, coarsely: by time.
+    /// A coarse series of the whole run, by time.
     pub series: Vec<Moment>,
-    /// What was armed.
+    /// The limits and rules that were armed.
     pub limits: Vec<Limit>,
     pub rules: Vec<Rule>,
     pub notes: Notes,
-    /// Whether the shim has compared its ledger with the kernel's lists for this report (`epollshim ctl PID snapshot`).
+    /// Whether the shim compared its ledger with the kernel's lists for this report (`epollshim ctl
+    /// PID snapshot`).
     pub reconciled: bool,
-    /// Whether it runs: it has the file mapped. Asked of /proc when the file was read.
+    /// Whether the process runs. It runs if /proc showed, when the file was read, that it has the
+    /// file mapped.
     pub runs: bool,
-    /// The signal that ended it. Its parent knows it, and the recording does not.
+    /// The signal that ended it. Only its parent can know; the recording does not have it.
     pub signal: Option<u8>,
-    /// Nanoseconds from the beginning to the end, or to now, or to the last thing known of it.
+    /// Nanoseconds from the beginning to the end, to the present, or to the last thing known about
+    /// it.
     pub duration: u64,
-    /// Of the addresses in this recording.
+    /// The places of the addresses in this recording.
     pub sites: BTreeMap<u64, Arc<Site>>,
 }
 
@@ -92,17 +96,19 @@ pub struct Header {
     pub threads_dropped: u64,
     pub calls_dropped: u64,
     pub entries_dropped: u64,
-    /// 0: each record is kept.
+    /// The number of records in each thread's ring. 0: every record is kept.
     pub ring: u64,
-    /// Where each is: the bytes up to which the file may grow for them, and bits that tell why some found no place.
+    /// If every record is kept: the size up to which the file may grow for them, and bits for the
+    /// reasons why some were dropped.
     pub records_most: u64,
     pub records_stopped: u64,
-    /// The errno of the first reservation that failed.
+    /// The errno of the first reservation of space that failed.
     pub trouble: Option<u32>,
-    /// Processes forked from this one that could make no recording, and the errno of the first.
+    /// Processes forked from this one that could not create a recording, and the errno of the
+    /// first.
     pub children_lost: u64,
     pub children_trouble: Option<u32>,
-    /// Programs that it started and whose calls the library does not see, why (bits of
+    /// Programs that it started and whose calls the library does not see, the reasons (bits of
     /// `epollshim_format::recording::unseen`), and the path of the first.
     pub unseen: u64,
     pub why_unseen: u64,
@@ -126,12 +132,13 @@ pub struct Totals {
     pub lost: u64,
 }
 
-/// What is judged by, and not told.
+/// What findings are judged by. Reports do not show it.
 #[derive(Clone, Copy, Default)]
 pub struct Judged {
-    /// CLOCK_MONOTONIC when the waits of all instances were last marked; 0: never.
+    /// CLOCK_MONOTONIC when the wait counts of all instances were last marked. 0: never.
     pub marked: u64,
-    /// The highest descriptor number of an instance or a watch, and one; and RLIMIT_NOFILE then.
+    /// One more than the highest descriptor number of an instance or a watch, and RLIMIT_NOFILE at
+    /// that time.
     pub numbers: u64,
     pub numbers_limit: u64,
 }
@@ -159,7 +166,8 @@ impl Totals {
     }
 }
 
-/// Requests from outside (`epollshim ctl`): taken, and those of them that were ignored as damaged.
+/// Requests from outside (`epollshim ctl`): all that were received, and those of them that were
+/// ignored as damaged.
 #[derive(Clone, Copy, Default)]
 pub struct Control {
     pub requests: u64,
@@ -171,47 +179,48 @@ pub struct Control {
 pub struct Moment {
     /// CLOCK_MONOTONIC.
     pub at: u64,
-    /// Calls that make changes or wait, and of these the waits, by then.
+    /// Calls that make changes or wait up to this moment, and the waits among them.
     pub calls: u64,
     pub waits: u64,
-    /// Live ones.
+    /// Live instances and watches.
     pub instances: u64,
     pub watches: u64,
-    /// Open descriptors by kind; empty without a census.
+    /// Open descriptors by kind. Empty without a census.
     pub kinds: Vec<(Kind, u64)>,
 }
 
-/// A limit that was set, and what it has counted.
+/// A limit that was set, and its counts.
 #[derive(Clone, Copy)]
 pub struct Limit {
     pub key: &'static str,
-    /// None: of `size`, which each instance has its own of.
+    /// None for `size`: each instance has its own.
     pub limit: Option<u64>,
     pub peak: u64,
     pub denied: u64,
     pub let_through: u64,
-    /// What was made of a breach, where the key itself says it.
+    /// How a breach is handled, if the key sets that itself.
     pub mode: Option<&'static str>,
 }
 
-/// A rule of faults, and what it has counted.
+/// A fault rule, and its counts.
 #[derive(Clone)]
 pub struct Rule {
     pub text: String,
     pub matched: u64,
     pub fired: u64,
-    /// Kernels have such a fault.
+    /// A kernel can return this fault.
     pub legal: bool,
-    /// Where it fired last, the oldest first. (A recording has the last of all rules together.)
+    /// Its last firings, the oldest first. A recording keeps the last firings of all rules
+    /// together.
     pub firings: Vec<Firing>,
 }
 
-/// What could not be read, and why. The first ones are kept; all are counted.
+/// What could not be read, and why. Only the first notes are kept; the others are counted.
 #[derive(Default, Clone)]
 pub struct Notes {
     pub kept: Vec<String>,
     pub more: u64,
-    /// The file has lost bytes that it once had, or they were overwritten while it was read.
+    /// The file has lost bytes that it once had, or bytes were overwritten while it was read.
     pub is_cut_short: bool,
 }
 
@@ -226,7 +235,7 @@ impl Notes {
         }
     }
 
-    /// Adds a note of bytes that the file has lost.
+    /// Adds a note about bytes that the file has lost.
     pub fn add_lost(&mut self, note: impl FnOnce() -> String) {
         self.is_cut_short = true;
         self.add(note);
@@ -240,7 +249,7 @@ impl Process {
         sum
     }
 
-    /// Something is missing: of the file, or of what the writer had space for.
+    /// Whether something is missing: parts of the file, or what the writer had no space for.
     pub fn partial(&self) -> bool {
         let header = &self.header;
         !self.notes.kept.is_empty()
@@ -251,12 +260,12 @@ impl Process {
             || self.dropped() != 0
     }
 
-    /// Records that found no place, where each is kept.
+    /// The number of dropped records, if every record is kept.
     pub fn dropped(&self) -> u64 {
         self.threads.iter().fold(0, |sum, thread| sum.saturating_add(thread.dropped))
     }
 
-    /// Why they did not, and what can be done.
+    /// Why records were dropped, and what can be done.
     pub fn why_dropped(&self) -> Vec<String> {
         let header = &self.header;
         let most = bytes(header.records_most);
@@ -280,7 +289,7 @@ impl Process {
         .collect()
     }
 
-    /// CLOCK_MONOTONIC of the last thing that it is known to have done.
+    /// CLOCK_MONOTONIC of the last thing that the process is known to have done.
     pub fn last_seen(&self) -> u64 {
         let ends = self.threads.iter().map(|thread| thread.last_wait_end).chain([self.last_record]);
         let turned = self.census.iter().flat_map(|census| census.rows.iter().map(|row| row.counted.turned));
@@ -293,7 +302,7 @@ impl Process {
         self.threads.iter().flat_map(|thread| thread.records.iter().map(move |record| (thread, record)))
     }
 
-    /// A call's place in the program; None: no address was noted.
+    /// The place of a call in the program. None: no address was noted.
     pub fn site(&self, address: u64) -> Option<Arc<Site>> {
         let address = self.address(address);
         if address == 0 {

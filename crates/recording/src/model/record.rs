@@ -3,7 +3,7 @@
 use epollshim_format::function::Function;
 use epollshim_format::recording::record;
 
-/// A call.
+/// The record of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Record {
     pub number: u64,
@@ -12,9 +12,9 @@ pub struct Record {
     /// None: a number that this version does not know.
     pub function: Option<Function>,
     pub flags: u8,
-    /// Of epoll_ctl.
+    /// The operation of `epoll_ctl`.
     pub operation: u16,
-    /// 0 where it did not fail.
+    /// 0 if the call did not fail.
     pub errno: u32,
     pub result: i64,
     pub first: i32,
@@ -36,7 +36,7 @@ impl Record {
         self.function.is_some_and(Function::waits)
     }
 
-    /// Events that it brought.
+    /// The events that it returned.
     pub fn events(&self) -> u64 {
         if self.waits() { u64::try_from(self.result).unwrap_or(0) } else { 0 }
     }
@@ -53,7 +53,8 @@ impl Record {
         self.began.saturating_add(self.duration)
     }
 
-    /// Of a wait: nanoseconds, if it has a timeout. None: the kernel was not asked, and it is not known.
+    /// The timeout of a wait in nanoseconds, or `Some(None)` if it has none. None: the call was not
+    /// passed to the kernel, and its timeout is not known.
     pub fn timeout(&self) -> Option<Option<u64>> {
         match self.extra {
             record::UNKNOWN_TIMEOUT => None,

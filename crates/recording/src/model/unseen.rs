@@ -6,8 +6,8 @@ use super::Process;
 use crate::modules::plain;
 use crate::scale::grouped;
 
-/// Says of a process that made no epoll call which the library saw, and had epoll instances all the
-/// same, that it makes such calls itself.
+/// A sentence about a process that has epoll instances although the library saw no epoll call of
+/// it. None: the process is not of this kind.
 pub fn makes_calls_unseen(process: &Process) -> Option<String> {
     let unseen = process.totals.unseen_instances;
     if unseen == 0 || process.counters().all_calls() != 0 {
@@ -24,7 +24,8 @@ pub fn makes_calls_unseen(process: &Process) -> Option<String> {
     ))
 }
 
-/// Which programs that these processes started are in no recording, and why; None: no such program is known.
+/// A sentence about the programs that these processes started and that have no recording, with the
+/// reasons. None: no such program is known.
 pub fn what_is_unseen(processes: &[Process]) -> Option<String> {
     let count = processes.iter().fold(0, |sum: u64, process| sum.saturating_add(process.header.unseen));
     let first = processes.iter().find(|process| process.header.unseen > 0)?;

@@ -8,7 +8,7 @@ use super::{Damage, damage};
 use crate::bytes::Bytes;
 use crate::model::{End, Header, Notes};
 
-/// Whether a file begins as a recording that this program reads.
+/// Checks that a file begins like a recording that this program can read.
 pub fn check_header(file: Bytes) -> Result<(), Damage> {
     let bytes = file.0;
     if bytes.is_empty() {
@@ -75,7 +75,7 @@ pub fn the_header(file: Bytes) -> Header {
     }
 }
 
-/// What `/proc/PID/cmdline` has, argument by argument.
+/// Splits the content of `/proc/PID/cmdline` into arguments.
 pub fn arguments(text: &[u8]) -> Vec<Vec<u8>> {
     match text.strip_suffix(b"\0").unwrap_or(text) {
         b"" => Vec::new(),
@@ -83,7 +83,7 @@ pub fn arguments(text: &[u8]) -> Vec<Vec<u8>> {
     }
 }
 
-/// A segment as the directory tells of it.
+/// An entry of the directory of segments.
 pub struct Segment {
     pub index: usize,
     pub kind: u64,
@@ -92,8 +92,8 @@ pub struct Segment {
     pub extra: u64,
 }
 
-/// The segments that lie where segments may lie, each in a place of its own. `head`: the file, to the end of its directory at
-/// least.
+/// The segments that lie where segments may lie and overlap no other. `head` is the beginning of
+/// the file, at least to the end of the directory.
 pub fn segments(head: Bytes, notes: &mut Notes) -> Vec<Segment> {
     let mut taken: Vec<Segment> = Vec::new();
     for index in 0..SEGMENTS {
@@ -120,14 +120,14 @@ pub fn segments(head: Bytes, notes: &mut Notes) -> Vec<Segment> {
     taken
 }
 
-/// Where a segment lies, if one may lie there.
+/// The range of a segment, if a segment may lie there.
 fn range(start: u64, length: u64) -> Option<(usize, usize)> {
     let (start, length) = (usize::try_from(start).ok()?, usize::try_from(length).ok()?);
     let end = start.checked_add(length)?;
     (start >= FIRST_SEGMENT && length > 0 && start % PAGE == 0 && length % PAGE == 0).then_some((start, end))
 }
 
-/// What stays the same in the header for as long as the recording is this one.
+/// The words of the header that never change in one recording.
 pub(super) fn identity(front: Bytes) -> [u64; 4] {
     [header::MAGIC, header::PID, header::BEGAN, header::BEGAN_UNIX].map(|place| front.word(place))
 }

@@ -1,5 +1,8 @@
-//! From a file's bytes to a [`Process`]. Whatever the bytes are: no panic, no loop without end, no more memory than a
-//! few times their number (segments that overlap are refused, so nothing is read twice), and records a stretch at a time.
+//! Reads a [`Process`] from the bytes of a file.
+//!
+//! For any bytes, reading does not panic, terminates, and needs at most a few times their size in
+//! memory: segments that overlap are refused, so nothing is read twice, and records are read a
+//! stretch at a time.
 
 mod header;
 mod tables;
@@ -21,7 +24,7 @@ pub use header::{Segment, arguments, check_header, segments, the_header};
 pub use tables::{counters, instances, the_totals};
 use tables::{interests, limits, rules, series, the_record};
 
-/// Why a file is no recording that can be read, and where in it.
+/// Why a file cannot be read as a recording, and the place in the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Damage {
     pub place: usize,
@@ -38,9 +41,9 @@ fn damage<T>(place: usize, what: impl Into<String>) -> Result<T, Damage> {
     Err(Damage { place, what: what.into() })
 }
 
-/// The largest segment that is read at once. A writer's are far smaller, but for those with records.
+/// The largest segment that is read at once. Segments are far smaller, except those with records.
 const LARGEST: usize = 64 << 20;
-/// Records are read so many bytes at a time.
+/// The number of bytes of records that are read at a time.
 const STRETCH: usize = 1 << 20;
 
 /// Reads a recording that was copied into memory.
@@ -48,12 +51,13 @@ pub fn process(bytes: &[u8]) -> Result<Process, Damage> {
     of(bytes, HELD)
 }
 
-/// Reads a recording; holds so many of its records.
+/// Reads a recording, and holds the last `held` of its records.
 pub fn of<S: Source + ?Sized>(source: &S, held: usize) -> Result<Process, Damage> {
     read(source, held, false)
 }
 
-/// Reads of a recording what findings follow from, and no records: so much that it may be done each second.
+/// Reads only what findings follow from, without records. It is fast enough to be called each
+/// second.
 pub fn briefly<S: Source + ?Sized>(source: &S) -> Result<Process, Damage> {
     read(source, 0, true)
 }
@@ -76,7 +80,8 @@ fn read<S: Source + ?Sized>(source: &S, held: usize, is_brief: bool) -> Result<P
     if let Some(trouble) = source.trouble() {
         reader.process.notes.add_lost(|| format!("the file cannot be read completely: {trouble}"));
     }
-    // Looked at last: whoever truncated the file since it was opened, and let it grow again, left zeros here.
+    // Compared last: if the file was truncated after it was opened, and grew again, there are zeros
+    // here.
     if self::identity(source.part(0, PAGE, &mut Vec::new())) != identity {
         reader.process.notes.add_lost(|| "the file was truncated or overwritten while it was read".into());
     }
@@ -90,13 +95,13 @@ fn read<S: Source + ?Sized>(source: &S, held: usize, is_brief: bool) -> Result<P
 struct Reader<'a, S: ?Sized> {
     source: &'a S,
     process: Process,
-    /// Whether totals were read.
+    /// Whether the totals were read.
     totals: bool,
-    /// Where the thread of a segment is in `process.threads`.
+    /// The index in `process.threads` of the thread of each segment.
     threads: HashMap<u64, usize>,
     records: Records,
     census: census::Parts,
-    /// Records, and what only names things, are left out.
+    /// Records, modules, stacks and descriptions are skipped.
     is_brief: bool,
 }
 
@@ -141,7 +146,7 @@ impl<S: Source + ?Sized> Reader<'_, S> {
             tid,
             counters: counters(segment),
             begun: segment.word(thread::BEGUN),
-            // Half of all numbers: with what is there, it is still one.
+            // Bounded, so that the sum with the records in the file does not overflow.
             dropped: segment.word(thread::DROPPED).min(u64::MAX / 2),
             last_wait_end: segment.word(thread::LAST_WAIT_END),
             processor_time: segment.word(thread::PROCESSOR_TIME),
@@ -151,7 +156,7 @@ impl<S: Source + ?Sized> Reader<'_, S> {
         let behind = source.length().min(start + length).saturating_sub(start + thread::RING);
         let place = self.process.threads.len();
         if self.is_brief {
-            // Its counters alone.
+            // Only its counters are needed.
         } else if self.process.header.ring == 0 {
             read.begun = read.dropped;
             self.area(place, start + thread::RING, area::IN_THREAD.min(length.saturating_sub(thread::RING)), &mut read);
@@ -163,7 +168,7 @@ impl<S: Source + ?Sized> Reader<'_, S> {
         self.process.threads.push(read);
     }
 
-    /// The ring of a thread, of which `behind` bytes are in the file.
+    /// Reads the ring of a thread, of which `behind` bytes are in the file.
     fn ring(&mut self, thread: usize, start: usize, behind: usize, of: &mut Thread) {
         let (ring, tid) = (self.process.header.ring, of.tid);
         let space = behind / record::SIZE;
@@ -176,14 +181,15 @@ impl<S: Source + ?Sized> Reader<'_, S> {
         };
         of.overwritten = of.begun.saturating_sub(ring);
         let numbers = of.overwritten..of.begun;
-        // Stored is the number and one. Another number's place, or an older one's: not whole.
+        // The file stores each number plus one. A record whose number does not fit its place is not
+        // complete.
         of.seen = self.stretches(thread, start, places, |place, number| {
             number % ring == place as u64 && numbers.contains(&number)
         });
         of.unfinished = of.begun.saturating_sub(of.overwritten).saturating_sub(of.seen);
     }
 
-    /// A segment of records of a thread whose segment is in that place of the directory.
+    /// Reads a segment of records. `of` is the index of the thread's own segment in the directory.
     fn more_records(&mut self, index: usize, start: usize, length: usize, of: u64) {
         let thread = self.threads.get(&of).copied().filter(|_| self.process.header.ring == 0);
         let Some((thread, mut of)) =
@@ -197,7 +203,7 @@ impl<S: Source + ?Sized> Reader<'_, S> {
         }
     }
 
-    /// An area of a thread's records.
+    /// Reads an area of a thread's records.
     fn area(&mut self, thread: usize, start: usize, length: usize, of: &mut Thread) {
         let (mut space, source) = (Vec::new(), self.source);
         let head = source.part(start, area::RECORDS, &mut space);
@@ -212,7 +218,8 @@ impl<S: Source + ?Sized> Reader<'_, S> {
         of.unfinished = of.unfinished.saturating_add(taken - seen);
     }
 
-    /// Adds the records in so many places whose number is the right one there; how many those are.
+    /// Adds the records in `places` places that have the right number for their place. Returns how
+    /// many there are.
     fn stretches(&mut self, thread: usize, start: usize, places: usize, is_right: impl Fn(usize, u64) -> bool) -> u64 {
         let (mut space, source, mut seen) = (Vec::new(), self.source, 0);
         for from in (0..places).step_by(STRETCH / record::SIZE) {
@@ -271,14 +278,14 @@ impl<S: Source + ?Sized> Reader<'_, S> {
             kind::CENSUS => self.census.add_totals(segment),
             kind::PLACES => self.census.add_places(segment, extra),
             kind::NUMBERS => self.census.add_numbers(segment, extra),
-            // The last is the newest.
+            // The last segment of this kind is the newest.
             kind::DESCRIBED => self.process.described = described::of_findings(segment),
             kind::OPEN_AT_END => self.process.open_at_end = described::open_at_end(segment),
             other => self.note(|| format!("segment {index}: skipped, this program does not know kind {other}")),
         }
     }
 
-    /// What a whole file has.
+    /// Checks for what a complete file has.
     fn check(&mut self) {
         if !self.totals {
             self.note(|| "no totals: live and peak numbers are not known".into());

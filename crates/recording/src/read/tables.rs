@@ -44,7 +44,8 @@ pub(super) fn series(segment: Bytes) -> Vec<Moment> {
             kinds: kinds.filter(|(_, open)| *open != 0).collect(),
         }
     };
-    // One more than are taken: who was killed amid the last had written its time.
+    // One more row than are counted: a process that was killed while it wrote the last row had
+    // written its time.
     let rows = (0..count.saturating_add(1).min(series::ROWS)).map(read);
     let mut moments: Vec<Moment> = rows.filter(|moment| moment.at != 0).collect();
     moments.sort_by_key(|moment| moment.at);
@@ -158,7 +159,7 @@ pub(super) fn the_record(words: Bytes, number: u64) -> Record {
     }
 }
 
-/// The entries of a part of a table, with their indices. The table's entry 0 is unused.
+/// The entries of a part of a table, with their indices. Entry 0 of a table is unused.
 fn entries(segment: Bytes<'_>, first: u64, size: usize) -> impl Iterator<Item = (u64, Bytes<'_>)> {
     (0..segment.0.len() / size)
         .map(move |place| (first.saturating_add(place as u64), segment.part(place * size, size)))

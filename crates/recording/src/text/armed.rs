@@ -5,7 +5,7 @@ use crate::look::Look;
 use crate::model::Process;
 use crate::scale::grouped;
 
-/// Limits and faults, as the exit report has them.
+/// Limits and faults, as in the exit report.
 pub(super) fn armed(process: &Process, page: &mut Page) {
     if !process.limits.is_empty() {
         page.gap();
@@ -21,7 +21,7 @@ pub(super) fn armed(process: &Process, page: &mut Page) {
         page.line(format!("{:<50}{:>14}{:>14}", "Faults", "matched", "fired"));
         for of in &process.rules {
             let [matched, fired] = [of.matched, of.fired].map(grouped);
-            // A long one has a line of its own.
+            // A long rule gets its own line.
             let is_long = of.text.chars().count() > 48;
             if is_long {
                 page.wrapped("  ", &of.text);
@@ -43,7 +43,8 @@ pub(super) fn armed(process: &Process, page: &mut Page) {
     }
 }
 
-/// Whether limits or faults are armed, and a page of them and of requests alone.
+/// Returns whether limits or faults are armed, and a page that lists only them and the requests
+/// from outside.
 pub fn armed_alone(process: &Process, look: Look) -> (bool, String) {
     let mut page = Page::new(look);
     armed(process, &mut page);

@@ -7,7 +7,7 @@ use crate::json::error_name;
 use crate::model::{Process, makes_calls_unseen, what_is_unseen};
 use crate::scale::{count, grouped};
 
-/// Programs that were started without the library, and processes that make epoll calls past it.
+/// Programs that were started without the library, and processes whose epoll calls bypass it.
 pub(super) fn not_seen(processes: &[Process], page: &mut Page) {
     if let Some(what) = what_is_unseen(processes) {
         page.wrapped("  ", &format!("NOT SEEN: {what}"));

@@ -12,7 +12,7 @@ use crate::look::{Colour, Look};
 use crate::scale::grouped;
 
 const FINDINGS: usize = 30;
-/// Where what belongs to a finding begins.
+/// The indentation of the lines that belong to a finding.
 const INDENT: &str = "           ";
 
 pub(super) fn tally(facts: &Facts) -> Tally {
@@ -35,7 +35,7 @@ pub(super) fn findings(facts: &Facts, page: &mut Page) {
     page.gap();
 }
 
-/// A finding as `run` and `report` print it: what it is, where, and what to do.
+/// A finding as `run` and `report` print it: what is wrong, where, and what to do.
 pub fn finding(found: &Found, look: Look) -> String {
     let mut page = Page::new(look);
     one_finding(found, &mut page);

@@ -1,6 +1,7 @@
-//! The report as text: what is wrong first, then what all processes did together, then each process.
+//! The report as text: first the findings, then the sums of all processes, then each process.
 //!
-//! Sentences are wrapped at the width of the terminal ([`Look`]); names and places are never cut.
+//! Sentences are wrapped at the width of the terminal ([`Look`]). Names and places are never cut
+//! off.
 
 mod armed;
 mod coverage;
@@ -34,7 +35,7 @@ use page::Page;
 use sites::{records, sites};
 use sums::{calls, one_instance, sums, the_instances, threads};
 
-/// How many of a kind are listed one by one.
+/// The most rows of a list.
 const LISTED: usize = 20;
 
 pub fn render(set: &Set, look: Look, out: &mut dyn Write) -> io::Result<()> {
@@ -54,11 +55,11 @@ pub fn render(set: &Set, look: Look, out: &mut dyn Write) -> io::Result<()> {
     not_read(set, look, out)
 }
 
-/// How many processes of a family have a page of their own.
+/// The most processes of a family that are shown individually.
 const PAGES: usize = 6;
 
-/// All processes together first, then those that matter, the worst first: with findings above `info`, parts that are missing, a
-/// violent end, or calls.
+/// Writes all processes together, then the processes that matter, the worst first: those with
+/// findings above `info`, with missing parts, killed by a signal, or with calls.
 pub fn render_family(set: &Set, look: Look, out: &mut dyn Write) -> io::Result<()> {
     if set.processes.len() < 2 {
         return render(set, look, out);
@@ -85,7 +86,7 @@ pub fn render_family(set: &Set, look: Look, out: &mut dyn Write) -> io::Result<(
     not_read(set, look, out)
 }
 
-/// How much a process of a family matters. The default: not at all.
+/// How much a process of a family matters. The default is the lowest.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 struct Weight {
     worst: Option<Severity>,
@@ -116,7 +117,7 @@ fn not_read(set: &Set, look: Look, out: &mut dyn Write) -> io::Result<()> {
     Ok(())
 }
 
-/// What has to be known before anything is believed, of one process alone.
+/// Notes that come before the report of a single process.
 fn notes(set: &Set, look: Look) -> String {
     let mut page = Page::new(look);
     if let Some(note) = runs::note(&set.runs) {
@@ -126,7 +127,7 @@ fn notes(set: &Set, look: Look) -> String {
     page.text
 }
 
-/// What was kept back: a line a rule.
+/// One line for each suppression rule.
 fn suppressions(set: &Set, look: Look) -> String {
     let mut page = Page::new(look);
     let used = set.suppressions.iter().filter(|one| one.findings != 0).count();
@@ -171,7 +172,7 @@ fn of_process(process: &Process, is_one_of_several: bool, look: Look) -> String 
     if !is_one_of_several {
         findings(&facts, &mut page);
     } else if !facts.findings.is_empty() {
-        // They stand above, with those of the other processes.
+        // They are listed above, with the findings of the other processes.
         page.line(format!("Findings: {} (above)", tally(&facts)));
         page.gap();
     }
@@ -199,7 +200,7 @@ fn of_process(process: &Process, is_one_of_several: bool, look: Look) -> String 
     page.text
 }
 
-/// Several processes: what was found in any of them, and their sums.
+/// Several processes: the findings of all of them, and their sums.
 fn together(set: &Set, look: Look) -> String {
     let facts = Facts::merged(set);
     let mut page = Page::new(look);
@@ -241,7 +242,7 @@ fn together(set: &Set, look: Look) -> String {
     page.text
 }
 
-/// Why the sums over all processes are too low; nothing where they are whole.
+/// Why the sums over all processes are too low. Empty if they are complete.
 pub fn lacks(set: &Set) -> Vec<String> {
     let mut lines = Vec::new();
     let partial = set.processes.iter().filter(|process| process.partial()).count();

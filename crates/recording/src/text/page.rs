@@ -6,7 +6,7 @@ use crate::look::{Colour, Look};
 use crate::scale::grouped;
 use crate::sites::Site;
 
-/// Lines for a terminal, or for a file.
+/// The text under construction.
 pub(super) struct Page {
     pub(super) text: String,
     pub(super) look: Look,
@@ -21,13 +21,13 @@ impl Page {
         self.text.push('\n');
     }
 
-    /// Nothing of it is cut: a terminal wraps what it has no room for.
+    /// Adds a line. Long lines are left to the terminal to wrap.
     pub(super) fn line(&mut self, line: String) {
         self.text.push_str(line.trim_end());
         self.text.push('\n');
     }
 
-    /// A place, what it was inlined into, and its callers.
+    /// Adds a place, the functions that it was inlined into, and its callers.
     pub(super) fn frames(&mut self, before: &str, site: &Site, stack: &[Arc<Site>]) {
         let indent = before.len() - before.trim_start().len();
         let mut frames = site.frames();
@@ -47,7 +47,8 @@ impl Page {
         }
     }
 
-    /// Words, as many to a line as fit; each line after the first is indented by two more.
+    /// Adds words, as many to a line as fit. Lines after the first are indented by two more
+    /// columns.
     pub(super) fn wrapped(&mut self, indent: &str, words: &str) {
         self.hanging(indent, &format!("{indent}  "), words);
     }

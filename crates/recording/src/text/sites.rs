@@ -25,10 +25,10 @@ fn one_site(site: &SiteFacts, page: &mut Page) {
     if !best.starts_with(&site.site.text) {
         page.line(format!("      {}", site.site.text));
     }
-    let mut told = Vec::new();
+    let mut parts = Vec::new();
     if !site.calls.is_empty() {
-        told.push(site.what());
-        told.push(format!("{} total", time(site.time)));
+        parts.push(site.what());
+        parts.push(format!("{} total", time(site.time)));
     }
     for (count, what) in [
         (site.failed, "failed"),
@@ -37,10 +37,10 @@ fn one_site(site: &SiteFacts, page: &mut Page) {
         (site.watches, if site.watches == 1 { "live watch" } else { "live watches" }),
     ] {
         if count > 0 {
-            told.push(format!("{} {what}", grouped(count)));
+            parts.push(format!("{} {what}", grouped(count)));
         }
     }
-    page.wrapped("      ", &told.join(", "));
+    page.wrapped("      ", &parts.join(", "));
 }
 
 pub(super) fn records(facts: &Facts, page: &mut Page) {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use epollshim_recording::{Format, Set, render};
 use serde_json::Value;
 
-/// A directory of its own, gone at the end.
+/// A directory that is removed at the end of the test.
 pub struct Directory(pub PathBuf);
 
 impl Directory {
