@@ -8,7 +8,7 @@ use super::{ROWS, escaped};
 use crate::described;
 use crate::facts::Facts;
 use crate::findings::Found;
-use crate::scale::grouped;
+use crate::scale::{count, grouped};
 
 pub fn section(facts: &Facts, page: &mut String) {
     let tally: Tally = facts.findings.iter().map(|found| &found.finding).collect();
@@ -16,13 +16,14 @@ pub fn section(facts: &Facts, page: &mut String) {
     let _ = writeln!(page, "<section>\n<h2>Findings: {counted}</h2>");
     if !facts.findings.is_empty() {
         page.push_str(
-            "<p class=\"quiet\"><code>epollshim explain ID</code> explains each one and how to fix it.</p>\n",
+            "<p class=\"quiet\"><code>epollshim explain ID</code> shows what a finding means and how to fix it.</p>\n",
         );
     }
     facts.findings.iter().take(ROWS).for_each(|found| card(found, page));
     let left_out = (facts.findings.len().saturating_sub(ROWS) as u64).saturating_add(facts.findings_dropped);
     if left_out > 0 {
-        let _ = writeln!(page, "<p class=\"quiet\">Not shown: {} more.</p>", grouped(left_out));
+        let more = count(left_out, "more finding is", "more findings are");
+        let _ = writeln!(page, "<p class=\"quiet\">{more} not shown.</p>");
     }
     page.push_str("</section>\n");
 }

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::escaped;
+use crate::scale::count;
 
 pub struct Table {
     title: &'static str,
@@ -96,11 +97,8 @@ impl Table {
         }
         page.push_str("</tbody></table></div>\n");
         if self.left_out > 0 {
-            let _ = writeln!(
-                page,
-                "<p class=\"quiet\">More rows in --format json: {}.</p>",
-                crate::scale::grouped(self.left_out as u64)
-            );
+            let more = count(self.left_out as u64, "more row is", "more rows are");
+            let _ = writeln!(page, "<p class=\"quiet\">{more} in the report of --format json.</p>");
         }
         page.push_str("</section>\n");
         page
