@@ -227,7 +227,7 @@ fn waits(facts: &Facts, out: &mut impl Write) -> fmt::Result {
         Grouped(facts.sums.full()),
         Grouped(facts.sums.interrupted())
     )?;
-    write!(out, "  {} events:", Grouped(facts.sums.events()))?;
+    write!(out, "  events {}:", Grouped(facts.sums.events()))?;
     for (name, count) in facts.sums.kinds().filter(|(_, count)| *count != 0) {
         write!(out, " {name} {}", Grouped(count))?;
     }

@@ -99,7 +99,7 @@ pub(super) fn sums(facts: &Facts, page: &mut Page) {
         ));
         let kinds = KIND_NAMES.iter().zip(counters.kinds).filter(|(_, count)| *count != 0);
         let kinds: String = kinds.map(|(name, count)| format!(" {name} {}", grouped(count))).collect();
-        page.line(format!("  {} events:{kinds}", grouped(counters.batch.sum)));
+        page.line(format!("  events {}:{kinds}", grouped(counters.batch.sum)));
         page.line(format!("  {:<18}{:>11}{:>11}{:>11}{:>11}{:>11}", "", "p50", "p90", "p99", "max", "total"));
         row("blocked per wait", &counters.blocked(), time, page);
         row("work between waits", &counters.work, time, page);
