@@ -42,7 +42,7 @@ pub struct Records {
     pub begun: u64,
     pub seen: u64,
     pub overwritten: u64,
-    /// Found no place, where each is kept.
+    /// Records that were dropped, if every record is kept.
     pub dropped: u64,
     pub unfinished: u64,
     /// Calls that were counted but have no record.

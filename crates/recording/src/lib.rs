@@ -9,8 +9,8 @@
 //! [`live`] reads the counters of a running program repeatedly, and [`interval`] computes the
 //! difference between two readings.
 //!
-//! Only `load`, `live`, `running` and `sites` use the file system and /proc. Everything else is
-//! computed from the bytes.
+//! Only `load`, `live`, `running` and `sites`, and their helpers `maps`, `owner` and `source`, read
+//! files and /proc. Everything else is computed from the bytes.
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::indexing_slicing))]
 

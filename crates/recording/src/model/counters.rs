@@ -17,7 +17,7 @@ pub struct Thread {
     /// Complete records in the file.
     pub seen: u64,
     pub overwritten: u64,
-    /// Found no place, where each is kept.
+    /// Records that were dropped, if every record is kept.
     pub dropped: u64,
     /// Records that were begun and not finished: the thread was in the call, or the file is damaged
     /// there.

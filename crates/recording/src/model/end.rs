@@ -31,7 +31,8 @@ impl End {
         matches!(self, End::NotYet | End::Exec | End::Raised)
     }
 
-    /// Whether the library itself has evaluated what it evaluates at the end of a process.
+    /// Whether the library itself has evaluated the findings that it evaluates at the end of a
+    /// process.
     pub fn is_judged(self) -> bool {
         self != End::NotYet
     }

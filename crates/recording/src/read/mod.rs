@@ -1,8 +1,8 @@
 //! Reads a [`Process`] from the bytes of a file.
 //!
-//! For any bytes, reading does not panic, terminates, and needs at most a few times their size in
-//! memory: segments that overlap are refused, so nothing is read twice, and records are read a
-//! stretch at a time.
+//! For any bytes, reading does not panic, and it terminates. It needs at most a few times their
+//! size in memory: segments that overlap are refused, so nothing is read twice, and records are
+//! read in parts.
 
 mod header;
 mod tables;

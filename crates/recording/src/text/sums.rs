@@ -1,4 +1,4 @@
-//! Calls, instances, watches, waits and threads.
+//! The sums of calls, instances, watches, waits and threads.
 
 use std::fmt::Write as _;
 
