@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn waits_that_overlap_the_interval_are_told_by_their_part_in_it() {
+    fn waits_that_overlap_the_interval_count_with_their_part_in_it() {
         // It is in a wait that ends at 1.25 s, works until 1.75 s, and is in the next wait.
         let earlier = Waiting { begun: 1, worked: 0, ..Waiting::default() };
         let later = Waiting { begun: 2, ended: 1, timed: 1, worked: SECOND / 2, blocked: SECOND, ..Waiting::default() };
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn counters_that_began_again_tell_what_came_since() {
+    fn counters_that_were_reset_count_from_the_reset() {
         let (mut earlier, mut later) = (Reading::default(), Reading { at: SECOND, ..Reading::default() });
         earlier.counters.calls[6].calls = 1000;
         later.counters.calls[6].calls = 30;

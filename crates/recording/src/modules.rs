@@ -123,7 +123,7 @@ mod tests {
     use super::{Modules, plain};
 
     #[test]
-    fn an_address_is_told_by_its_object_and_the_distance_from_its_beginning() {
+    fn an_address_is_shown_as_its_object_and_an_offset() {
         let mut modules = Modules::default();
         assert_eq!(modules.add(b"400000 500000 - /bin/a b\n7f00 8000 0aff /lib/libx.so (deleted)\nnonsense\n"), 1);
         assert_eq!(modules.place(0x40_1000).text(0x40_1000), "a b+0x1000");
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_that_a_terminal_obeys_is_printed() {
+    fn nothing_that_controls_a_terminal_is_printed() {
         assert_eq!(plain(b"a\x1b[31m\xffb\xe2\x80\xae"), "a?[31m?b?");
     }
 }

@@ -115,7 +115,7 @@ mod tests {
     use epollshim_format::function::Function;
 
     #[test]
-    fn the_last_calls_of_all_threads_are_held_and_all_are_summed_up() {
+    fn the_last_calls_of_all_threads_are_held_and_all_calls_are_summed() {
         let mut process = Process::default();
         process.threads.extend([Thread::default(), Thread::default()]);
         let mut records = Records::new(10);

@@ -61,7 +61,7 @@ mod tests {
     use super::{mapped, recordings_of};
 
     #[test]
-    fn a_recording_is_known_by_its_name_and_told_once() {
+    fn a_recording_is_recognized_by_its_name_and_listed_once() {
         let maps = b"\
 7f00-7f01 rw-s 00000000 fd:00 77                         /var/rec/epollshim.12.34.rec\n\
 7f01-7f02 rw-s 00009000 fd:00 77                         /var/rec/epollshim.12.34.rec\n\

@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn a_whole_ring_tells_every_change_from_nothing_on() {
+    fn a_complete_ring_shows_every_change_from_the_start() {
         let mut process = Process::default();
         process.threads.push(Thread {
             records: vec![
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_calls_left_take_as_given_was_there_before() {
+    fn what_the_remaining_calls_require_existed_before_them() {
         let mut process = Process::default();
         let mut counters = Counters::default();
         counters.calls[Call::CtlAdd as usize] = CallCounters { calls: 9, ..CallCounters::default() };

@@ -34,7 +34,7 @@ fn a_ring_that_has_wrapped_gives_the_last_calls_in_order() {
 }
 
 #[test]
-fn where_each_call_is_kept_all_areas_are_one_and_what_is_dropped_is_told_with_its_remedy() {
+fn with_all_records_kept_the_areas_are_merged_and_dropped_records_are_reported_with_a_remedy() {
     let process = read(&full(4300, SECOND).bytes).unwrap();
     let told: Vec<[u64; 5]> = process
         .threads
@@ -65,7 +65,7 @@ fn where_each_call_is_kept_all_areas_are_one_and_what_is_dropped_is_told_with_it
 }
 
 #[test]
-fn records_that_are_not_whole_or_belong_to_no_thread_are_told() {
+fn records_that_are_incomplete_or_belong_to_no_thread_are_reported() {
     let mut made = Recording::new(9, b"keeper", SECOND, 0);
     made.totals([0; 2], [0; 2], 0);
     let calls: Vec<CallOf> = (0..1100u64).map(|step| CallOf::wait(SECOND + step * 10, 1, 3, 0, CODE)).collect();
@@ -100,7 +100,7 @@ fn a_file_that_ends_early_gives_what_it_holds_and_says_what_not() {
 }
 
 #[test]
-fn what_is_no_recording_is_told_with_file_and_place() {
+fn a_file_that_is_no_recording_is_reported_with_file_and_place() {
     let directory = Directory::new("errors");
     let mut newer = small();
     newer.word(header::VERSION, VERSION + 1);

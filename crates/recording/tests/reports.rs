@@ -16,7 +16,7 @@ use epollshim_recording::{Format, Set, load, write_file};
 use serde_json::Value;
 
 #[test]
-fn requests_from_outside_are_told_and_so_is_that_some_were_damaged() {
+fn requests_from_outside_are_reported_with_the_number_of_damaged_ones() {
     let directory = Directory::new("control");
     let set = load(&directory.put("epollshim.1.1.rec", &server(1, SECOND, true).bytes)).unwrap();
     let text = rendered(&set, Format::Text);
@@ -204,7 +204,7 @@ fn findings_are_in_every_format_and_those_of_one_site_are_one() {
 }
 
 #[test]
-fn suppressed_findings_are_in_no_format_and_each_rule_tells_what_it_did() {
+fn suppressed_findings_are_in_no_format_and_each_rule_shows_its_count() {
     let directory = Directory::new("suppressed");
     let mut set = two_servers(&directory);
     set.suppress(b"# known\nghost:^/srv/server$\nctl-error:libloop.so\nnonsense\nsize-lie:serv*r\n");

@@ -22,7 +22,7 @@ fn rendered(bytes: &[u8], format: Format) -> String {
 }
 
 #[test]
-fn a_site_in_the_arena_is_told_as_its_stack() {
+fn a_site_in_the_arena_is_shown_as_its_stack() {
     let bytes = common::with_stacks().bytes;
     let report: Value = serde_json::from_str(&rendered(&bytes, Format::Json)).unwrap();
     let process = &report["processes"][0];
@@ -35,7 +35,7 @@ fn a_site_in_the_arena_is_told_as_its_stack() {
 }
 
 #[test]
-fn the_census_is_told_by_kind_and_by_place() {
+fn the_census_is_shown_by_kind_and_by_place() {
     let bytes = common::with_stacks().bytes;
     let report: Value = serde_json::from_str(&rendered(&bytes, Format::Json)).unwrap();
     let census = &report["processes"][0]["census"];

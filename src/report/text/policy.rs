@@ -83,7 +83,7 @@ fn not_recorded(out: &mut impl Write) -> fmt::Result {
     }
     if losses.children > 0 {
         let (count, error) = (Grouped(losses.children), name(losses.children_trouble));
-        writeln!(out, "\nRecording: MISSING of forked processes: {count} ({error})")?;
+        writeln!(out, "\nRecording: MISSING for forked processes: {count} ({error})")?;
     }
     Ok(())
 }
