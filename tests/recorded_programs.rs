@@ -164,7 +164,7 @@ fn is_recorded_when_killed(server: Server, number: usize) {
     for process in processes(&reported) {
         assert_eq!(process["process"]["end"], "signal", "{process}");
     }
-    assert!(report(&recordings, &[]).contains("), killed, at the earliest after "));
+    assert!(report(&recordings, &[]).contains("), killed after at least "));
     not_less(&reported, &live);
 }
 
@@ -367,9 +367,9 @@ fn workers_that_may_not_write_say_so_in_their_reports_and_the_master_knows_of_th
     assert_eq!(master["recording"]["children_lost"], 2, "{master}");
     assert_eq!(master["recording"]["children_trouble"], "EACCES");
     let text = report(&recordings, &[]);
-    assert!(text.contains("  MISSING: 2 forked processes could make no recording (EACCES)\n"), "{text}");
+    assert!(text.contains("  MISSING: 2 forked processes could not create a recording (EACCES)\n"), "{text}");
     let page = report(&recordings, &["--format", "html"]);
-    assert!(page.contains("2 forked processes could make no recording: EACCES"), "{page}");
+    assert!(page.contains("2 forked processes could not create a recording: EACCES"), "{page}");
     assert_eq!(std::fs::metadata(&recordings).unwrap().mode() & 0o7777, 0o700, "a directory that was there stays");
     for (pid, report) in &ended.reports {
         let is_master = master["process"]["pid"] == *pid;

@@ -1,5 +1,5 @@
-//! The report as one line of JSON, schema `epollshim.report/1`: one line for each process, so that
-//! a file that several processes share is JSON Lines.
+//! The report as one line of JSON, schema `epollshim.report/1`. Each process writes one line, so a
+//! file that several processes share is JSON Lines.
 
 use core::fmt::{self, Display, Write};
 
@@ -209,7 +209,7 @@ impl Display for OfCall<'_> {
                 .map(|(error, count)| Pair(errno::name(error as u32).unwrap_or("other"), count))
         };
         write!(f, r#""{}":{{"calls":{},"errors":{{{}}}"#, self.name, sums.calls(self.calls), List(errors))?;
-        // Only waits are timed: reading a clock costs more than counting the call.
+        // Only waits are timed, because reading a clock costs more than counting the call.
         let timed = self.calls.first().copied().filter(|call| Call::WAITS.contains(call));
         let latency = timed.map(|call| sums.blocked(Some(call)));
         write!(

@@ -104,7 +104,7 @@ fn readable(text: &str, reported: &Value) {
     for (what, number) in [
         ("Instances: ", &reported["merged"]["instances"]["created"]),
         ("Watches: ", &reported["merged"]["watches"]["live"]),
-        ("Records of single calls: ", &reported["merged"]["records"]["seen"]),
+        ("Call records: ", &reported["merged"]["records"]["seen"]),
     ] {
         let wanted = format!("{what}{}", grouped(count(number)));
         assert!(last.contains(&wanted), "{wanted}\n{last}");
