@@ -21,7 +21,8 @@ fn assets() -> PathBuf {
     let assets = library().with_file_name("assets");
     let made = fs::metadata(assets.join("man/epollshim.1")).and_then(|data| data.modified());
     let made = made.unwrap_or_else(|error| panic!("{}: {error}: run make first", assets.display()));
-    let makers = fs::read_dir(root().join("crates/cli/examples/assets")).unwrap().map(|entry| entry.unwrap().path());
+    let folders = ["crates/cli/examples/assets", "crates/cli/src/args"].map(|name| root().join(name));
+    let makers = folders.iter().flat_map(|folder| fs::read_dir(folder).unwrap()).map(|entry| entry.unwrap().path());
     let others = ["crates/cli/src/args.rs", "docs/libepollshim.7", "Cargo.toml"].map(|name| root().join(name));
     for source in makers.chain(others) {
         let changed = fs::metadata(&source).unwrap().modified().unwrap();
