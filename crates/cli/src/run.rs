@@ -8,14 +8,14 @@
 //! supervisors need, and has no parent that reports.
 //!
 //! ```text
-//! options   flags become variables
-//! shim      where the library is
-//! plan      where it records and what it reports
+//! options   turns flags into variables, and checks them
+//! shim      finds the library
+//! plan      decides where processes record, and what is reported
 //! place     the directory of recordings
-//! watch     signals and job control, until the program ends
-//! family    processes that the program has started
-//! looks     which of them have epoll instances
-//! outcome   the report
+//! watch     handles signals and job control until the program ends
+//! family    finds the processes that the program has started
+//! looks     checks which of them have epoll instances
+//! outcome   writes the report
 //! ```
 
 use std::ffi::OsString;
