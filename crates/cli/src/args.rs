@@ -1,4 +1,4 @@
-//! What the command line looks like, and what is said of a wrong one: one line.
+//! Parses the command line. A usage error is one line.
 
 use std::ffi::OsString;
 
@@ -30,9 +30,9 @@ pub use run::Run;
 pub use sweep::{Sweep, SweepFormat};
 pub use top::Top;
 
-const ABOUT: &str = "Shows, limits and breaks the epoll calls of a program that nobody will change";
+const ABOUT: &str = "Show, limit and break the epoll calls of an unmodified program";
 
-/// The version and, where it is known, the commit (build.rs).
+/// The version, and the commit if it is known (build.rs).
 const VERSION: &str = env!("VERSION_AND_COMMIT");
 
 #[derive(Parser, Debug)]
@@ -44,24 +44,15 @@ struct Cli {
 }
 
 const EXAMPLES: &str = "\
+Exit status: that of the command; 2 for a usage error, which is one line on
+stderr.
+
 Examples:
-  epollshim run -- redis-server             reports when it has ended
+  epollshim run -- redis-server             report what it did with epoll
   epollshim run --inject epoll_wait:error=EINTR:when=3 -- ./app
-  epollshim run --record rec -- ./app       keeps its recordings
-  epollshim report rec                      tells what was recorded
-  epollshim diff before after               what is new, gone, or more
-  epollshim top rec                         watches those that still run
-  epollshim check ./app                     what would the shim see of it?
-  epollshim inspect 123                     why does it hang, burn or leak?
-  epollshim explain ghost                   what does that finding mean?
-  epollshim sweep -- ./app                  which failures does it not survive?
-  epollshim ctl 123 inject epoll_ctl:error=ENOSPC
-                                            steers a process that is recorded
+  epollshim inspect 4711                    why does it hang, spin or leak?
 
-Exit status: 2 for an error of use, which is told in one line on stderr; else
-that of the command.
-
-`epollshim COMMAND --help` says more.";
+Run `epollshim COMMAND --help` for the flags of a command.";
 
 #[derive(Subcommand, Debug)]
 enum Command {
@@ -93,13 +84,13 @@ pub enum Asked {
     Explain(Explain),
     Ctl(Ctl),
     Sweep(Box<Sweep>),
-    /// Help or the version, asked for.
+    /// Help or the version, on request.
     Text(String),
-    /// Help, where nothing was asked for.
+    /// Help, because there were no arguments.
     Help(String),
 }
 
-/// The command line as clap has it, for the manual pages and the completions.
+/// The command line for clap, from which the manual pages and the completions are made.
 #[must_use]
 pub fn command() -> clap::Command {
     Cli::command()
@@ -119,7 +110,7 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Asked, Failure
         Err(error) => match error.kind() {
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Ok(Asked::Text(help(&error))),
             ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => Ok(Asked::Help(help(&error))),
-            _ => Err(Failure::of_use(told(&error))),
+            _ => Err(Failure::of_use(one_line(&error))),
         },
     }
 }
@@ -128,8 +119,8 @@ fn help(error: &clap::Error) -> String {
     format!("{}\n", error.render().to_string().trim_end())
 }
 
-/// A wrong command line in one line: what clap says in its first paragraph, and what may have been meant.
-fn told(error: &clap::Error) -> String {
+/// A usage error in one line: the first paragraph of clap's message, and a suggestion.
+fn one_line(error: &clap::Error) -> String {
     let text = error.render().to_string();
     let first = text.split("\n\n").next().unwrap_or(&text);
     let words: Vec<&str> = first.split_whitespace().collect();
@@ -145,7 +136,7 @@ fn told(error: &clap::Error) -> String {
     line.push_str("; ");
     match meant {
         Some(word) => line.push_str(&format!("did you mean {word}?")),
-        None => line.push_str("epollshim --help says more"),
+        None => line.push_str("see epollshim --help"),
     }
     line
 }

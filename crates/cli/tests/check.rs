@@ -91,14 +91,14 @@ fn direct_system_calls_are_told_with_their_numbers() {
     assert_eq!(json["verdict"], "not");
 
     let (line, _) = judged(compile("any", &[]), 1);
-    assert_eq!(line, "partly seen: it has 1 direct system call that may be any");
+    assert_eq!(line, "partly seen: it has 1 direct system call with an unknown number");
 }
 
 #[test]
 fn io_uring_by_libc_s_syscall_is_noticed() {
     for flags in [&["-O2"][..], &["-O0"], &["-O2", "-fno-pie", "-no-pie"]] {
         let (line, json) = judged(compile("uring", flags), 1);
-        assert_eq!(line, "partly seen: it can use io_uring, and what it does by that is not seen", "{flags:?}");
+        assert_eq!(line, "partly seen: it can use io_uring, whose operations are not seen", "{flags:?}");
         assert_eq!(json["reasons"][0]["id"], "io-uring");
     }
 }
@@ -247,9 +247,9 @@ fn what_is_no_program_is_an_error_of_use() {
         ("/", "a directory"),
         ("/dev/zero", "not a regular file"),
         ("", "no such file"),
-        ("0", "no process id"),
-        ("99999999999", "no process id"),
-        ("4194303", "process 4194303: there is none"),
+        ("0", "not a process id"),
+        ("99999999999", "not a process id"),
+        ("4194303", "process 4194303: no such process"),
         ("2", "process 2: "),
     ] {
         let output = run(&["check", subject]);
@@ -312,7 +312,7 @@ fn a_process_is_told_with_its_instances_and_what_they_watch() {
         assert_eq!(instances[1]["epfds"].as_array().unwrap().len(), 2, "{process}");
         let page = stdout(&check(child.0.id().to_string()));
         assert!(page.contains("Epoll instances now: 2"), "{page}");
-        assert!(page.contains("closed, and still watched"), "{page}");
+        assert!(page.contains("closed, but still watched"), "{page}");
     }
 }
 

@@ -338,7 +338,7 @@ fn a_request_to_a_program_that_waits_stands_and_is_taken_when_the_wait_ends() {
     assert_eq!(puppet.line(), "waiting");
     let began = Instant::now();
     let output = puppet.running.ctl(&["inject", "epoll_ctl:error=ENOSPC:op=ADD:when=1", "--wait", "0.3"]);
-    refused(&output, 3, "no epoll call of it has returned within 0.3 s; the request stands");
+    refused(&output, 3, "no epoll call returned within 0.3 s; the request stays pending");
     // It waits as long as it was told to; that it does not wait for the call, which comes later, is seen by its end.
     assert!(began.elapsed() >= Duration::from_millis(300));
     // What nobody waits for does not stand; what stood still does, and more is put behind it.
@@ -346,7 +346,7 @@ fn a_request_to_a_program_that_waits_stands_and_is_taken_when_the_wait_ends() {
     let output = puppet.running.ctl(&["--wait", "0.1", "snapshot"]);
     assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
     assert!(
-        stderr(&output).contains("this is what it has recorded, not compared with the kernel"),
+        stderr(&output).contains("the report shows what it recorded, not compared with the kernel"),
         "{}",
         stderr(&output)
     );
@@ -355,13 +355,13 @@ fn a_request_to_a_program_that_waits_stands_and_is_taken_when_the_wait_ends() {
     let pid = puppet.running.child.id().to_string();
     let output = epollshim().args(["ctl", "--wait=0.1", &pid, "1999999999", &pid, "snapshot"]).output().unwrap();
     assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
-    assert_eq!(stderr(&output).matches("no epoll call of it has returned").count(), 2, "{}", stderr(&output));
+    assert_eq!(stderr(&output).matches("no epoll call returned within").count(), 2, "{}", stderr(&output));
     assert!(stderr(&output).contains("there is no process 1999999999"), "{}", stderr(&output));
     // What is armed is in the recording: the process need not answer.
     let status = puppet.running.told(&[]);
     assert!(status.contains("nothing is armed\n") && status.contains("A request waits"), "{status}");
     let behind = ["inject", "epoll_ctl:error=ENOMEM:op=ADD:when=2", "--wait=0.1"];
-    refused(&puppet.running.ctl(&behind), 3, "the request stands");
+    refused(&puppet.running.ctl(&behind), 3, "the request stays pending");
     // The wait ends with its line, and the very next calls find the faults.
     puppet.say("a");
     assert_eq!((puppet.heard(), puppet.heard()), (1, i64::from(libc::ENOSPC)));
@@ -428,7 +428,7 @@ fn the_child_of_a_fork_and_the_program_behind_an_exec_have_pages_of_their_own() 
     puppet.told_of(&child, &["off"]);
     assert_eq!(puppet.does("a"), 0);
     // The parent has heard nothing of it: it waits for its child.
-    refused(&ctl(&parent, &["--wait=0.1", "limit", "watches=1"]), 3, "stands");
+    refused(&ctl(&parent, &["--wait=0.1", "limit", "watches=1"]), 3, "stays pending");
     assert_eq!(puppet.does("a"), 0);
     assert_eq!(puppet.does("x").to_string(), child);
     assert_eq!(puppet.does("a"), 0);
@@ -480,7 +480,7 @@ fn a_wrong_order_is_told_in_one_line_before_the_process_hears_of_it() {
         (&["limit", "instance=8"], "limit: unknown limit 'instance'"),
         (&["limit", ""], "limit: "),
         (&["off", "everything"], "everything"),
-        (&["--wait", "soon"], "--wait: 'soon' is no number of seconds"),
+        (&["--wait", "soon"], "--wait: 'soon' is not a number of seconds"),
         (&["stop"], "stop"),
         (&["inject"], "RULES"),
     ] {
@@ -500,9 +500,9 @@ fn a_wrong_order_is_told_in_one_line_before_the_process_hears_of_it() {
 fn a_process_that_cannot_be_steered_is_told_in_one_line_that_says_why() {
     let puppet = Puppet::start();
     let pid = puppet.running.pid();
-    refused(&ctl("redis", &[]), 2, "'redis' is no process id");
+    refused(&ctl("redis", &[]), 2, "'redis' is not a process id");
     refused(&ctl("4294967294", &[]), 2, "there is no process 4294967294");
-    refused(&ctl(&std::process::id().to_string(), &[]), 2, "runs without the shim");
+    refused(&ctl(&std::process::id().to_string(), &[]), 2, "is not running under epollshim");
     let mut bare = epollshim();
     bare.args(["run", "--exec", "--report=none", "--", "sleep", "60"]);
     let mut bare = bare.spawn().unwrap();
@@ -511,7 +511,7 @@ fn a_process_that_cannot_be_steered_is_told_in_one_line_that_says_why() {
         let maps = fs::read_to_string(format!("/proc/{shimmed}/maps")).unwrap();
         (maps.contains("libepollshim") && maps.contains("/sleep")).then_some(())
     });
-    refused(&ctl(&shimmed, &[]), 2, "keeps no recording: start it by epollshim run --record DIRECTORY");
+    refused(&ctl(&shimmed, &[]), 2, "keeps no recording; start it with epollshim run --record DIRECTORY");
     bare.kill().unwrap();
     bare.wait().unwrap();
 
@@ -549,7 +549,7 @@ fn another_user_is_refused_and_nothing_is_armed() {
         output(&mut command)
     };
     let refusal = as_nobody(&[&puppet.running.pid(), "inject", "epoll_ctl:error=ENOSPC"]);
-    refused(&refusal, 2, "is user 0's, not yours (65534): only that user and root may steer it");
+    refused(&refusal, 2, "belongs to user 0, and you are user 65534; only its owner and root can control it");
     assert_eq!(puppet.does("a"), 0);
     let file = File::open(puppet.running.recording()).unwrap();
     assert_eq!(word(&file, pages(&file) + control::REQUESTS as u64), 0);
@@ -580,7 +580,7 @@ fn another_user_is_refused_and_nothing_is_armed() {
     let mut from = BufReader::new(child.stdout.take().unwrap());
     let mut line = String::new();
     from.read_line(&mut line).unwrap();
-    refused(&ctl(line.trim(), &["--wait=0.1", "inject", "epoll_ctl:error=ENOSPC:op=ADD"]), 3, "stands");
+    refused(&ctl(line.trim(), &["--wait=0.1", "inject", "epoll_ctl:error=ENOSPC:op=ADD"]), 3, "stays pending");
     child.stdin.as_mut().unwrap().write_all(b"m 1\na\n").unwrap();
     line.clear();
     from.read_line(&mut line).unwrap();

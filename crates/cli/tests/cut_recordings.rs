@@ -66,7 +66,7 @@ fn a_report_of_a_truncated_recording_is_no_success() {
     for length in [PAGE, 3 * PAGE + 8, FIRST_SEGMENT, FIRST_SEGMENT + 1, bytes.len() / 2, bytes.len() - 1] {
         fs::write(&path, &bytes[..length]).unwrap();
         let told = report(&path);
-        ends(&told, 1, &[name, "1 of 1 recording could not be read whole", "the file"]);
+        ends(&told, 1, &[name, "1 of 1 recording could not be read completely", "the file"]);
         assert_eq!(json(&told)["processes"][0]["recording"]["partial"], true, "{length}");
     }
 }
@@ -94,7 +94,7 @@ fn a_directory_of_hundreds_of_recordings_is_reported_without_the_damaged_ones() 
     ends(
         &told,
         1,
-        &["30 of 300 recordings could not be read whole", "epollshim.0.1.rec: at byte 0: the file is empty"],
+        &["30 of 300 recordings could not be read completely", "epollshim.0.1.rec: at byte 0: the file is empty"],
     );
     let json = json(&told);
     assert_eq!(json["processes"].as_array().unwrap().len(), 270);
@@ -140,7 +140,7 @@ fn while_it_is_changed(name: &str, change: impl Fn(&Path, &[u8]) + Sync) {
             match told.status.code() {
                 Some(0) => assert_eq!((calls(&told), stderr(&told)), (untouched.clone(), String::new())),
                 // Each file that was cut or missing is named among others, or was gone before it was seen.
-                Some(1) => assert!(stderr(&told).contains("could not be read whole"), "{}", stderr(&told)),
+                Some(1) => assert!(stderr(&told).contains("could not be read completely"), "{}", stderr(&told)),
                 _ => panic!("{}: {}", told.status, stderr(&told)),
             }
         }
@@ -263,7 +263,7 @@ fn ctl_says_so_when_the_recording_is_truncated_while_it_waits() {
         });
         ends(&told, 1, &["its recording", puppet.recording.to_str().unwrap(), "was truncated or overwritten"]);
         let again = run(&["ctl", &puppet.child.id().to_string()]);
-        ends(&again, 2, &["cannot be steered", puppet.recording.to_str().unwrap()]);
+        ends(&again, 2, &["cannot be controlled", puppet.recording.to_str().unwrap()]);
     }
 }
 

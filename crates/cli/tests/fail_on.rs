@@ -60,7 +60,7 @@ fn a_recording_that_is_missing_or_partial_fails_and_misuse_is_2() {
     for place in [&empty, &directory.join("nowhere")] {
         let (status, said) = report(place, &["--fail-on=error"]);
         assert_eq!((status, said.lines().count()), (Some(1), 1), "{said}");
-        assert!(said.contains("--fail-on fails without a recording"), "{said}");
+        assert!(said.contains("--fail-on needs a recording"), "{said}");
         assert_eq!(report(place, &[]).0, Some(2));
     }
     // Each call is kept, and there is no room for all of them.

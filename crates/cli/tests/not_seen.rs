@@ -275,7 +275,7 @@ fn a_program_that_is_killed_is_known_to_have_had_an_instance() {
             unsafe { libc::kill(pid, libc::SIGKILL) };
             let text = stderr(&parent.wait_with_output().unwrap());
             assert!(text.contains("was killed by SIGKILL"), "{text}");
-            text.contains(&format!("NOT SEEN: raw (pid {pid}) had 1 epoll descriptor (fd 3), and made no epoll call"))
+            text.contains(&format!("NOT SEEN: raw (pid {pid}) had 1 epoll descriptor (fd 3), but made no epoll call"))
         });
         assert!(is_named, "{flags:?}");
     }
@@ -305,7 +305,7 @@ fn the_report_of_run_names_a_process_that_made_its_calls_itself() {
     let text = stderr(&output(&mut raw(&[]).run(&["--quiet"])));
     let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(
-        text.contains("had 1 epoll instance (fd 3), and made no epoll call that the library saw; strace"),
+        text.contains("had 1 epoll instance (fd 3), but made no epoll call that the library saw; strace"),
         "{text}"
     );
 }

@@ -442,13 +442,15 @@ fn it_warns_where_the_shim_will_not_act_and_starts_the_program_all_the_same() {
 }
 
 #[test]
-fn help_and_the_version_are_on_stdout_and_errors_of_use_are_one_line() {
+fn help_and_the_version_are_on_stdout_and_usage_errors_are_one_line() {
     for words in [
         &["--help"][..],
         &["-h"],
         &["help"],
         &["run", "--help"],
         &["report", "--help"],
+        &["diff", "--help"],
+        &["top", "--help"],
         &["check", "--help"],
         &["inspect", "--help"],
         &["ctl", "--help"],
@@ -468,8 +470,8 @@ fn help_and_the_version_are_on_stdout_and_errors_of_use_are_one_line() {
     assert!(output.stdout.is_empty() && stderr(&output).contains("Usage: epollshim"));
     for (words, line) in [
         (&["chekc"][..], "unrecognized subcommand 'chekc'; did you mean check?"),
-        (&["run"], "the following required arguments were not provided: <CMD>...; epollshim --help says more"),
-        (&["check"], "the following required arguments were not provided: <BINARY|PID>; epollshim --help says more"),
+        (&["run"], "the following required arguments were not provided: <CMD>...; see epollshim --help"),
+        (&["check"], "the following required arguments were not provided: <BINARY|PID>; see epollshim --help"),
         (&["check", "--format", "xml", "x"], "invalid value 'xml' for '--format <text|json>'"),
         (&["run", "--report"], "a value is required for '--report <WHERE>' but none was supplied"),
     ] {

@@ -553,7 +553,7 @@ fn nothing_to_report_is_explained() {
         let (first, second) = told.trim_end().split_once('\n').unwrap_or_else(|| panic!("{told}"));
         assert!(first.starts_with(&format!("epollshim: {name} (pid ")), "{told}");
         assert!(first.contains(sentence) && first.ends_with(": nothing to report"), "{told}");
-        let why = "epollshim: no process made an epoll call that the shim could see; epollshim check ";
+        let why = "epollshim: no process made an epoll call that the shim could see; run `epollshim check ";
         assert!(second.starts_with(why), "{told}");
     }
     let told = stderr(&output(place.run(&["--only", "other"]).arg(compile("size_lie", &[]))));

@@ -194,24 +194,24 @@ fn a_start_that_cannot_work_says_so_before_anything_is_tried() {
     for program in &unloaded {
         let output = sweep(&[], &[program.to_str().unwrap()]);
         let name = program.display();
-        let line = format!("epollshim: {name}: the library was not loaded; `epollshim check {name}` says why\n");
+        let line = format!("epollshim: {name}: the library was not loaded; run `epollshim check {name}` to see why\n");
         assert_eq!((output.status.code(), stderr(&output)), (Some(2), line));
     }
     let differs = "echo $$ $(od -An -N8 -tx8 /dev/urandom)";
     for (flags, command, line) in [
         (&[][..], &["/no/such/program"][..], "/no/such/program: no such program"),
-        (&[], &["/etc/passwd"], "/etc/passwd: may not be executed"),
+        (&[], &["/etc/passwd"], "/etc/passwd: not executable"),
         (&[], &["sh", "-c", "echo why >&2; exit 3"], "sh: exits with status 3 without any fault; it runs in an empty"),
         (&["--timeout", "1"], &["sleep", "100"], "sleep: without any fault, in 1 s it does not end by itself"),
         (&[], &["sh", "-c", differs], "two clean runs differ: line 1 is"),
         (&["--workload", "exit 4"], &[server, "7000", "strict"], "the workload fails without any fault: it exits with"),
         (&["--workload", "true", "--ready-when", "x"], &["true"], "--ready-when: x; wanted: 'port N' or 'line REGEX'"),
         (&["--workload", &once], &[server, "7000", "strict"], "the workload fails without any fault: it exits with"),
-        (&["--input", "/"], &["true"], "--input: /: is no file"),
+        (&["--input", "/"], &["true"], "--input: /: not a file"),
         (&["--input", "/no/such"], &["true"], "--input: /no/such: No such file or directory"),
         (&["--dir", "/etc/passwd"], &["true"], "true: cannot be started: Not a directory"),
-        (&["--calls", "nope"], &["true"], "--calls: no call is named nope"),
-        (&["--errors", "ENOPE"], &["true"], "--errors: no error is named ENOPE"),
+        (&["--calls", "nope"], &["true"], "--calls: unknown function nope"),
+        (&["--errors", "ENOPE"], &["true"], "--errors: unknown error ENOPE"),
         (&["--mask", "("], &["true"], "--mask: not a regular expression: ("),
     ] {
         let output = sweep(flags, command);

@@ -36,7 +36,7 @@ fn an_accepted_find_does_not_count_and_is_shown_with_its_reason() {
     assert_eq!(output.status.code(), Some(0), "{shown}");
     let end = "No finds.\n\naccepted: crash: epoll_create1 fails with EMFILE, in make: it is restarted by\n    its supervisor\n";
     assert!(shown.ends_with(end), "{shown}");
-    assert_eq!(stderr(&output), format!("epollshim: --accept: {name}:6: accepts nothing: hang:make\n"));
+    assert_eq!(stderr(&output), format!("epollshim: --accept: {name}:6: matches no find: hang:make\n"));
 
     let (all, status) = swept(&["--accept", name], &[program]);
     assert_eq!((status, finds(&all).len()), (0, 0), "{all}");
@@ -65,7 +65,7 @@ fn a_list_is_written_whose_reasons_are_to_be_filled_in() {
     let name = list.to_str().unwrap();
     let output = text(&["--write-accept", name], &[program]);
     assert_eq!(output.status.code(), Some(1), "a find without a reason is not accepted");
-    let told = format!("epollshim: {name}: 1 find added; replace each WHY? by the reason\n");
+    let told = format!("epollshim: {name}: 1 find added; replace each WHY? by a reason\n");
     assert_eq!(stderr(&output), told);
     let written = fs::read_to_string(&list).unwrap();
     assert!(written.ends_with("\n\n# WHY? SIGSEGV\ncrash:^epoll_create1 EMFILE make$\n"), "{written}");
@@ -90,9 +90,9 @@ fn a_bad_list_is_refused_before_anything_is_tried() {
     let name = list.to_str().unwrap();
     let nowhere = directory.join("no/list");
     for (flag, path, content, what) in [
-        ("--accept", name, "# why\n\ncrahs:x\n", ":3: no verdict of finds is called 'crahs'; did you mean crash?"),
+        ("--accept", name, "# why\n\ncrahs:x\n", ":3: unknown verdict 'crahs'; did you mean crash?"),
         ("--accept", name, "# why\nhang\n", ":2: 'hang' has no pattern; wanted: verdict:pattern, such as crash:^epoll"),
-        ("--accept", name, "# why\n\nhang:x\n", ":3: hang:x has no reason; say in a line of comment right above it"),
+        ("--accept", name, "# why\n\nhang:x\n", ":3: hang:x has no reason; write it in a comment on the line above"),
         ("--write-accept", name, "hang\n", ":1: 'hang' has no pattern; "),
         ("--accept", directory.to_str().unwrap(), "", ": not a plain file"),
         ("--accept", nowhere.to_str().unwrap(), "", ": No such file or directory"),
@@ -197,10 +197,10 @@ fn trials_of_another_program_or_another_command_are_refused() {
     refused(
         &[],
         &[program, script, "more"],
-        &format!("of another command: {program} {script}; remove it to begin again"),
+        &format!("it is of another command: {program} {script}; remove it to start over"),
     );
-    refused(&["--mask", "x"], &[program, script], "--mask differs: it was made without it; remove it");
-    refused(&["--limits"], &[program, script], "--limits differs: it was made without it");
+    refused(&["--mask", "x"], &[program, script], "--mask differs: the earlier sweep ran without it; remove it");
+    refused(&["--limits"], &[program, script], "--limits differs: the earlier sweep ran without it");
     fs::write(script, "echo two\n").unwrap();
     refused(&[], &[program, script], &format!("{script} has changed: 9 bytes, hash "));
     fs::write(script, "echo one\n").unwrap();
@@ -216,7 +216,7 @@ fn trials_of_another_program_or_another_command_are_refused() {
             "written by another version: epollshim.sweep-trials/9 of ",
         ),
         (good.replacen("\"version\":\"", "\"version\":\"0.0-", 1), "written by another version: "),
-        (good.replacen("\"judged\"", "\"judge\"", 1), "line 2 is damaged; remove the line to make its trial again"),
+        (good.replacen("\"judged\"", "\"judge\"", 1), "line 2 is damaged; remove the line to repeat its trial"),
         ("{}\n".to_owned(), "not a file of epollshim sweep --resume"),
         ("a list of mine".to_owned(), "not a file of epollshim sweep --resume"),
     ] {
@@ -271,7 +271,7 @@ fn an_interrupt_prints_what_was_found_and_ends_by_the_signal() {
     let told = stderr(&output);
     assert_eq!(output.status.signal(), Some(libc::SIGINT), "{told}");
     assert!(told.contains("\nNOT ALL: ") && told.contains("\nNo finds.\n"), "{told}");
-    let last = format!("epollshim: interrupted; the same command goes on where {} ends\n", kept.display());
+    let last = format!("epollshim: interrupted; repeat the same command to continue from {}\n", kept.display());
     assert!(told.ends_with(&last), "{told}");
 }
 

@@ -169,8 +169,8 @@ fn one_failure_is_tried_on_request() {
     let (all, status) = swept(&["--only", "epoll_create1:error=EMFILE:when=1"], &[program.to_str().unwrap()]);
     assert_eq!((status, &all["tried"], &all["verdicts"]["clean failure"]), (0, &1.into(), &1.into()), "{all}");
     for (rule, why) in [
-        ("epoll_create1", "not one rule, as a find has it"),
-        ("dup:error=EMFILE;dup:error=EMFILE", "not one rule, as a find has it"),
+        ("epoll_create1", "not a single rule of a find"),
+        ("dup:error=EMFILE;dup:error=EMFILE", "not a single rule of a find"),
         ("dup:error=EMFILE:phase=serve", "phase= needs --workload"),
     ] {
         let output = sweep(&["--only", rule], &["true"]);

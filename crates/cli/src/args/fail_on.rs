@@ -3,12 +3,12 @@
 use epollshim_format::findings::{Finding, Id, Severity};
 use epollshim_format::suggest::nearest;
 
-/// What `--fail-on` names.
+/// A value of `--fail-on`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum FailOn {
-    /// A kind of finding, of this severity or a higher one.
+    /// A kind of finding, of at least this severity.
     Id(Id, Severity),
-    /// All of this severity or a higher one.
+    /// Every finding of at least this severity.
     Severity(Severity),
 }
 
@@ -19,13 +19,13 @@ impl FailOn {
         }
         let (word, least) = match text.split_once(':') {
             None => (text, Severity::Warning),
-            Some((word, least)) => (word, severity(least).ok_or("a severity is info, warning or error")?),
+            Some((word, least)) => (word, severity(least).ok_or("allowed severities: info, warning, error")?),
         };
         Id::named(word).map(|id| FailOn::Id(id, least)).ok_or_else(|| {
             let known = Id::ALL.iter().map(|id| id.name()).chain(["error", "warning", "all"]);
             match nearest(word, known) {
-                Some(known) => format!("there is no finding of that name: did you mean {known}?"),
-                None => "there is no finding of that name (epollshim explain lists them)".into(),
+                Some(known) => format!("there is no such finding; did you mean {known}?"),
+                None => "there is no such finding; run `epollshim explain` for a list".into(),
             }
         })
     }
@@ -48,7 +48,7 @@ fn severity(word: &str) -> Option<Severity> {
     }
 }
 
-/// What `--fail-on` of `inspect` names: a kind of finding, or all, of a severity or a higher one.
+/// A value of `inspect --fail-on`: findings of at least a severity, of one kind or of all (None).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct FailOnSeen {
     pub id: Option<String>,
@@ -56,7 +56,7 @@ pub struct FailOnSeen {
 }
 
 impl FailOnSeen {
-    /// Other kinds of findings are known, and not found from outside.
+    /// Accepts kinds of findings that only the library finds, too. They never match.
     pub(super) fn parse(text: &str) -> Result<FailOnSeen, String> {
         let id = text.split_once(':').map_or(text, |(id, _)| id);
         if !crate::inspect::IDS.contains(&id) {
@@ -67,13 +67,13 @@ impl FailOnSeen {
         }
         let least = match text.split_once(':') {
             None => Severity::Warning,
-            Some((_, least)) => severity(least).ok_or("a severity is info, warning or error")?,
+            Some((_, least)) => severity(least).ok_or("allowed severities: info, warning, error")?,
         };
         Ok(FailOnSeen { id: Some(id.to_owned()), least })
     }
 }
 
-/// From which severity on a new finding fails.
+/// A value of `diff --fail-on`: the least severity of a new finding that counts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct FailOnNew(pub Severity);
 
@@ -84,6 +84,6 @@ impl FailOnNew {
             Some((_, Some(least))) => severity(least),
             _ => None,
         };
-        least.map(FailOnNew).ok_or_else(|| "it takes new, new:info, new:warning or new:error".into())
+        least.map(FailOnNew).ok_or_else(|| "allowed: new, new:info, new:warning, new:error".into())
     }
 }

@@ -8,45 +8,50 @@ use super::{FailOnSeen, Format};
 
 const ABOUT: &str = "\
 Look at a running process from outside: its epoll instances, what each watches
-and whether that is ready now, which thread waits on which, and what is wrong.
+and whether that is ready, which thread waits on which instance, and what is
+wrong.
 
-The process needs no library of epollshim. It is not stopped, gets no signal,
-and nothing in it is changed. Its descriptors are copied (pidfd_getfd), asked,
-and the copies closed at once. It is looked at for a tenth of a second, or 0.3
-where a thread uses up its processor: what is found is so at each look.
+The process need not run under epollshim. It is not stopped, gets no signal, and
+nothing in it is changed. Its descriptors are copied (pidfd_getfd), and each
+copy is closed at once.
 
-What may not be looked at is listed. Each process of the same user can be looked
-at where kernel.yama.ptrace_scope is 0; else root and CAP_SYS_PTRACE can.";
+inspect looks at the process several times within 0.1 seconds, or 0.3 seconds if
+a thread is busy. A finding is reported only if it holds each time.
+
+What inspect has no permission to see is listed. Root and CAP_SYS_PTRACE see
+every process. Others see processes of their own user, if the sysctl
+kernel.yama.ptrace_scope is 0.";
 
 const EXAMPLES: &str = "\
 Findings:
-  stalled     data waits, and no event will come for it: an edge-triggered
-              interest that was not read until EAGAIN, or a one-shot interest
-              that was not armed again, while the loop sleeps
-  ghost       the descriptor of an interest is closed, or another file now
-  fd-leak     TCP sockets in CLOSE_WAIT
+  stalled     data waits, no event will announce it, and the loop sleeps:
+              an edge-triggered interest was not read until EAGAIN, or a
+              one-shot interest was not rearmed
+  ghost       the descriptor of an interest was closed or is another file
+  fd-leak     TCP sockets stay in CLOSE_WAIT
   near-limit  few descriptors are left
-  spin        a thread uses up its processor on a descriptor that stays ready
+  spin        a thread is busy because a descriptor stays ready
 
-Exit status: 0; 1 if something was found that --fail-on names; 2 for a usage
-error, or a process that does not exist or may not be looked at.
+Exit status:
+  0  success
+  1  --fail-on names a finding
+  2  usage error, no such process, or no permission to look at it
 
 Examples:
   epollshim inspect $(pidof redis-server)
-  epollshim inspect --fail-on warning $(pgrep nginx)
   epollshim inspect --watch=5 4711
   epollshim inspect --format json 4711 | jq '.processes[].findings'";
 
 #[derive(Args, Debug)]
-#[command(about = "Look at a running process: who waits for what, and what is wrong")]
+#[command(about = "Look at a running process from outside, and find what is wrong")]
 #[command(long_about = ABOUT, after_help = EXAMPLES)]
 #[command(next_line_help = true)]
 pub struct Inspect {
-    /// Text for people, or one JSON object (schema epollshim.inspect/1)
+    /// Print text, or one JSON object (schema epollshim.inspect/1)
     #[arg(long, value_enum, default_value = "text", hide_possible_values = true, value_name = "text|json")]
     pub format: Format,
-    /// Look again and again until the processes have ended, with so many
-    /// seconds in between (1)
+    /// Look again every SECONDS until the processes have ended. Default,
+    /// without a value: 1
     #[arg(
         long,
         value_name = "SECONDS",
@@ -57,8 +62,9 @@ pub struct Inspect {
         verbatim_doc_comment
     )]
     pub watch: Option<std::time::Duration>,
-    /// Exit with 1 if one of these was found: ids, or error, warning, all.
-    /// An id counts from warning up; ghost:info and ghost:error say otherwise
+    /// Exit with 1 if one of these was found: ids, error, warning or all. An
+    /// id counts from severity warning up; ghost:info and ghost:error change
+    /// this
     #[arg(
         long,
         value_name = "ID[:SEVERITY],...",

@@ -1,4 +1,5 @@
-//! The facts as one JSON object. Keys are added, never renamed or removed, within one schema number.
+//! The facts as one JSON object. Within one schema number, keys are only added, never renamed or
+//! removed.
 
 use epollshim_format::events::Mask;
 use serde::Serialize;
@@ -153,7 +154,7 @@ pub fn object(facts: &Facts, verdict: &Verdict) -> Result<String, Failure> {
     };
     serde_json::to_string(&told)
         .map(|text| text + "\n")
-        .map_err(|error| Failure::of_use(format!("cannot be told as JSON: {error}")))
+        .map_err(|error| Failure::of_use(format!("cannot be written as JSON: {error}")))
 }
 
 fn part(object: &Object) -> Part<'_> {

@@ -1,4 +1,4 @@
-//! `--only RULE`: one failure, as the line of a find has it.
+//! `--only RULE`: one failure, as in the command line of a find.
 
 use epollshim_format::function::Functions;
 use epollshim_format::options;
@@ -9,12 +9,12 @@ use super::trial::{self, Trial};
 use crate::Failure;
 use crate::text::printable;
 
-/// The trial of a rule, and the functions that it is for.
+/// The trial of a rule, and the functions that it applies to.
 pub fn parse(rule: &str, is_server: bool) -> Result<(Trial, Functions), Failure> {
     let wrong = |why: &str| Failure::of_use(format!("--only: {}: {why}", printable(rule)));
     let entry = format!("{}INJECT={rule}", options::PREFIX);
     if rule.contains(';') || options::parse([entry.as_bytes()].into_iter()).1.is_some() {
-        return Err(wrong("not one rule, as a find has it"));
+        return Err(wrong("not a single rule of a find"));
     }
     let (calls, rest) = rule.split_once(':').unwrap_or((rule, ""));
     let functions =
@@ -74,7 +74,7 @@ mod tests {
             assert_eq!(trial.rules, rule);
             assert_eq!(trial.failure, Failure::Call { point, failure: failure.into() });
             assert!(!functions.is_empty());
-            assert!(parse(&rule, false).is_err(), "phases are those of servers");
+            assert!(parse(&rule, false).is_err(), "phase= needs a server (--workload)");
         }
         for wrong in ["", "accept4", "accept4:error=EMFILE;dup:error=EMFILE", "nope:error=EMFILE"] {
             assert!(parse(wrong, true).is_err(), "{wrong}");
