@@ -7,6 +7,7 @@
 //! options   checks the flags
 //! phases    the phases of a server: start, serve, stop
 //! points    where calls can fail, from the logs of clean runs
+//! clean     makes the clean runs
 //! found     the points of all clean runs
 //! failures  what is tried at a point
 //! at        selects points by a place on their stacks
@@ -51,22 +52,21 @@ use std::time::Instant;
 
 use crate::args::Sweep;
 use crate::sys::{Signals, child};
-use crate::text::{printable, reason, shown};
+use crate::text::{reason, shown};
 use crate::{Failure, say};
 use accept::Accepted;
+use clean::{CleanRuns, clean_runs};
 use folder::Folder;
 use found::Found;
 use names::Names;
 use notes::Notes;
-use observe::{Clean, Observation};
 use options::Settled;
 use outcome::Swept;
 use output::Output;
 use points::{Aim, Counting, MOST_OCCURRENCES, OCCURRENCES, Point};
 use repeat::Repeat;
 use runner::{Ask, Runner};
-use slots::Slots;
-use spec::{FAULTS, RECORDINGS, Times};
+use spec::{FAULTS, RECORDINGS};
 use trial::Trial;
 
 mod accept;
@@ -74,6 +74,7 @@ mod at;
 mod callers;
 #[cfg(test)]
 mod calm;
+mod clean;
 #[cfg(test)]
 mod cost;
 mod failures;
@@ -114,11 +115,6 @@ mod verdict;
 
 /// Drawn seeds are below this, so that they are easy to type.
 const MOST_SEED: u64 = 1_000_000;
-/// Clean runs are sufficient if this many in a row bring nothing new.
-const SAME_RUNS: u32 = 2;
-/// How many callers a clean run records. One is enough to enable stack walking, which the names of
-/// points need.
-const STACKS: u32 = 1;
 
 /// If this process was started to make one run, makes it and returns its exit status.
 #[must_use]
@@ -159,51 +155,6 @@ pub fn sweep(asked: &Sweep) -> Result<i32, Failure> {
         return Ok(128 + signal);
     }
     output.write(&swept?)
-}
-
-/// The clean runs of a sweep, and their folders.
-struct CleanRuns {
-    runs: Vec<(Observation, Folder)>,
-    clean: Clean,
-    lacks: Option<String>,
-    has_network: bool,
-}
-
-/// Makes clean runs until two in a row bring nothing new. Fails if one fails, or if they differ.
-fn clean_runs(
-    asked: &Sweep,
-    runner: &Runner,
-    notes: &Notes,
-    ask: Ask,
-    mut shows_more: impl FnMut(&Folder) -> Result<bool, Failure>,
-) -> Result<CleanRuns, Failure> {
-    let limit = asked.timeout * 1000;
-    let ask = Ask { stacks: STACKS, times: Times { start: limit, work: limit, stop: limit }, ..ask };
-    let (mut runs, mut same, slots) = (Vec::new(), 0, Slots::new(1));
-    while runs.len() < asked.clean_runs as usize && same < SAME_RUNS {
-        notes.progress.clean_run(runs.len() + 1, asked.clean_runs as usize);
-        let (seen, folder) = runner.run(&ask, slots.take()).map_err(Failure::of_use)?;
-        let is_unmounted = |trouble: &String| trouble.starts_with(one_run::UNMOUNTED);
-        if seen.outcome.trouble.as_ref().is_some_and(is_unmounted) && runner.share_processes() {
-            continue;
-        }
-        if let Some(why) = start::failure(asked, &seen) {
-            return Err(Failure::of_use(why));
-        }
-        same = if shows_more(&folder)? { 0 } else { same + 1 };
-        runs.push((seen, folder));
-    }
-    let seen: Vec<(&Observation, &Path)> = runs.iter().map(|(seen, folder)| (seen, folder.0.as_path())).collect();
-    let clean = Clean::of(&seen, &runner.settled.masks).map_err(|difference| {
-        Failure::of_use(format!(
-            "two clean runs differ: {}; exclude what may differ with --mask REGEX",
-            printable(&difference)
-        ))
-    })?;
-    let first = runs.first().map(|(seen, _)| &seen.outcome);
-    let lacks = first.and_then(|outcome| outcome.lacks.clone());
-    let has_network = first.is_some_and(|outcome| outcome.has_network);
-    Ok(CleanRuns { runs, clean, lacks, has_network })
 }
 
 /// Fails each call in turn.

@@ -12,14 +12,15 @@ use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::clean::clean_runs;
 use super::folder::Folder;
 use super::notes::Notes;
 use super::observe::Clean;
 use super::options::Settled;
+use super::plan;
 use super::runner::{Ask, Runner};
 use super::slots::Slots;
 use super::verdict::{Done, judge};
-use super::{clean_runs, plan};
 use crate::args::{self, Asked};
 
 /// A rule whose stack name does not exist.

@@ -3,11 +3,12 @@
 
 use std::time::Instant;
 
+use super::clean::{CleanRuns, clean_runs};
 use super::notes::Notes;
 use super::outcome::Swept;
 use super::runner::{Ask, Runner};
 use super::trial::{Failure as What, Trial};
-use super::{CleanRuns, clean_runs, try_all};
+use super::try_all;
 use crate::Failure;
 use crate::args::Sweep;
 use crate::sys;
