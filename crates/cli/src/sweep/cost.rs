@@ -30,7 +30,7 @@ fn the_trials_take_little_longer_than_as_many_clean_runs() {
         (0..RUNS).for_each(|_| drop(runner.run(&ask, slots.take()).unwrap()));
         let clean_runs = begin.elapsed().as_secs_f64() / f64::from(JOBS);
         let failure = Failure::Call { point: Point::default(), failure: "ENOMEM".into() };
-        let trials = vec![Trial { rules: NEVER.into(), failure }; RUNS as usize];
+        let trials = vec![Trial { rules: NEVER.into(), in_tree: false, failure }; RUNS as usize];
         let begin = Instant::now();
         let tried = plan::try_all(&runner, &clean, trials, JOBS, &notes);
         let ratio = begin.elapsed().as_secs_f64() / clean_runs;

@@ -74,6 +74,6 @@ fn add_tasks(asked: &Sweep, runner: &Runner, notes: &Notes, clean: &CleanRuns, s
 fn steps(least: u64, most: u64, what: fn(u64) -> What) -> Vec<Trial> {
     let most = most.max(least) + MARGIN;
     let step = (most - least).div_ceil(MOST_STEPS).max(1);
-    let trial = |number| Trial { rules: String::new(), failure: what(number) };
+    let trial = |number| Trial { rules: String::new(), in_tree: false, failure: what(number) };
     (least..=most).rev().step_by(step as usize).map(trial).collect()
 }

@@ -54,7 +54,7 @@ mod tests {
 
     fn trial(function: &str, site: &str, failure: &str) -> Trial {
         let point = Point { function: function.into(), frames: vec![site.into()], ..Point::default() };
-        Trial { rules: String::new(), failure: Failure::Call { point, failure: failure.into() } }
+        Trial { rules: String::new(), in_tree: false, failure: Failure::Call { point, failure: failure.into() } }
     }
 
     fn name(trial: &Trial) -> String {
@@ -96,7 +96,7 @@ mod tests {
 
     #[test]
     fn steps_of_a_limit_stay_in_their_order() {
-        let step = |number| Trial { rules: String::new(), failure: Failure::Descriptors(number) };
+        let step = |number| Trial { rules: String::new(), in_tree: false, failure: Failure::Descriptors(number) };
         let mut order = Order::new((3..7).rev().map(step).collect());
         let mut all = Vec::new();
         while let Some(trial) = order.next() {

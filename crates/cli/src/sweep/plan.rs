@@ -16,6 +16,8 @@ use super::verdict::{Done, Judged, Verdict, judge};
 
 /// How often a suspicious run is repeated.
 const AGAIN: u32 = 2;
+/// The index of the repeat that is traced, if the run was a crash.
+const TRACED: usize = 0;
 /// The least limit of a part in milliseconds, and the factor for the time that it took in clean
 /// runs.
 const LEAST: u64 = 2000;
@@ -37,6 +39,7 @@ pub fn trials(points: &[Point], choice: &Choice, aim: Aim) -> Vec<Trial> {
         .into_iter()
         .map(|(.., point, error)| Trial {
             rules: point.rule(&error, aim),
+            in_tree: aim.in_tree,
             failure: Failure::Call { point: point.clone(), failure: error },
         })
         .collect()
@@ -83,7 +86,7 @@ pub fn try_all(runner: &Runner, clean: &Clean, trials: Vec<Trial>, jobs: u32, no
 /// process may fail one client before the server serves again.
 fn workloads(clean: &Clean, trial: &Trial) -> u32 {
     const MOST: u64 = 8;
-    if trial.rules.contains(":scope=tree") { 1 } else { clean.processes.clamp(1, MOST) as u32 }
+    if trial.in_tree { 1 } else { clean.processes.clamp(1, MOST) as u32 }
 }
 
 /// A rule that delays the failing call by a moment, so that a program that has just started is
@@ -97,15 +100,13 @@ fn held_back(rule: &str) -> String {
 /// Descriptors are counted at one moment, when one may be about to be closed. So a leak that does
 /// not recur is none.
 fn settled(first: Judged, same: u32, again: &[Judged]) -> Judged {
-    let is_doubtful = first.verdict == Verdict::Leak && same == 1;
-    // The traced repeat knows where the program crashed.
-    let has_more = |run: &Judged| {
-        first.verdict.is_crash() && run.verdict == first.verdict && run.evidence.len() > first.evidence.len()
+    let better = match first.verdict {
+        // The traced repeat knows where the program crashed.
+        verdict if verdict.is_crash() => again.get(TRACED).filter(|run| run.verdict == verdict),
+        Verdict::Leak if same == 1 => again.last(),
+        _ => None,
     };
-    match again.iter().find(|run| has_more(run)).or(again.last().filter(|_| is_doubtful)) {
-        Some(better) => better.clone(),
-        None => first,
-    }
+    better.cloned().unwrap_or(first)
 }
 
 fn try_one(runner: &Runner, clean: &Clean, trial: Trial, slots: &Slots, slot: Slot) -> Result<Tried, String> {
@@ -140,8 +141,9 @@ fn try_one(runner: &Runner, clean: &Clean, trial: Trial, slots: &Slots, slot: Sl
         let again = std::thread::scope(|scope| {
             // Only one repeat is traced, because tracing may change what happens.
             let is_crash = judged.verdict.is_crash();
-            let runs: Vec<_> =
-                (0..AGAIN).map(|run| scope.spawn(move || one(1, run == 0 && is_crash, slots.take()))).collect();
+            let runs: Vec<_> = (0..AGAIN as usize)
+                .map(|run| scope.spawn(move || one(1, run == TRACED && is_crash, slots.take())))
+                .collect();
             let no_panic =
                 |run: std::thread::ScopedJoinHandle<_>| run.join().unwrap_or_else(|_| Err("panicked".into()));
             runs.into_iter().map(no_panic).collect::<Result<Vec<_>, _>>()
@@ -157,6 +159,15 @@ fn try_one(runner: &Runner, clean: &Clean, trial: Trial, slots: &Slots, slot: Sl
 mod tests {
     use super::settled;
     use crate::sweep::verdict::{Judged, Verdict};
+
+    #[test]
+    fn a_crash_has_the_evidence_of_the_traced_repeat_unless_that_did_not_crash() {
+        let crash = |evidence: &str| Judged { verdict: Verdict::Crash, evidence: vec![evidence.into()] };
+        let same = Judged { verdict: Verdict::Same, evidence: Vec::new() };
+        let evidence = |again: &[Judged]| settled(crash("first"), 2, again).evidence;
+        assert_eq!(evidence(&[crash("traced"), crash("last")]), ["traced"]);
+        assert_eq!(evidence(&[same, crash("last")]), ["first"]);
+    }
 
     #[test]
     fn a_leak_that_does_not_come_again_is_none_and_a_crash_is_one() {

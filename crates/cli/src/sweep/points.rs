@@ -182,11 +182,25 @@ pub fn fired(folder: &Path) -> usize {
 }
 
 #[cfg(test)]
+impl Point {
+    /// The second call of a stack while a server serves, for tests.
+    pub fn second_while_serving(function: &str, operation: &str) -> Point {
+        Point {
+            phase: Phase::Serve,
+            function: function.into(),
+            operation: operation.into(),
+            stack: "0123456789abcdef/8".into(),
+            occurrence: 2,
+            ..Point::default()
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use epollshim_format::function::Functions;
 
     use super::{Aim, Counting, Log, Point, rules};
-    use crate::sweep::phases::Phase;
 
     const LOG: &str = "\
 epollshim.inject/1 version=0.1.0 pid=7 program=app rules=x
@@ -243,14 +257,7 @@ pid=9 tid=9 rule=2 call=dup on=file ordinal=1 stack=aa frames=app+0x10
 
     #[test]
     fn a_rule_fails_one_call_or_all_from_there_on() {
-        let point = |function: &str, operation: &str| Point {
-            phase: Phase::Serve,
-            function: function.into(),
-            operation: operation.into(),
-            stack: "0123456789abcdef/8".into(),
-            occurrence: 2,
-            ..Point::default()
-        };
+        let point = Point::second_while_serving;
         let (once, always) = (Aim::default(), Aim { is_persistent: true, ..Aim::default() });
         let served = Aim { in_tree: true, has_phases: true, ..Aim::default() };
         let of_tree = ":stack=0123456789abcdef/8:when=2:phase=serve:scope=tree";

@@ -21,6 +21,9 @@ pub enum Failure {
 pub struct Trial {
     /// The rules of EPOLLSHIM_INJECT. Empty: without the library.
     pub rules: String,
+    /// The rules count calls over all processes together (`scope=tree`).
+    #[serde(default)]
+    pub in_tree: bool,
     pub failure: Failure,
 }
 
