@@ -110,7 +110,7 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Asked, Failure
         Err(error) => match error.kind() {
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Ok(Asked::Text(help(&error))),
             ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => Ok(Asked::Help(help(&error))),
-            _ => Err(Failure::of_use(one_line(&error))),
+            _ => Err(Failure::usage(one_line(&error))),
         },
     }
 }

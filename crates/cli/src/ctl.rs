@@ -41,7 +41,7 @@ pub fn ctl(asked: &Ctl) -> Result<i32, Failure> {
     }
     asked.pids.iter().try_for_each(|word| target::pid(word).map(drop))?;
     if matches!(order, Order::Snapshot { output: Some(_), .. }) {
-        return Err(Failure::of_use("snapshot -o: the file takes the report of one process; name one PID"));
+        return Err(Failure::usage("snapshot -o: the file takes the report of one process; name one PID"));
     }
     let mut highest = 0;
     for pid in &asked.pids {
@@ -109,7 +109,7 @@ fn lines(order: &Order, impossible: bool) -> Result<Vec<Vec<u8>>, Failure> {
         }
         Order::Limit { limits } => {
             let limits = joined(limits, b",");
-            limits::parse(&limits).map_err(|fault| Failure::of_use(format!("limit: {fault}")))?;
+            limits::parse(&limits).map_err(|fault| Failure::usage(format!("limit: {fault}")))?;
             vec![line("limit", &limits)]
         }
         Order::Off { what } => [(Armed::Faults, &b"off faults"[..]), (Armed::Limits, b"off limits")]
@@ -128,14 +128,14 @@ fn joined(words: &[OsString], between: &[u8]) -> Vec<u8> {
 }
 
 fn check_rules(rules: &[u8], impossible: bool) -> Result<(), Failure> {
-    std::str::from_utf8(rules).map_err(|_| Failure::of_use("inject: the rules are not UTF-8 text"))?;
-    faults::check(rules, impossible).map(drop).map_err(|fault| Failure::of_use(format!("inject: {fault}")))
+    std::str::from_utf8(rules).map_err(|_| Failure::usage("inject: the rules are not UTF-8 text"))?;
+    faults::check(rules, impossible).map(drop).map_err(|fault| Failure::usage(format!("inject: {fault}")))
 }
 
 fn seconds(word: &str) -> Result<Duration, Failure> {
     let number = word.parse::<f64>().ok().filter(|_| word.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.'));
     number.and_then(|number| Duration::try_from_secs_f64(number.min(1e9)).ok()).ok_or_else(|| {
-        Failure::of_use(format!("--wait: '{}' is not a number of seconds, such as 5 or 0.5", printable(word)))
+        Failure::usage(format!("--wait: '{}' is not a number of seconds, such as 5 or 0.5", printable(word)))
     })
 }
 

@@ -107,7 +107,7 @@ fn unknown(name: &str) -> Failure {
         Some(known) => format!("did you mean {known}?"),
         None => "run `epollshim explain` for a list".into(),
     };
-    Failure::of_use(format!("there is no finding '{}'; {hint}", printable(name)))
+    Failure::usage(format!("there is no finding '{}'; {hint}", printable(name)))
 }
 
 #[cfg(test)]

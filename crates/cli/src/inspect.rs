@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use crate::args::{FailOnSeen, Format, Inspect};
 use crate::text::{count, reason};
-use crate::{Failure, USE, ctl, say, sys, terminal};
+use crate::{Failure, USAGE, ctl, say, sys, terminal};
 
 mod json;
 mod judge;
@@ -63,7 +63,7 @@ pub fn inspect(asked: &Inspect) -> Result<i32, Failure> {
                     let why = why_not(pid, &refusal);
                     say(&why);
                     errors.insert(pid.to_string(), why);
-                    status = USE;
+                    status = USAGE;
                 }
             }
         }
@@ -107,7 +107,7 @@ fn write(
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         // `epollshim inspect PID | head`
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        Err(error) => Err(Failure::of_use(format!("stdout: {}", reason(&error)))),
+        Err(error) => Err(Failure::usage(format!("stdout: {}", reason(&error)))),
         Ok(()) => Ok(()),
     }
 }

@@ -49,7 +49,7 @@ pub mod text;
 pub mod top;
 
 /// The exit status of a usage error.
-pub const USE: i32 = 2;
+pub const USAGE: i32 = 2;
 
 /// Why a command cannot do what was asked.
 #[derive(Debug)]
@@ -61,8 +61,8 @@ pub struct Failure {
 
 impl Failure {
     #[must_use]
-    pub fn of_use(text: impl Into<String>) -> Failure {
-        Failure { status: USE, text: text.into() }
+    pub fn usage(text: impl Into<String>) -> Failure {
+        Failure { status: USAGE, text: text.into() }
     }
 }
 
@@ -86,7 +86,7 @@ pub fn main(arguments: Vec<OsString>) -> i32 {
         args::Asked::Text(text) => print(&text).map(|()| 0),
         args::Asked::Help(text) => {
             let _ = std::io::stderr().write_all(text.as_bytes());
-            Ok(USE)
+            Ok(USAGE)
         }
     });
     done.unwrap_or_else(|failure| {
@@ -132,5 +132,5 @@ pub fn print(text: &str) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
     out.write_all(text.as_bytes())
         .and_then(|()| out.flush())
-        .map_err(|error| Failure::of_use(format!("stdout: {}", text::reason(&error))))
+        .map_err(|error| Failure::usage(format!("stdout: {}", text::reason(&error))))
 }

@@ -40,7 +40,7 @@ pub fn judge(set: &Set, fail_on: &[FailOn]) -> Result<i32, Failure> {
 pub fn read_suppressions(files: &[PathBuf]) -> Result<Vec<u8>, Failure> {
     let mut all = Vec::new();
     for file in files {
-        let text = suppressions::read(file).map_err(|what| Failure::of_use(format!("--suppressions: {what}")))?;
+        let text = suppressions::read(file).map_err(|what| Failure::usage(format!("--suppressions: {what}")))?;
         all.extend_from_slice(&text);
         all.push(b'\n');
     }
@@ -52,7 +52,7 @@ pub fn unreadable(error: &Error, must_be_there: bool) -> Failure {
     let text = printable(&error.to_string());
     match must_be_there && error.is_missing() {
         true => Failure { status: MISSING, text: format!("{text}; --fail-on needs a recording") },
-        false => Failure::of_use(text),
+        false => Failure::usage(text),
     }
 }
 
@@ -109,13 +109,13 @@ pub fn write(set: &Set, format: Format, output: Option<&Path>) -> Result<(), Fai
 pub fn write_with(output: Option<&Path>, render: &dyn Fn(&mut dyn Write) -> io::Result<()>) -> Result<(), Failure> {
     match output {
         Some(file) => replace_file(file, render)
-            .map_err(|error| Failure::of_use(format!("{}: {}", printable(&file.to_string_lossy()), reason(&error))))?,
+            .map_err(|error| Failure::usage(format!("{}: {}", printable(&file.to_string_lossy()), reason(&error))))?,
         None => {
             let mut out = BufWriter::new(std::io::stdout().lock());
             match render(&mut out).and_then(|()| out.flush()) {
                 // `epollshim report rec | head`
                 Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
-                Err(error) => return Err(Failure::of_use(format!("stdout: {}", reason(&error)))),
+                Err(error) => return Err(Failure::usage(format!("stdout: {}", reason(&error)))),
                 Ok(()) => {}
             }
         }

@@ -94,8 +94,8 @@ fn stay(asked: &Run, environment: &[(OsString, OsString)], plan: &Plan, limits: 
     let began = family::began(child.pid);
     child::let_go(plan.needs_descriptors());
     let mut looks = Looks::new(place.map(|place| place.path.as_path()), began);
-    let how = watch::to_its_end(&child, &mut looks)
-        .map_err(|error| Failure::of_use(format!("waitpid: {}", reason(&error))))?;
+    let how = watch::wait_for_end(&child, &mut looks)
+        .map_err(|error| Failure::usage(format!("waitpid: {}", reason(&error))))?;
     let after = start.elapsed();
     let signals = child.leave(&[libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT]);
     child::ignore_broken_pipes();

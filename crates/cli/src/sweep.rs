@@ -164,7 +164,7 @@ fn faults(asked: &Sweep, runner: &Runner, notes: &Notes) -> Result<Swept, Failur
     let only = settled.only.as_ref();
     let functions = only.map_or_else(|| settled.choice.functions(), |(_, functions)| *functions);
     if functions.is_empty() {
-        return Err(Failure::of_use("--errors: none of them is legal for a selected call"));
+        return Err(Failure::usage("--errors: none of them is legal for a selected call"));
     }
     let has_phases = settled.server.is_some();
     let most = if asked.every_call { MOST_OCCURRENCES } else { OCCURRENCES };
@@ -176,11 +176,11 @@ fn faults(asked: &Sweep, runner: &Runner, notes: &Notes) -> Result<Swept, Failur
         let is_tried = |point: &Point| only.is_some() || !settled.choice.at(point).is_empty();
         points
             .map(|points| found.add_run(points.into_iter().filter(is_tried)))
-            .map_err(|what| Failure::of_use(format!("{what}: glibc 2.35 or later and libgcc_s.so.1 are needed")))
+            .map_err(|what| Failure::usage(format!("{what}: glibc 2.35 or later and libgcc_s.so.1 are needed")))
     })?;
     if !clean.runs.iter().any(|(seen, _)| seen.is_loaded) {
         let name = asked.command.first().map(shown).unwrap_or_default();
-        return Err(Failure::of_use(format!(
+        return Err(Failure::usage(format!(
             "{name}: the library was not loaded; run `epollshim check {name}` to see why"
         )));
     }
@@ -213,7 +213,7 @@ fn faults(asked: &Sweep, runner: &Runner, notes: &Notes) -> Result<Swept, Failur
 /// The given seed, or a random one.
 fn seed(asked: Option<u64>) -> Result<u64, Failure> {
     let drawn = || crate::sys::random().map(|number| number as u64 % MOST_SEED);
-    asked.map_or_else(drawn, Ok).map_err(|error| Failure::of_use(format!("--seed: {}", reason(&error))))
+    asked.map_or_else(drawn, Ok).map_err(|error| Failure::usage(format!("--seed: {}", reason(&error))))
 }
 
 fn try_all(

@@ -53,13 +53,13 @@ pub fn top(asked: &Top) -> Result<i32, Failure> {
         return once(asked, board, sort);
     }
     if asked.format != Format::Text {
-        return Err(Failure::of_use("--format needs --once"));
+        return Err(Failure::usage("--format needs --once"));
     }
     if !std::io::stdout().is_terminal() {
-        return Err(Failure::of_use("stdout is not a terminal; use --once to print the list as text"));
+        return Err(Failure::usage("stdout is not a terminal; use --once to print the list as text"));
     }
     let app = App { interval: asked.interval, sort: Some(sort), ..App::default() };
-    view::run(board, app).map_err(|error| Failure::of_use(format!("the terminal: {}", reason(&error))))?;
+    view::run(board, app).map_err(|error| Failure::usage(format!("the terminal: {}", reason(&error))))?;
     Ok(0)
 }
 

@@ -12,7 +12,7 @@ use crate::elf::{self, Elf, Header, Kind, Unreadable};
 use crate::privilege::{self, Privilege};
 use crate::program::{self, Target};
 use crate::text::{base, reason, shown};
-use crate::{Failure, USE};
+use crate::{Failure, USAGE};
 
 pub struct Facts {
     /// The file of the program.
@@ -53,10 +53,10 @@ pub fn gather(subject: &OsStr) -> Result<Facts, Failure> {
     if !subject.is_empty() && subject.as_encoded_bytes().iter().all(u8::is_ascii_digit) {
         let word = shown(subject);
         let pid = word.parse().ok().filter(|pid| *pid > 0);
-        return of_process(pid.ok_or_else(|| Failure::of_use(format!("{word}: not a process id")))?);
+        return of_process(pid.ok_or_else(|| Failure::usage(format!("{word}: not a process id")))?);
     }
     let word = shown(subject);
-    let no_file = || Failure::of_use(format!("{word}: no such file, and no such program in PATH"));
+    let no_file = || Failure::usage(format!("{word}: no such file, and no such program in PATH"));
     // As a user types it: a file here, or a command in PATH.
     let path = Some(PathBuf::from(subject)).filter(|path| path.is_file()).or_else(|| program::find(subject));
     of_file(&path.ok_or_else(no_file)?)
@@ -67,7 +67,7 @@ fn unreadable(path: &Path, error: &Unreadable) -> Failure {
         Unreadable::System(error) => reason(error),
         Unreadable::Format(why) => (*why).to_string(),
     };
-    Failure { status: USE, text: format!("{}: {why}", shown(path)) }
+    Failure { status: USAGE, text: format!("{}: {why}", shown(path)) }
 }
 
 /// Gathers facts on a file that is to be executed.
@@ -110,7 +110,7 @@ pub fn of_file(path: &Path) -> Result<Facts, Failure> {
 }
 
 fn of_process(pid: u32) -> Result<Facts, Failure> {
-    let failed = |why: String| Failure::of_use(format!("process {pid}: {why}"));
+    let failed = |why: String| Failure::usage(format!("process {pid}: {why}"));
     let link = PathBuf::from(format!("/proc/{pid}/exe"));
     if !Path::new(&format!("/proc/{pid}")).exists() {
         return Err(failed("no such process".into()));

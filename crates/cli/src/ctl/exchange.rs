@@ -187,7 +187,7 @@ impl<'a> Exchange<'a> {
         let text = lines.join(&b'\n');
         if text.len() > control::REQUEST_BYTES {
             let most = control::REQUEST_BYTES;
-            return Err(Failure::of_use(format!(
+            return Err(Failure::usage(format!(
                 "{}: {} bytes of orders, including pending ones; at most {most} are allowed",
                 self.target,
                 text.len()

@@ -56,7 +56,7 @@ impl Target {
         let facts = Facts::of(pid)?;
         facts.check_user(pid)?;
         let name = printable(&facts.name);
-        let refused = |why: String| Failure::of_use(format!("{name} (pid {pid}) {why}"));
+        let refused = |why: String| Failure::usage(format!("{name} (pid {pid}) {why}"));
         let mapped = mapped_by(pid).map_err(|error| match error.kind() {
             ErrorKind::NotFound => no_process(pid),
             // It ended between two reads.
@@ -143,11 +143,11 @@ pub fn pid(word: &OsStr) -> Result<u32, Failure> {
     let digits = word.to_str().filter(|word| word.bytes().all(|byte| byte.is_ascii_digit()));
     digits
         .and_then(|word| word.parse().ok())
-        .ok_or_else(|| Failure::of_use(format!("'{}' is not a process id, such as 1234", shown(word))))
+        .ok_or_else(|| Failure::usage(format!("'{}' is not a process id, such as 1234", shown(word))))
 }
 
 fn no_process(pid: u32) -> Failure {
-    Failure::of_use(format!("there is no process {pid}"))
+    Failure::usage(format!("there is no process {pid}"))
 }
 
 /// Fields of `/proc/PID/status` (proc_pid_status(5)).
@@ -169,7 +169,7 @@ impl Facts {
         let name = field("Name").to_owned();
         match field("Tgid").parse::<u32>() {
             Ok(process) if process != pid => {
-                return Err(Failure::of_use(format!(
+                return Err(Failure::usage(format!(
                     "{pid} is a thread of {} (pid {process}); use that process id",
                     printable(&name)
                 )));
@@ -178,7 +178,7 @@ impl Facts {
         }
         let Some(life) = life(pid) else { return Err(no_process(pid)) };
         if life.has_ended {
-            return Err(Failure::of_use(format!(
+            return Err(Failure::usage(format!(
                 "{} (pid {pid}) has ended; its parent has not waited for it yet",
                 printable(&name)
             )));
@@ -203,7 +203,7 @@ impl Facts {
             return Ok(());
         }
         let (name, owner) = (printable(&self.name), self.users.first().copied().unwrap_or_default());
-        Err(Failure::of_use(format!(
+        Err(Failure::usage(format!(
             "{name} (pid {pid}) belongs to user {owner}, and you are user {caller}; only its owner and root can control it"
         )))
     }

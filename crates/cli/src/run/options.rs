@@ -45,7 +45,7 @@ pub fn settle(asked: &Run, environment: &mut Vec<(OsString, OsString)>) -> Resul
     };
     if let Some(text) = wrong {
         return match read.on_bad_config {
-            OnBadConfig::Exit => Err(Failure::of_use(text)),
+            OnBadConfig::Exit => Err(Failure::usage(text)),
             OnBadConfig::Ignore => Ok(Settled::Ignored(text)),
         };
     }

@@ -61,7 +61,7 @@ impl Plan {
         };
         let output = asked.output.clone().filter(|output| output != Path::new("-"));
         if let Some(file) = &output {
-            writable(file).map_err(|why| Failure::of_use(format!("--output: {}: {why}", shown(file))))?;
+            writable(file).map_err(|why| Failure::usage(format!("--output: {}: {why}", shown(file))))?;
         }
         let known = get(environment, "EPOLLSHIM_SUPPRESSIONS").map(|file| suppressions::read(Path::new(file)));
         let mut plan = Plan {
@@ -87,7 +87,7 @@ impl Plan {
                     say(&format!("no directory for recordings: {why}; each process reports itself when it exits"));
                     plan.reports = false;
                 }
-                Err(why) => return Err(Failure::of_use(format!("no directory for recordings: {why}"))),
+                Err(why) => return Err(Failure::usage(format!("no directory for recordings: {why}"))),
             }
         }
         if plan.place.is_some() {

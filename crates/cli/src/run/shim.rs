@@ -30,7 +30,7 @@ pub fn find(asked: Option<&Path>) -> Result<PathBuf, Failure> {
     };
     let told = |why: &str| {
         let flag = if asked.is_some() { "--shim " } else { "" };
-        Failure::of_use(format!("{flag}{}: {why}", shown(&path)))
+        Failure::usage(format!("{flag}{}: {why}", shown(&path)))
     };
     let header = elf::header(&path).map_err(|error| match error {
         elf::Unreadable::System(error) => told(&reason(&error)),
@@ -44,7 +44,7 @@ pub fn find(asked: Option<&Path>) -> Result<PathBuf, Failure> {
         return Err(told("not epollshim's library (no symbol epollshim_version)"));
     }
     let path = std::path::absolute(&path).map_err(|error| told(&reason(&error)))?;
-    match unspeakable(path.as_os_str()) {
+    match not_preloadable(path.as_os_str()) {
         None => Ok(path),
         Some(what) => Err(told(&format!(
             "LD_PRELOAD cannot name a file with {what} in its path; move it, or give --shim a symbolic link to it"
@@ -54,12 +54,12 @@ pub fn find(asked: Option<&Path>) -> Result<PathBuf, Failure> {
 
 fn beside_this() -> Result<PathBuf, Failure> {
     let this = std::env::current_exe().map_err(|error| {
-        Failure::of_use(format!("/proc/self/exe: {}; give the path of {LIBRARY} with --shim", reason(&error)))
+        Failure::usage(format!("/proc/self/exe: {}; give the path of {LIBRARY} with --shim", reason(&error)))
     })?;
     let directory = this.parent().unwrap_or(Path::new("/"));
     PLACES.iter().map(|place| plain(&directory.join(place)).join(LIBRARY)).find(|path| path.exists()).ok_or_else(|| {
         let directory = shown(directory);
-        Failure::of_use(format!(
+        Failure::usage(format!(
             "{LIBRARY} is not in {directory}, nor in ../lib, ../lib64, ../lib/x86_64-linux-gnu, \
              ../lib/epollshim or ../release beside it; \
              give its path with --shim"
@@ -82,7 +82,7 @@ fn plain(path: &Path) -> PathBuf {
 
 /// What LD_PRELOAD cannot hold: spaces and colons are separators, and dynamic string tokens are
 /// expanded (ld.so(8)).
-fn unspeakable(path: &OsStr) -> Option<&'static str> {
+fn not_preloadable(path: &OsStr) -> Option<&'static str> {
     let bytes = path.as_bytes();
     let has = |word: &[u8]| bytes.windows(word.len()).any(|part| part == word);
     match () {
@@ -139,7 +139,7 @@ pub fn asan_options(old: Option<&OsStr>) -> OsString {
 
 #[cfg(test)]
 mod tests {
-    use super::{asan_options, plain, preload, unspeakable, without};
+    use super::{asan_options, not_preloadable, plain, preload, without};
     use std::ffi::OsStr;
     use std::path::Path;
 
@@ -187,7 +187,7 @@ mod tests {
         for (path, bad) in
             [("/a b", true), ("/a:b", true), ("/$LIB/x", true), ("/${x}", true), ("/a$b", false), ("/ä", false)]
         {
-            assert_eq!(unspeakable(OsStr::new(path)).is_some(), bad, "{path}");
+            assert_eq!(not_preloadable(OsStr::new(path)).is_some(), bad, "{path}");
         }
     }
 

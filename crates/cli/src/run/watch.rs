@@ -14,7 +14,7 @@ use super::looks::Looks;
 use crate::sys::child::{self, Change, Child, Got, Witness};
 
 /// Waits for the end of the child, and returns how it ended. Calls `looks` meanwhile.
-pub fn to_its_end(child: &Child, looks: &mut Looks) -> Result<Change, Error> {
+pub fn wait_for_end(child: &Child, looks: &mut Looks) -> Result<Change, Error> {
     let mut witness = Witness::start();
     loop {
         match child.change()? {

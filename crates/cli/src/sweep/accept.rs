@@ -48,7 +48,7 @@ impl Accepted {
     pub fn read(files: &[PathBuf]) -> Result<Accepted, Failure> {
         let mut all = Vec::new();
         for file in files {
-            let wrong = |what: String| Failure::of_use(format!("--accept: {what}"));
+            let wrong = |what: String| Failure::usage(format!("--accept: {what}"));
             let entries = parse(&read(file).map_err(wrong)?, &shown(file)).map_err(wrong)?;
             if let Some(entry) = entries.iter().find(|entry| entry.is_unreasoned()) {
                 let what = "has no reason; write it in a comment on the line above: # why";
@@ -93,7 +93,7 @@ pub struct Written {
 impl Written {
     /// Reads the existing list, if any. Its entries are not changed.
     pub fn open(path: &Path) -> Result<Written, Failure> {
-        let wrong = |what: String| Failure::of_use(format!("--write-accept: {what}"));
+        let wrong = |what: String| Failure::usage(format!("--write-accept: {what}"));
         if !path.exists() {
             has_folder(path).map_err(wrong)?;
             return Ok(Written { path: path.to_path_buf(), text: String::new(), entries: Vec::new() });
@@ -127,7 +127,7 @@ impl Written {
             }
         }
         let written = epollshim_recording::replace_file(&self.path, &|out| out.write_all(text.as_bytes()));
-        written.map_err(|error| Failure::of_use(format!("{}: {}", shown(&self.path), reason(&error))))?;
+        written.map_err(|error| Failure::usage(format!("{}: {}", shown(&self.path), reason(&error))))?;
         Ok(added.len())
     }
 }

@@ -40,20 +40,20 @@ pub fn clean_runs(
     let (mut runs, mut same, slots) = (Vec::new(), 0, Slots::new(1));
     while runs.len() < asked.clean_runs as usize && same < SAME_RUNS {
         notes.progress.clean_run(runs.len() + 1, asked.clean_runs as usize);
-        let (seen, folder) = runner.run(&ask, slots.take()).map_err(Failure::of_use)?;
+        let (seen, folder) = runner.run(&ask, slots.take()).map_err(Failure::usage)?;
         let is_unmounted = |trouble: &String| trouble.starts_with(one_run::UNMOUNTED);
         if seen.outcome.trouble.as_ref().is_some_and(is_unmounted) && runner.share_processes() {
             continue;
         }
         if let Some(why) = start::failure(asked, &seen) {
-            return Err(Failure::of_use(why));
+            return Err(Failure::usage(why));
         }
         same = if shows_more(&folder)? { 0 } else { same + 1 };
         runs.push((seen, folder));
     }
     let seen: Vec<(&Observation, &Path)> = runs.iter().map(|(seen, folder)| (seen, folder.0.as_path())).collect();
     let clean = Clean::of(&seen, &runner.settled.masks).map_err(|difference| {
-        Failure::of_use(format!(
+        Failure::usage(format!(
             "two clean runs differ: {}; exclude what may differ with --mask REGEX",
             printable(&difference)
         ))

@@ -124,7 +124,7 @@ fn calls(words: &[String]) -> Result<Option<Functions>, Failure> {
         match Functions::named(word.as_bytes()) {
             Some(functions) => all = all.with(functions),
             None => {
-                return Err(Failure::of_use(format!("--calls: unknown function {}", printable(word))));
+                return Err(Failure::usage(format!("--calls: unknown function {}", printable(word))));
             }
         }
     }
@@ -133,7 +133,7 @@ fn calls(words: &[String]) -> Result<Option<Functions>, Failure> {
 
 fn errors(words: &[String]) -> Result<Vec<String>, Failure> {
     match words.iter().find(|word| errno::number(word).is_none()) {
-        Some(word) => Err(Failure::of_use(format!("--errors: unknown error {}", printable(word)))),
+        Some(word) => Err(Failure::usage(format!("--errors: unknown error {}", printable(word)))),
         None => Ok(words.to_vec()),
     }
 }

@@ -31,7 +31,7 @@ impl Folder {
             }
             Ok(path)
         };
-        make().map(Folder).map_err(|error| Failure::of_use(format!("{}: {}", shown(&parent), reason(&error))))
+        make().map(Folder).map_err(|error| Failure::usage(format!("{}: {}", shown(&parent), reason(&error))))
     }
 
     /// The folder of a run, with the request in it.

@@ -11,7 +11,7 @@ use crate::text::printable;
 
 /// The trial of a rule, and the functions that it applies to.
 pub fn parse(rule: &str, is_server: bool) -> Result<(Trial, Functions), Failure> {
-    let wrong = |why: &str| Failure::of_use(format!("--only: {}: {why}", printable(rule)));
+    let wrong = |why: &str| Failure::usage(format!("--only: {}: {why}", printable(rule)));
     let entry = format!("{}INJECT={rule}", options::PREFIX);
     if rule.contains(';') || options::parse([entry.as_bytes()].into_iter()).1.is_some() {
         return Err(wrong("not a single rule of a find"));

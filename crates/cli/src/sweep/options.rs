@@ -52,10 +52,10 @@ impl Settled {
             preloaded.push(("ASAN_OPTIONS".into(), shim::asan_options(old.as_deref())));
         }
         let absolute = |path: &Path, flag: &str| {
-            path.canonicalize().map_err(|error| Failure::of_use(format!("{flag}: {}: {}", shown(path), reason(&error))))
+            path.canonicalize().map_err(|error| Failure::usage(format!("{flag}: {}: {}", shown(path), reason(&error))))
         };
         let masks = Masks::new(&asked.mask)
-            .map_err(|text| Failure::of_use(format!("--mask: not a regular expression: {}", printable(&text))))?;
+            .map_err(|text| Failure::usage(format!("--mask: not a regular expression: {}", printable(&text))))?;
         Ok(Settled {
             command: command(&asked.command)?,
             plain,
@@ -74,7 +74,7 @@ impl Settled {
 
 /// Checks a file for the standard input of the program.
 fn readable(path: PathBuf) -> Result<PathBuf, Failure> {
-    let wrong = |why: &str| Failure::of_use(format!("--input: {}: {why}", shown(&path)));
+    let wrong = |why: &str| Failure::usage(format!("--input: {}: {why}", shown(&path)));
     // The contents of a pipe are available to one run only.
     if !path.is_file() && path != Path::new("/dev/null") {
         return Err(wrong("not a file"));
@@ -90,11 +90,11 @@ fn command(words: &[OsString]) -> Result<Vec<OsString>, Failure> {
     let mut words = words.to_vec();
     if let Some(first) = words.first_mut() {
         let found = program::find(&*first).filter(|path| path.is_file());
-        let Some(path) = found else { return Err(Failure::of_use(format!("{}: no such program", shown(&*first)))) };
+        let Some(path) = found else { return Err(Failure::usage(format!("{}: no such program", shown(&*first)))) };
         let path = std::path::absolute(&path)
-            .map_err(|error| Failure::of_use(format!("{}: {}", shown(&path), reason(&error))))?;
+            .map_err(|error| Failure::usage(format!("{}: {}", shown(&path), reason(&error))))?;
         if !crate::sys::may_execute(&path) {
-            return Err(Failure::of_use(format!("{}: not executable", shown(&*first))));
+            return Err(Failure::usage(format!("{}: not executable", shown(&*first))));
         }
         *first = path.into_os_string();
     }
@@ -104,7 +104,7 @@ fn command(words: &[OsString]) -> Result<Vec<OsString>, Failure> {
 fn server(asked: &Sweep) -> Result<Option<Server>, Failure> {
     let Some(workload) = asked.workload.clone() else { return Ok(None) };
     let wrong = |text: &str| {
-        Err(Failure::of_use(format!("--ready-when: {}; wanted: 'port N' or 'line REGEX'", printable(text))))
+        Err(Failure::usage(format!("--ready-when: {}; wanted: 'port N' or 'line REGEX'", printable(text))))
     };
     let ready = match asked.ready_when.as_deref().map(|text| (text, text.split_once(' '))) {
         None if asked.share_network => return wrong("required: in a shared network other programs listen too"),
@@ -121,6 +121,6 @@ fn server(asked: &Sweep) -> Result<Option<Server>, Failure> {
     };
     match signal::number(asked.stop_with.as_bytes()) {
         Some(stop) => Ok(Some(Server { ready, workload, stop: i32::from(stop) })),
-        None => Err(Failure::of_use(format!("--stop-with: unknown signal {}", printable(&asked.stop_with)))),
+        None => Err(Failure::usage(format!("--stop-with: unknown signal {}", printable(&asked.stop_with)))),
     }
 }

@@ -17,7 +17,7 @@ impl Output<'_> {
     /// Reads and checks the files, so that a bad one is refused before anything is tried.
     pub fn open(asked: &Sweep) -> Result<Output<'_>, Failure> {
         if let Some(path) = &asked.output {
-            has_folder(path).map_err(|what| Failure::of_use(format!("--output: {what}")))?;
+            has_folder(path).map_err(|what| Failure::usage(format!("--output: {what}")))?;
         }
         let written = asked.write_accept.as_deref().map(Written::open).transpose()?;
         Ok(Output { asked, written })

@@ -52,7 +52,7 @@ impl Journal {
     /// is not one of a sweep.
     pub fn open(path: &Path, asked: &Sweep, settled: &Settled) -> Result<Journal, Failure> {
         let head = Head::of(asked, settled);
-        let wrong = |what: String| Failure::of_use(format!("--resume: {}: {what}", shown(path)));
+        let wrong = |what: String| Failure::usage(format!("--resume: {}: {what}", shown(path)));
         let file = OpenOptions::new().read(true).append(true).create(true).open(path);
         let mut file = file.map_err(|error| wrong(reason(&error)))?;
         if !file.metadata().is_ok_and(|facts| facts.is_file()) {

@@ -112,24 +112,22 @@ impl Sources {
 fn subject(word: &OsString) -> Result<Subject, Failure> {
     let digits = word.to_str().filter(|word| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit()));
     if let Some(digits) = digits {
-        let pid: u32 = digits.parse().map_err(|_| Failure::of_use(format!("{digits}: no such process")))?;
+        let pid: u32 = digits.parse().map_err(|_| Failure::usage(format!("{digits}: no such process")))?;
         return match recordings_of(pid) {
             Ok(_) => Ok(Subject::Process(pid)),
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                Err(Failure::of_use(format!("{pid}: no such process")))
-            }
-            Err(error) => Err(Failure::of_use(format!("process {pid}: {}", reason(&error)))),
+            Err(error) if error.kind() == ErrorKind::NotFound => Err(Failure::usage(format!("{pid}: no such process"))),
+            Err(error) => Err(Failure::usage(format!("process {pid}: {}", reason(&error)))),
         };
     }
     let path = PathBuf::from(word);
-    let facts = fs::metadata(&path).map_err(|error| Failure::of_use(format!("{}: {}", shown(word), reason(&error))))?;
+    let facts = fs::metadata(&path).map_err(|error| Failure::usage(format!("{}: {}", shown(word), reason(&error))))?;
     if facts.is_dir() {
-        fs::read_dir(&path).map_err(|error| Failure::of_use(format!("{}: {}", shown(word), reason(&error))))?;
+        fs::read_dir(&path).map_err(|error| Failure::usage(format!("{}: {}", shown(word), reason(&error))))?;
         return Ok(Subject::Directory(path));
     }
     match Live::open(&path, None) {
         Ok(_) => Ok(Subject::File(path)),
-        Err(error) => Err(Failure::of_use(printable(&error.to_string()))),
+        Err(error) => Err(Failure::usage(printable(&error.to_string()))),
     }
 }
 
