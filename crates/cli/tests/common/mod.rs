@@ -1,4 +1,5 @@
-//! What the command's tests need: the built command and library, C programs, scratch directories.
+//! Helpers for tests of the command: the built command and library, C programs, scratch
+//! directories.
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 #[path = "../../../../tests/common/cc.rs"]
@@ -13,10 +14,10 @@ use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-/// Nothing here takes a second on an idle machine; what has not come after this long has hung.
+/// On an idle machine nothing here takes a second. What has not happened after this time has hung.
 pub const HUNG: Duration = Duration::from_secs(300);
 
-/// The command, which finds the library beside it. Without options of the caller's.
+/// The command, without the options of the caller. It finds the library in its directory.
 pub fn epollshim() -> Command {
     assert!(library().exists(), "{} is not there: cargo build --release first", library().display());
     inherited::keep_from_children();
@@ -30,10 +31,12 @@ pub fn epollshim() -> Command {
     command
 }
 
-/// Another build of the command, with the library beside it, that the tests are to run with: `make test-dist`.
+/// The path of another build of the command, with the library beside it, for the tests to use:
+/// `make test-dist`.
 const OTHER_COMMAND: &str = "COMMAND_UNDER_TEST";
 
-/// The command as users get it, with the library beside it: `cargo build --release` makes both. Or that of [`OTHER_COMMAND`].
+/// The command as users get it, with the library beside it, both built by `cargo build --release`;
+/// or that of [`OTHER_COMMAND`].
 pub fn binary() -> PathBuf {
     if let Some(other) = std::env::var_os(OTHER_COMMAND) {
         return PathBuf::from(other);
@@ -65,8 +68,9 @@ fn sources() -> Vec<PathBuf> {
     found
 }
 
-/// Copies a file that will be executed, by a process of its own: a descriptor of this one that writes it would be in the children
-/// that other tests start meanwhile, and no file is executed that somebody may write (ETXTBSY).
+/// Copies a file that will be executed, in a separate process. If this process had it open for
+/// writing, children that other tests start meanwhile would inherit the descriptor, and execve(2)
+/// would fail with ETXTBSY.
 pub fn copy(from: impl AsRef<Path>, to: impl AsRef<Path>) {
     let status = Command::new("cp").arg("--").arg(from.as_ref()).arg(to.as_ref()).status().unwrap();
     assert!(status.success(), "cp: {status}");
@@ -76,7 +80,7 @@ pub fn library() -> PathBuf {
     binary().with_file_name("libepollshim.so")
 }
 
-/// The command with these arguments, to its end.
+/// Runs the command with these arguments until it ends.
 pub fn run<S: AsRef<std::ffi::OsStr>>(arguments: &[S]) -> Output {
     output(epollshim().args(arguments))
 }
@@ -87,7 +91,8 @@ pub fn output(command: &mut Command) -> Output {
     let (send, ended) = std::sync::mpsc::channel();
     let watcher = std::thread::spawn(move || {
         if ended.recv_timeout(HUNG).is_err() {
-            // SAFETY: the child is not waited for before the watcher is told.
+            // SAFETY: the call takes only integers. (The process id could be reused only if the
+            // child ended and was reaped at the very moment of the timeout.)
             unsafe { libc::kill(pid as i32, libc::SIGKILL) };
         }
     });
@@ -114,7 +119,7 @@ pub fn scratch(name: &str) -> PathBuf {
     path
 }
 
-/// Compiles `tests/programs/NAME.c`. Err: what the compiler says.
+/// Compiles `tests/programs/NAME.c`. Fails with the messages of the compiler.
 pub fn try_compile(name: &str, flags: &[&str]) -> Result<PathBuf, String> {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/programs/{name}.c"));
     let binary = scratch("cc").join(name);
@@ -129,7 +134,8 @@ pub fn compile(name: &str, flags: &[&str]) -> PathBuf {
     try_compile(name, flags).unwrap_or_else(|error| panic!("{name}.c: {error}"))
 }
 
-/// Says so past the test harness, which shows nothing of a test that passes. `NO_SKIP=1` makes that a failure.
+/// Prints that a test is skipped, bypassing the test harness, which hides the output of a test that
+/// passes. With `NO_SKIP=1` a skip is a failure.
 pub fn skipped(why: &str, allowed: bool) {
     let _ = writeln!(std::io::stderr(), "skipped: {why}");
     assert!(allowed || std::env::var_os("NO_SKIP").is_none(), "NO_SKIP is set, and {why}");
@@ -147,7 +153,7 @@ pub fn installed(name: &str) -> Option<PathBuf> {
     found
 }
 
-/// JUnit's XML, by Jenkins' schema, if xmllint is installed.
+/// Validates JUnit XML with the schema of Jenkins, if xmllint is installed.
 pub fn is_valid_for_jenkins(xml: &str) {
     let Some(xmllint) = installed("xmllint") else { return };
     let schema = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/junit-10.xsd");
@@ -157,7 +163,7 @@ pub fn is_valid_for_jenkins(xml: &str) {
     assert!(checked.status.success(), "{}\n{xml}", stderr(&checked));
 }
 
-/// Until `ready` gives something.
+/// Waits until `ready` returns a value.
 pub fn until<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
     let start = Instant::now();
     loop {
