@@ -19,7 +19,7 @@ COMMAND := $(TARGET)/release/epollshim
 ASSETS := $(TARGET)/release/assets
 
 .DEFAULT_GOAL := build
-.PHONY: help sweeps build release assets dist test test-dist test-hosts test-portable test-servers test-sweep-calm calm demo bench soak fuzz functions samples header install uninstall toolchain programs
+.PHONY: tested help sweeps build release assets dist test test-dist test-hosts test-portable test-servers test-sweep-calm calm demo bench soak fuzz functions samples header install uninstall toolchain programs
 
 help:
 	@echo 'make            build the library and the command: $(LIBRARY), $(COMMAND);'
@@ -61,11 +61,21 @@ assets: toolchain
 # NO_SKIP=1: a test that would skip for want of a program fails instead.
 test: toolchain programs
 	$(CARGO) fmt --all --check
+	scripts/prose
 	$(CARGO) clippy --profile checks --workspace --all-targets -- -D warnings
-	$(CARGO) build --release
-	$(MAKE) --no-print-directory assets
+	$(MAKE) --no-print-directory tested
 	sh scripts/check-header include/epollshim.h
-	$(CARGO) test --profile checks --workspace
+	CARGO='$(CARGO)' scripts/run-tests --profile checks --workspace
+
+# The tests try the library as it is shipped, and a command that is built without link-time optimisation,
+# which would take a minute: $(TESTED) has both, and the manual pages and completions.
+TESTED := $(TARGET)/tested/release
+tested: toolchain
+	$(CARGO) build --release --package epollshim
+	$(CARGO) test --profile checks --workspace --no-run
+	mkdir -p '$(TESTED)'
+	ln -f '$(LIBRARY)' '$(TARGET)/checks/epollshim' '$(TESTED)'
+	'$(TARGET)/checks/examples/assets' '$(TESTED)/assets'
 
 # The library with entries in plain Rust, in a directory of its own, and the tests that concern entries. Not tests/cost.rs, which counts
 # the instructions of those in assembly, nor the tests of the command, of reports and of readers, to which the library is the same.
@@ -82,7 +92,7 @@ test-portable: toolchain programs
 SERVERS ?=
 test-servers: toolchain programs
 	bash scripts/need node postgres apache2 mosquitto squid unbound named mariadbd php-fpm puma celery wine
-	$(CARGO) build --release
+	$(MAKE) --no-print-directory tested
 	for busy in 0 8; do \
 	    echo "beside $$busy busy processes:"; \
 	    SERVERS_SECONDS=20 SERVERS_BUSY=$$busy $(CARGO) test --profile checks --test healthy_servers -- \
@@ -91,14 +101,14 @@ test-servers: toolchain programs
 
 SWEEP_CALM_RUNS ?= 500
 test-sweep-calm: toolchain programs
-	$(CARGO) build --release
+	$(MAKE) --no-print-directory tested
 	SWEEP_CALM_RUNS=$(SWEEP_CALM_RUNS) $(CARGO) test --profile checks --package epollshim-cli --lib sweep::c -- --include-ignored --nocapture
 
 # As root, in root directories of Debian's packages below $(TARGET)/hosts (1.5 GB; once 7 minutes, then 10). EPOLLSHIM_BLESS=1 writes
 # docs/hosts.md.
 test-hosts: export HOSTS_FILES := $(abspath $(TARGET))/hosts/files
 test-hosts: toolchain programs dist
-	$(CARGO) build --release
+	$(MAKE) --no-print-directory tested
 	rm -rf '$(HOSTS_FILES)' && mkdir -p '$(HOSTS_FILES)'
 	tar -xzf $(TARGET)/dist/epollshim-*-x86_64-linux.tar.gz -C '$(HOSTS_FILES)'
 	$(CARGO) test --profile checks --test other_hosts --test hosts_packages -- --include-ignored
@@ -113,8 +123,7 @@ sweeps: toolchain
 # What fails here now and then depends on time, on the machine or on another test.
 CALM_ROUNDS ?= 5
 calm: toolchain programs
-	$(CARGO) build --release
-	$(MAKE) --no-print-directory assets
+	$(MAKE) --no-print-directory tested
 	bash scripts/calm $(CALM_ROUNDS)
 
 demo: release
@@ -145,10 +154,10 @@ FUZZ_SECONDS ?= 60
 fuzz:
 	@fuzz/run $(TARGET)/fuzz $(FUZZ_SECONDS)
 
-functions: release
+functions: tested
 	EPOLLSHIM_BLESS=1 $(CARGO) test --profile checks --test functions
 
-samples: release
+samples: tested
 	EPOLLSHIM_BLESS=1 $(CARGO) test --profile checks --test docs_samples --test thresholds
 
 header: toolchain
@@ -163,7 +172,7 @@ DIST_TESTS := run run_parent run_programs run_terminal check ctl
 test-dist: toolchain programs
 	bash scripts/need lintian
 	$(MAKE) --no-print-directory dist
-	$(CARGO) build --release
+	$(MAKE) --no-print-directory tested
 	$(CARGO) test --profile checks --test dist -- --include-ignored --nocapture
 	COMMAND_UNDER_TEST=$(abspath $(TARGET))/package/files/epollshim \
 	    $(CARGO) test --profile checks --package epollshim-cli $(addprefix --test ,$(DIST_TESTS))

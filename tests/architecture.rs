@@ -1,8 +1,6 @@
 //! ARCHITECTURE.md is true: each file that it names is there, and has the functions that it names.
 #![allow(clippy::unwrap_used)]
 
-mod common;
-
 /// Words of code: what stands between backticks.
 fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split('`').skip(1).step_by(2)
@@ -26,14 +24,14 @@ fn defines(source: &str, name: &str) -> bool {
 
 #[test]
 fn each_file_and_each_function_of_the_architecture_is_there() {
-    let text = std::fs::read_to_string(common::root().join("ARCHITECTURE.md")).unwrap();
+    let text = std::fs::read_to_string(testkit::root().join("ARCHITECTURE.md")).unwrap();
     let mut wrong = Vec::new();
     let (mut files, mut functions) = (0, 0);
     for word in words(&text)
         .filter(|word| ["src/", "crates/", "tests/", "c-tests/", "docs/"].iter().any(|folder| word.starts_with(folder)))
     {
         let (path, name) = word.split_once("::").map_or((word, None), |(path, name)| (path, Some(name)));
-        let path = common::root().join(path);
+        let path = testkit::root().join(path);
         files += 1;
         if !path.exists() {
             wrong.push(format!("{word}: no such file"));

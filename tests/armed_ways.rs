@@ -4,14 +4,12 @@
 //! Programs that measure what a call costs are left away.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-mod common;
-
-use common::{c_program, c_program_with, reports, scratch, under_shim};
 use serde_json::Value;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
+use testkit::{c_program, c_program_with, reports, scratch, under_shim};
 
 #[derive(Clone, Copy, PartialEq)]
 enum Armed {
@@ -31,7 +29,7 @@ const WIDE: (&str, &str) = ("EPOLLSHIM_LIMIT", "instances=100000,watches=1000000
 
 /// The lines on standard output, and how it ended last of all.
 fn lines(command: &mut Command) -> (Vec<String>, String) {
-    let run = common::run(command);
+    let run = testkit::run(command);
     if run.status.signal() == Some(libc::SIGSEGV) {
         panic!("{command:?}: {}\n{}", run.status, run.stderr);
     }

@@ -2,12 +2,10 @@
 //! whether the shim is there or not.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-mod common;
-
 #[path = "c_programs/checks.rs"]
 mod checks;
 
-use common::place::Here;
+use testkit::place::Here;
 
 macro_rules! tests {
     ($($name:ident: $check:ident($($argument:expr),*);)*) => {

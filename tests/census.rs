@@ -1,13 +1,11 @@
 //! The census (`EPOLLSHIM_CENSUS=1`): what it counts is what the kernel has, and what valgrind says.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-mod common;
-
-use common::{c_program, report, run, scratch, shim, under_shim};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Command;
+use testkit::{c_program, report, run, scratch, shim, under_shim};
 
 /// The descriptors that the census has, by their numbers.
 fn numbers(census: &Value) -> BTreeSet<i64> {
@@ -67,11 +65,8 @@ fn after_a_storm_of_threads_forks_and_messages_the_census_equals_the_kernel() {
 /// What `valgrind --track-fds=yes` says is open at the end: by number, the line of the program's source that made it, if it is
 /// one (0: not of the program itself).
 fn valgrinds(program: &Path) -> Option<BTreeMap<i64, usize>> {
-    let Ok(output) = Command::new("valgrind").args(["--track-fds=yes", "-q"]).arg(program).output() else {
-        assert!(std::env::var_os("NO_SKIP").is_none(), "NO_SKIP is set, and valgrind is not installed");
-        eprintln!("skipped: valgrind is not installed");
-        return None;
-    };
+    let valgrind = testkit::tool("valgrind")?;
+    let output = Command::new(valgrind).args(["--track-fds=yes", "-q"]).arg(program).output().unwrap();
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     let source = format!("({}.c:", program.file_name().unwrap().to_str().unwrap());
     let mut found = BTreeMap::new();

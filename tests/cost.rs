@@ -2,19 +2,11 @@
 //! exports. Times are the business of `make bench`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-mod common;
-
-use common::{c_program, c_program_with, have, root, scratch, shim, show};
 use epollshim_format::function::TABLE;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-
-/// Says why a test does not run; with `NO_SKIP=1` it shall.
-fn skip(why: &str) {
-    assert!(std::env::var_os("NO_SKIP").is_none(), "NO_SKIP is set, and {why}");
-    eprintln!("skipped: {why}");
-}
+use testkit::{c_program, c_program_with, have, root, scratch, shim, show};
 
 fn run(command: &mut Command) -> Output {
     let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
@@ -130,7 +122,7 @@ fn a_wait_that_can_block_makes_no_system_call_of_its_own_where_the_clock_makes_n
     }
     let program = c_program("cost_calls");
     if census(&system_calls(&program, &["clock_read", "100"], None)).contains_key("clock_gettime") {
-        skip("reading the clock is a system call on this machine");
+        testkit::skipped("reading the clock is a system call on this machine", false);
         return;
     }
     assert_eq!(added_by_the_shim(&program, "wait_blocking", ROUNDS), BTreeMap::new());
@@ -540,7 +532,7 @@ fn the_same_library_has_the_same_code() {
     if !have("objdump") {
         return;
     }
-    let script = common::root().join("scripts/same-code");
+    let script = testkit::root().join("scripts/same-code");
     let library = shim();
     let same = Command::new(&script).args([&library, &library]).output().unwrap();
     let said = String::from_utf8_lossy(&same.stdout).into_owned();

@@ -1,13 +1,11 @@
 //! What a descriptor is, in reports: as the kernel has it, as it was when a finding was made, and where no number is free.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-mod common;
-
-use common::{c_program, c_program_with, report, root, run, scratch, under_shim};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use testkit::{c_program, c_program_with, report, root, run, scratch, under_shim};
 
 /// What the program itself has printed of a descriptor: number, target in /proc, addresses.
 struct Truth {
@@ -53,9 +51,9 @@ fn done(arguments: &[&str], stacks: &str, format: &str) -> Done {
 
 /// What `epollshim report` makes of a recording.
 fn recorded(folder: &Path, format: &str) -> String {
-    let command = root().join("target/release/epollshim");
+    let command = testkit::binary();
     let output = Command::new(command).args(["report", "--format", format]).arg(folder.join("rec")).output().unwrap();
-    assert!(output.status.success(), "{}", common::show(&output));
+    assert!(output.status.success(), "{}", testkit::show(&output));
     String::from_utf8(output.stdout).unwrap()
 }
 
@@ -228,7 +226,7 @@ fn a_double_close_says_what_it_was_and_names_three_places() {
 fn a_census_without_a_finding_still_lets_a_forked_child_tell_what_it_came_with() {
     let folder = scratch("descriptions-fork");
     let run = run(Command::new(c_program("descriptions_fork"))
-        .env("LD_PRELOAD", common::shim())
+        .env("LD_PRELOAD", testkit::shim())
         .env("EPOLLSHIM_CENSUS", "1")
         .env("EPOLLSHIM_REPORT_FORMAT", "json")
         .env("EPOLLSHIM_REPORT", folder.join("%p")));

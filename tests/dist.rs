@@ -1,7 +1,6 @@
 //! What `make dist` makes: what is in it, and that it works and tells nothing of the machine that built it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-mod common;
 #[path = "dist/packages.rs"]
 mod packages;
 
@@ -11,8 +10,8 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use common::{c_program, have, root, scratch, show};
 use packages::{LIBRARY, VERSION, deb, debug_tarball, dist, made, rpm, tarball, unpacked};
+use testkit::{c_program, have, root, scratch, show};
 
 fn done(command: &mut Command) -> Output {
     let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));

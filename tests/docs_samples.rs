@@ -2,16 +2,12 @@
 //! `make samples` writes them anew (EPOLLSHIM_BLESS=1).
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-mod common;
-#[path = "programs/installed.rs"]
-mod installed;
-
-use common::{c_program, root, run, scratch, shim, show};
-use installed::skipped;
 use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
+use testkit::skipped;
+use testkit::{c_program, root, run, scratch, shim, show};
 
 fn epollshim() -> Command {
     let mut command = Command::new(shim().with_file_name("epollshim"));

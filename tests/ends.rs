@@ -2,13 +2,11 @@
 //! the exit report tells, where there is one.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-mod common;
-
-use common::{c_program, c_program_with, report, run, scratch, shim};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
+use testkit::{c_program, c_program_with, report, run, scratch, shim};
 
 /// The way, and how the recording names it.
 const WAYS: [(&str, &str); 9] = [

@@ -3,11 +3,9 @@
 //! time cost their clients nothing.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-mod common;
 #[allow(dead_code)]
 mod programs;
 
-use programs::installed::{installed, python_with_tests};
 use programs::{Ended, Running, free_port, load, nginx_directory, python};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -16,6 +14,7 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
+use testkit::{installed, python_with_tests};
 
 const NO_INSTANCE: &str = "epoll_create,epoll_create1:error=EMFILE";
 const NO_ROOM: &str = "epoll_ctl:error=ENOSPC:op=ADD:when=5+";
@@ -110,7 +109,7 @@ fn times(answers: &[Answer], of: Answer) -> usize {
 // --- Redis ----------------------------------------------------------------------------------------------------
 
 fn redis(server: &Path, options: &[(&str, &str)]) -> (Running, u16) {
-    let dir = common::scratch("redis");
+    let dir = testkit::scratch("redis");
     let (port, data) = (free_port(), dir.to_str().unwrap().to_owned());
     let text = port.to_string();
     let arguments = ["--port", &text, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", &data];
@@ -255,8 +254,8 @@ fn nginx_needs_one_instance_a_process() {
 // --- Python ---------------------------------------------------------------------------------------------------
 
 fn asyncio(python: &Path, options: &[(&str, &str)]) -> (Running, u16) {
-    let script = common::root().join("tests/programs/echo.py");
-    let mut server = Running::start_with(options, common::scratch("asyncio"), python, &[script.to_str().unwrap()]);
+    let script = testkit::root().join("tests/programs/echo.py");
+    let mut server = Running::start_with(options, testkit::scratch("asyncio"), python, &[script.to_str().unwrap()]);
     let port = server.printed_port();
     (server, port)
 }
@@ -378,14 +377,14 @@ fn asyncio_serves_every_client_whatever_its_waits_do() {
 
 /// What each test of epoll and selectors came to, from regrtest's JUnit file.
 fn outcomes(python: &Path, options: &[(&str, &str)]) -> BTreeMap<String, &'static str> {
-    let xml = common::scratch("python").join("outcomes.xml");
+    let xml = testkit::scratch("python").join("outcomes.xml");
     let mut command = Command::new(python);
     command.args(["-m", "test", "-u", "none", "--junit-xml"]).arg(&xml).args(["test_epoll", "test_selectors"]);
     if !options.is_empty() {
-        command.env("LD_PRELOAD", common::shim()).env("EPOLLSHIM_REPORT", "none").envs(options.iter().copied());
+        command.env("LD_PRELOAD", testkit::shim()).env("EPOLLSHIM_REPORT", "none").envs(options.iter().copied());
     }
     let output = command.stdin(Stdio::null()).output().unwrap();
-    let text = std::fs::read_to_string(&xml).unwrap_or_else(|error| panic!("{error}\n{}", common::show(&output)));
+    let text = std::fs::read_to_string(&xml).unwrap_or_else(|error| panic!("{error}\n{}", testkit::show(&output)));
     text.split("<testcase name=\"")
         .skip(1)
         .map(|case| {
@@ -399,7 +398,7 @@ fn outcomes(python: &Path, options: &[(&str, &str)]) -> BTreeMap<String, &'stati
 #[test]
 fn python_s_own_tests_come_to_the_same_with_what_never_bites_and_with_the_log_on() {
     let Some(python) = python_with_tests() else { return };
-    let log = common::scratch("log").join("log");
+    let log = testkit::scratch("log").join("log");
     let bare = outcomes(&python, &[]);
     assert!(bare.values().filter(|outcome| **outcome == "not failed").count() >= 50, "{bare:?}");
     for option in [
@@ -460,12 +459,12 @@ fn curl_that_has_no_descriptor_for_a_socket_ends_with_7() {
     let url = format!("http://{}/", listener.local_addr().unwrap());
     let run = |rule: &str| {
         let mut command = Command::new(&curl);
-        command.args(["-sS", "--max-time", "60", &url]).env("LD_PRELOAD", common::shim());
+        command.args(["-sS", "--max-time", "60", &url]).env("LD_PRELOAD", testkit::shim());
         command.env("EPOLLSHIM_REPORT", "none").env("EPOLLSHIM_INJECT", rule).output().unwrap()
     };
     let output = run(&format!("{NO_DESCRIPTOR}1+"));
-    assert_eq!(output.status.code(), Some(7), "{}", common::show(&output));
-    assert!(String::from_utf8_lossy(&output.stderr).starts_with("curl: (7) "), "{}", common::show(&output));
+    assert_eq!(output.status.code(), Some(7), "{}", testkit::show(&output));
+    assert!(String::from_utf8_lossy(&output.stderr).starts_with("curl: (7) "), "{}", testkit::show(&output));
 }
 
 /// Python raises the error where the call stands, and goes on.
@@ -479,9 +478,9 @@ fn python_raises_an_oserror_for_each_call_without_a_descriptor() {
                    \x20   tried('eventfd', lambda: os.eventfd(0)); tried('memfd', lambda: os.memfd_create('x'))\n";
     let rule = "socket,pipe2,eventfd2,memfd_create,fcntl,dup:error=EMFILE:when=2";
     let mut command = Command::new(python);
-    command.args(["-I", "-S", "-c", program]).env("LD_PRELOAD", common::shim());
+    command.args(["-I", "-S", "-c", program]).env("LD_PRELOAD", testkit::shim());
     let output = command.env("EPOLLSHIM_REPORT", "none").env("EPOLLSHIM_INJECT", rule).output().unwrap();
-    assert!(output.status.success(), "{}", common::show(&output));
+    assert!(output.status.success(), "{}", testkit::show(&output));
     let printed = String::from_utf8(output.stdout).unwrap();
     for name in ["socket", "pipe", "eventfd", "memfd"] {
         let of: Vec<&str> = printed.lines().filter_map(|line| line.strip_prefix(&format!("{name} "))).collect();

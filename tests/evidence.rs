@@ -2,19 +2,15 @@
 //! rights are given up, the report goes to a descriptor of the program's own.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-mod common;
-#[path = "programs/installed.rs"]
-mod installed;
-
-use common::recording::only;
-use common::{c_program, report, run, scratch, shim, show};
 use epollshim_format::recording::header;
-use installed::skipped;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
+use testkit::layout::only;
+use testkit::skipped;
+use testkit::{c_program, report, run, scratch, shim, show};
 
 fn program() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
@@ -140,7 +136,7 @@ fn a_recording_goes_on_when_root_becomes_another_user() {
         let ended = run(watched(words, directory).env("EPOLLSHIM_REPORT", "none").env_remove("EPOLLSHIM_LOG"));
         assert!(ended.status.success() && ended.stderr.is_empty(), "{}{}", ended.stdout, ended.stderr);
         records_all(directory);
-        let recording = common::recording::files(&directory.join("rec")).remove(0);
+        let recording = testkit::layout::files(&directory.join("rec")).remove(0);
         let file = fs::symlink_metadata(recording).unwrap();
         // In another root directory it has no name, but what is mapped of it.
         let owner = if words.last() == Some(&"chroot") { 0 } else { 65534 };

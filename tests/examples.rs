@@ -1,14 +1,12 @@
 //! The examples for containers, systemd and Kubernetes name options, files and places that exist.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-mod common;
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::process::Command;
 
-use common::{root, scratch, shim, show};
 use epollshim_format::options::NAMES;
+use testkit::{root, scratch, shim, show, skipped};
 
 /// Where packages put the library (scripts/dist).
 const LIBRARY: &str = "/usr/lib/epollshim/libepollshim.so";
@@ -23,12 +21,6 @@ const ALL: [&str; 4] = [
     "systemd/epollshim.conf",
     "kubernetes/redis.yaml",
 ];
-
-/// Says why something is not tried; with `NO_SKIP=1` it shall be.
-fn skip(why: &str) {
-    assert!(std::env::var_os("NO_SKIP").is_none(), "NO_SKIP is set, and {why}");
-    eprintln!("skipped: {why}");
-}
 
 #[test]
 fn each_option_in_an_example_exists() {
@@ -138,7 +130,7 @@ assert all("emptyDir" in volume for volume in volumes.values())
     let mut python = Command::new("/usr/bin/python3");
     let has = python.args(["-c", "import yaml"]).output().is_ok_and(|output| output.status.success());
     if !has {
-        return skip("python3-yaml is not installed");
+        return skipped("python3-yaml is not installed", false);
     }
     let pod = root().join("examples/kubernetes/redis.yaml");
     let output = Command::new("/usr/bin/python3").args(["-c", program]).arg(pod).output().unwrap();
@@ -148,7 +140,7 @@ assert all("emptyDir" in volume for volume in volumes.values())
 #[test]
 fn systemd_accepts_the_drop_in() {
     let Ok(version) = Command::new("systemd-analyze").arg("--version").output() else {
-        return skip("systemd-analyze is not installed");
+        return skipped("systemd-analyze is not installed", false);
     };
     assert!(version.status.success());
     let verify = |drop_in: &str| {

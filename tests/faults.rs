@@ -4,11 +4,6 @@
 // A test says by a panic what it saw.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-mod common;
-
-#[path = "programs/installed.rs"]
-mod installed;
-
 #[path = "faults/differential.rs"]
 mod differential;
 
@@ -38,7 +33,7 @@ mod reach;
 
 use std::path::PathBuf;
 
-use common::{Run, run};
+use testkit::{Run, run};
 
 /// A C program of `c-tests/`, built once a test process.
 fn program(name: &'static str) -> PathBuf {
@@ -47,7 +42,7 @@ fn program(name: &'static str) -> PathBuf {
     if let Some((_, path)) = built.iter().find(|(known, _)| *known == name) {
         return path.clone();
     }
-    let path = common::c_program(name);
+    let path = testkit::c_program(name);
     built.push((name, path.clone()));
     path
 }

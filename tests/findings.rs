@@ -12,7 +12,6 @@ mod census;
 mod close_in_wait;
 #[path = "findings/closes.rs"]
 mod closes;
-mod common;
 #[path = "findings/healthy.rs"]
 mod healthy;
 #[path = "findings/killed.rs"]
@@ -40,10 +39,10 @@ mod unusable;
 #[path = "findings/waits.rs"]
 mod waits;
 
-use common::{c_program_with, report, reports, root, run, scratch, under_shim};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use testkit::{c_program_with, report, reports, root, run, scratch, under_shim};
 
 /// The findings of a severity above `info`.
 fn serious(report: &Value) -> Vec<&Value> {

@@ -1,13 +1,11 @@
 //! The table of functions (crates/format/src/functions.rs) and the lists in the documents that follow from it.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-mod common;
-
 use epollshim_format::function::TABLE;
 use epollshim_format::functions::Role;
 
 fn document(path: &str) -> String {
-    std::fs::read_to_string(common::root().join(path)).unwrap()
+    std::fs::read_to_string(testkit::root().join(path)).unwrap()
 }
 
 /// A document with the text between two lines replaced. EPOLLSHIM_BLESS=1 writes it.
@@ -17,7 +15,7 @@ fn has(path: &str, [begin, end]: [&str; 2], wanted: &str) {
     let (_, after) = rest.split_once(&format!("{end}\n")).unwrap_or_else(|| panic!("{path} has no line {end}"));
     let expected = format!("{before}{begin}\n{wanted}{end}\n{after}");
     if std::env::var_os("EPOLLSHIM_BLESS").is_some() {
-        std::fs::write(common::root().join(path), expected).unwrap();
+        std::fs::write(testkit::root().join(path), expected).unwrap();
     } else {
         assert_eq!(text, expected, "{path} is behind the table of functions: make functions");
     }

@@ -2,11 +2,9 @@
 
 #![allow(clippy::expect_used)]
 
-mod common;
-
 #[test]
 fn the_header_is_what_the_source_says() {
-    let root = common::root();
+    let root = testkit::root();
     let config = cbindgen::Config::from_file(root.join("cbindgen.toml")).expect("cbindgen.toml");
     let made = cbindgen::Builder::new()
         .with_config(config)

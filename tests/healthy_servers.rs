@@ -9,7 +9,6 @@
 //! | `SERVERS_BUSY` | so many processes use up the machine's time beside it |
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
-mod common;
 #[allow(dead_code)]
 mod programs;
 mod servers;

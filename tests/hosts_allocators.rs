@@ -2,7 +2,6 @@
 //! them: no look-up, no load and no lock in a hook.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-mod common;
 #[allow(dead_code)]
 mod programs;
 
@@ -10,10 +9,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::modes::{MODES, Mode};
-use common::{c_program, c_program_with, reports, run, scratch, shim};
-use programs::installed::{installed, skipped};
 use programs::{Running, free_port, load};
+use testkit::modes::{MODES, Mode};
+use testkit::{c_program, c_program_with, reports, run, scratch, shim};
+use testkit::{installed, skipped};
 
 /// A library of the system by its file name.
 fn library(name: &str) -> Option<PathBuf> {

@@ -3,20 +3,16 @@
 //! put something at the place of a log, a recording, a report or a session.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-mod common;
-#[path = "programs/installed.rs"]
-mod installed;
-
-use common::modes::{MODES, Mode};
-use common::recording::{Recording, files};
-use common::{c_program, report, run, scratch, shim, show};
-use installed::skipped;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, lchown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
+use testkit::layout::{Recording, files};
+use testkit::modes::{MODES, Mode};
+use testkit::skipped;
+use testkit::{c_program, report, run, scratch, shim, show};
 
 fn looks() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
@@ -428,7 +424,7 @@ fn a_recording_a_log_and_a_session_are_for_their_user_alone() {
 /// One place opens files, and can be called by work aside alone. Whatever opens elsewhere is seen by the program.
 #[test]
 fn the_library_opens_files_in_one_place_alone() {
-    let mut open = vec![common::root().join("src")];
+    let mut open = vec![testkit::root().join("src")];
     while let Some(path) = open.pop() {
         if path.is_dir() {
             open.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));

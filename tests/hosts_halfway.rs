@@ -1,13 +1,11 @@
 //! Hosts that leave our hooks half-done: for ever, by a fork, or for a question that a signal handler asks.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-mod common;
-
 use std::path::Path;
 use std::process::Command;
 
-use common::modes::{MODES, Mode};
-use common::{Run, c_program, run, scratch};
+use testkit::modes::{MODES, Mode};
+use testkit::{Run, c_program, run, scratch};
 
 /// How much more is tried: `make soak` sets it to 10.
 fn times() -> u32 {

@@ -3,15 +3,13 @@
 //! and report stay the parent's.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-mod common;
-
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
 
-use common::modes::{MODES, Mode};
-use common::{Run, c_program, reports, run, scratch, shim};
 use serde_json::Value;
+use testkit::modes::{MODES, Mode};
+use testkit::{Run, c_program, reports, run, scratch, shim};
 
 static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| c_program("hosts/shared_memory"));
 static LAUNCHER: LazyLock<PathBuf> = LazyLock::new(|| c_program("hosts/refused_from_start"));

@@ -2,7 +2,6 @@
 //! Debian's mirror.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-mod common;
 #[path = "dist/packages.rs"]
 mod packages;
 
@@ -10,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use common::{root, scratch, show};
+use testkit::{root, scratch, show, skipped};
 
 /// The root directory of a Debian with redis-server, or why there is none. It is shared by tests: nothing is written there.
 fn host(suite: &str) -> Result<PathBuf, String> {
@@ -30,7 +29,7 @@ fn on(host: &Path, files: &[PathBuf], script: &str) -> Output {
     let place = scratch("host");
     let given = place.join("given");
     fs::create_dir_all(&given).unwrap();
-    files.iter().for_each(|file| common::copy(file, &given));
+    files.iter().for_each(|file| testkit::copy(file, &given));
     fs::write(given.join("script"), script).unwrap();
     let enter = r#"set -e
         mount -t tmpfs none "$1"
@@ -56,23 +55,18 @@ const LIST: &str = r#"list() {
 }
 "#;
 
-fn skipped(why: &str) {
-    assert!(std::env::var_os("NO_SKIP").is_none(), "NO_SKIP is set, and {why}");
-    eprintln!("skipped: {why}");
-}
-
 fn a_package_is_installed_used_and_removed(suite: &str) {
     // SAFETY: it takes nothing.
     if unsafe { libc::geteuid() } != 0 {
-        return skipped("only root makes the root of another host");
+        return skipped("only root makes the root of another host", false);
     }
     if !packages::made() {
         return;
     }
-    let Some(deb) = packages::deb() else { return skipped("make dist has made no .deb") };
+    let Some(deb) = packages::deb() else { return skipped("make dist has made no .deb", false) };
     let host = match host(suite) {
         Ok(host) => host,
-        Err(why) => return skipped(&why),
+        Err(why) => return skipped(&why, false),
     };
     let run = |script: &str| {
         let output = on(&host, std::slice::from_ref(&deb), &format!("{LIST}{script}"));

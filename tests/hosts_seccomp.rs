@@ -2,11 +2,6 @@
 //! filter kept from it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-mod common;
-
-#[path = "programs/installed.rs"]
-mod installed;
-
 #[path = "hosts_seccomp/servers.rs"]
 mod servers;
 
@@ -14,9 +9,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use common::modes::{MODES, Mode};
-use common::{Run, c_program_with, reports, run, scratch};
 use serde_json::Value;
+use testkit::modes::{MODES, Mode};
+use testkit::{Run, c_program_with, reports, run, scratch};
 
 /// The program, with libseccomp where that is installed.
 fn program() -> (PathBuf, bool) {
@@ -170,7 +165,7 @@ fn a_filter_from_before_exec_kills_nobody() {
 #[test]
 fn names_are_kept_from_before_the_filter() {
     let (program, _) = program();
-    let run = run(Command::new(&program).arg("no-opening").env("LD_PRELOAD", common::shim()));
+    let run = run(Command::new(&program).arg("no-opening").env("LD_PRELOAD", testkit::shim()));
     assert!(run.status.success() && run.stdout.contains("all checks hold"), "{}", run.stdout);
     assert!(run.stderr.contains("epollshim: seccomp (pid ") && run.stderr.contains("at seccomp+0x"), "{}", run.stderr);
 }
@@ -178,7 +173,7 @@ fn names_are_kept_from_before_the_filter() {
 #[test]
 fn the_text_report_names_what_a_filter_forbids() {
     let (program, _) = program();
-    let run = run(Command::new(&program).arg("foreign").env("LD_PRELOAD", common::shim()));
+    let run = run(Command::new(&program).arg("foreign").env("LD_PRELOAD", testkit::shim()));
     assert!(run.stderr.contains("NOT compared with the kernel's own lists (seccomp)"), "{}", run.stderr);
     assert!(run.stderr.contains("seccomp filter forbids"), "{}", run.stderr);
     assert!(run.stderr.contains("rt_sigpending"), "{}", run.stderr);

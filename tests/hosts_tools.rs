@@ -2,8 +2,6 @@
 //! programs that are built for another C library.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-mod common;
-
 use std::ffi::OsStr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -11,13 +9,13 @@ use std::process::Command;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use common::modes::{MODES, Mode};
-use common::{Run, c_program, c_program_with, have, reports, root, run, scratch, shim};
+use testkit::modes::{MODES, Mode};
+use testkit::{Run, c_program, c_program_with, have, reports, root, run, scratch, shim};
 
 /// The command, as `cargo build --release` makes it.
 fn command() -> PathBuf {
     let command = shim().with_file_name("epollshim");
-    assert!(command.exists(), "{} is not there: cargo build --release first", command.display());
+    assert!(command.exists(), "{} does not exist: run make tested", command.display());
     command
 }
 
@@ -141,8 +139,7 @@ fn sanitized(compiler: &str, flags: &str, program: &str) -> Option<PathBuf> {
     std::fs::write(&source, "int main(void) { return 0; }\n").unwrap();
     let tried = build(&source, &nothing);
     if !tried.status.success() || !run(&mut Command::new(&nothing)).status.success() {
-        eprintln!("skipped: {compiler} {flags}: {}", String::from_utf8_lossy(&tried.stderr));
-        assert!(std::env::var_os("NO_SKIP").is_none(), "NO_SKIP is set, and {compiler} has no {flags}");
+        testkit::skipped(&format!("{compiler} has no {flags}: {}", String::from_utf8_lossy(&tried.stderr)), false);
         return None;
     }
     let binary = directory.join(program);
@@ -232,13 +229,8 @@ fn musl_program(flags: &[&str]) -> Option<PathBuf> {
     if !have("musl-gcc") {
         return None;
     }
-    let binary = scratch("musl").join("foreign");
     let source = root().join("c-tests/hosts/tools_foreign.c");
-    let output =
-        Command::new("musl-gcc").args(["-O1", "-pthread", "-o"]).arg(&binary).arg(&source).args(flags).output();
-    let output = output.unwrap();
-    assert!(output.status.success(), "musl-gcc: {}", String::from_utf8_lossy(&output.stderr));
-    Some(binary)
+    Some(testkit::compile::program("musl-gcc", &["-O1", "-pthread"], &source, flags).unwrap())
 }
 
 /// What the program does is in its report as in that of the same program for glibc.
@@ -432,7 +424,7 @@ fn for_everybody() -> &'static (PathBuf, PathBuf) {
         std::fs::create_dir_all(&directory).unwrap();
         std::fs::set_permissions(&directory, std::fs::Permissions::from_mode(0o777)).unwrap();
         for file in [shim(), c_program("hosts/tools_locked")] {
-            common::copy(&file, directory.join(file.file_name().unwrap()));
+            testkit::copy(&file, directory.join(file.file_name().unwrap()));
         }
         (directory.join("libepollshim.so"), directory.join("tools_locked"))
     })

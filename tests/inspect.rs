@@ -1,8 +1,6 @@
 //! `epollshim inspect`: what it finds in processes that are stuck, that it finds nothing in healthy ones, and that it changes nothing.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
-mod common;
-
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -20,7 +18,7 @@ struct Stuck {
 
 impl Stuck {
     fn start(name: &str, arguments: &[&str]) -> Stuck {
-        Stuck::by(&mut Command::new(common::c_program(&format!("inspect/{name}"))), arguments)
+        Stuck::by(&mut Command::new(testkit::c_program(&format!("inspect/{name}"))), arguments)
     }
 
     fn by(command: &mut Command, arguments: &[&str]) -> Stuck {
@@ -42,14 +40,14 @@ impl Drop for Stuck {
 }
 
 fn command() -> Command {
-    let command = common::shim().with_file_name("epollshim");
+    let command = testkit::shim().with_file_name("epollshim");
     Command::new(command)
 }
 
 /// The object of one process.
 fn inspect(pid: u32) -> Value {
     let output = command().args(["inspect", "--format", "json"]).arg(pid.to_string()).output().unwrap();
-    assert!(output.status.success(), "{}", common::show(&output));
+    assert!(output.status.success(), "{}", testkit::show(&output));
     let mut all: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(all["schema"], "epollshim.inspect/1");
     all["processes"][0].take()
@@ -257,7 +255,7 @@ fn several_processes_are_shown_and_one_that_is_not_there_is_an_error() {
     let shown = String::from_utf8(output.stdout).unwrap();
     assert_eq!(shown.matches("Nothing wrong was found").count(), 2, "{shown}");
     let output = command().args(["inspect", "--format", "json", "4194305"]).arg(one.pid.to_string()).output().unwrap();
-    assert_eq!(output.status.code(), Some(2), "{}", common::show(&output));
+    assert_eq!(output.status.code(), Some(2), "{}", testkit::show(&output));
     assert_eq!(String::from_utf8(output.stderr).unwrap(), "epollshim: there is no process 4194305\n");
     let all: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(
@@ -272,7 +270,7 @@ fn several_processes_are_shown_and_one_that_is_not_there_is_an_error() {
 #[test]
 fn watch_ends_with_the_process() {
     let program = Stuck::start("healthy", &[]);
-    let path = common::scratch("inspect").join("out");
+    let path = testkit::scratch("inspect").join("out");
     let mut inspector = command()
         .args(["inspect", "--watch=0.1", "--format", "json", &program.pid.to_string()])
         .stdout(File::create(&path).unwrap())
@@ -313,7 +311,7 @@ fn a_process_of_another_user_is_refused_with_the_remedy() {
     // The build may lie where this user may not go.
     let folder = Path::new("/tmp").join(format!("inspect-{}", program.pid));
     std::fs::create_dir(&folder).unwrap();
-    common::copy(common::shim().with_file_name("epollshim"), folder.join("epollshim"));
+    testkit::copy(testkit::shim().with_file_name("epollshim"), folder.join("epollshim"));
     let output = Command::new("./epollshim")
         .current_dir(&folder)
         .args(["inspect", &program.pid.to_string()])
@@ -331,7 +329,7 @@ fn a_process_of_another_user_is_refused_with_the_remedy() {
 
 #[test]
 fn a_process_in_namespaces_of_its_own_is_looked_at_there() {
-    let program = common::c_program("inspect/edge_lost");
+    let program = testkit::c_program("inspect/edge_lost");
     let may = Command::new("unshare").args(["--user", "--map-root-user", "--net", "--pid", "--fork", "true"]).output();
     if !may.is_ok_and(|output| output.status.success()) {
         return;
@@ -351,10 +349,10 @@ fn a_process_in_namespaces_of_its_own_is_looked_at_there() {
 #[test]
 fn what_is_refused_is_named_and_the_rest_is_shown() {
     let refused = |pid: u32| {
-        let inspector = common::shim().with_file_name("epollshim");
-        let mut command = Command::new(common::c_program("inspect/refused"));
+        let inspector = testkit::shim().with_file_name("epollshim");
+        let mut command = Command::new(testkit::c_program("inspect/refused"));
         let output = command.arg(inspector).args(["inspect", "--format", "json", &pid.to_string()]).output().unwrap();
-        assert!(output.status.success(), "{}", common::show(&output));
+        assert!(output.status.success(), "{}", testkit::show(&output));
         serde_json::from_slice::<Value>(&output.stdout).unwrap()["processes"][0].take()
     };
     let program = Stuck::start("healthy", &[]);

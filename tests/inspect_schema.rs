@@ -1,13 +1,7 @@
 //! What `epollshim inspect --format json` prints of processes of each kind is what share/inspect.schema.json says.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
-mod common;
-#[path = "programs/installed.rs"]
 #[allow(dead_code)]
-mod installed;
-#[path = "common/schema.rs"]
-mod schema;
-
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -15,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use serde_json::{Value, json};
 
 fn python() -> Option<&'static str> {
-    schema::python().map_err(|why| installed::skipped(why, false)).ok()
+    testkit::schema::python().map_err(|why| testkit::skipped(why, false)).ok()
 }
 
 /// A program of c-tests/inspect that has come to where it stays; killed in the end.
@@ -23,7 +17,7 @@ struct Stuck(Child, u32);
 
 impl Stuck {
     fn start(name: &str, argument: Option<&str>) -> Stuck {
-        let mut command = Command::new(common::c_program(&format!("inspect/{name}")));
+        let mut command = Command::new(testkit::c_program(&format!("inspect/{name}")));
         command.args(argument).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn().unwrap();
         let mut line = String::new();
@@ -42,7 +36,7 @@ impl Drop for Stuck {
 
 /// What the command prints about these, whatever it exits with.
 fn inspected(through: Option<&Path>, pids: &[String]) -> String {
-    let inspector = common::shim().with_file_name("epollshim");
+    let inspector = testkit::shim().with_file_name("epollshim");
     let mut command = Command::new(through.unwrap_or(&inspector));
     command.args(through.map(|_| &inspector)).args(["inspect", "--format", "json"]).args(pids);
     String::from_utf8(command.output().unwrap().stdout).unwrap()
@@ -68,12 +62,12 @@ fn all_that_is_printed_is_in_the_schema() {
     pids.extend(["4194305".to_owned(), std::process::id().to_string()]);
     let whole = inspected(None, &pids);
     // Where kcmp and pidfd_getfd are refused.
-    let refused = inspected(Some(&common::c_program("inspect/refused")), &pids[..4]);
+    let refused = inspected(Some(&testkit::c_program("inspect/refused")), &pids[..4]);
     let document: Value = serde_json::from_str(&whole).unwrap();
     let processes = document["processes"].as_array().unwrap();
     assert_eq!((processes.len(), document["errors"].as_array().unwrap().len()), (KINDS.len() + 1, 1), "{document:#}");
     assert!(processes.iter().any(|one| !one["findings"].as_array().unwrap().is_empty()), "{document:#}");
-    schema::is_valid(python, "inspect", &(whole + &refused));
+    testkit::schema::is_valid(python, "inspect", &(whole + &refused));
 }
 
 #[test]
@@ -92,15 +86,15 @@ fn what_is_not_in_the_schema_is_refused() {
     ] {
         let mut wrong = right.clone();
         *wrong.pointer_mut(&place).unwrap_or_else(|| panic!("no {place}: {right:#}")) = value;
-        let output = schema::validate(python, "inspect", "as-shipped", &wrong.to_string());
+        let output = testkit::schema::validate(python, "inspect", "as-shipped", &wrong.to_string());
         let told = String::from_utf8(output.stdout).unwrap();
         assert!(output.status.code() == Some(1) && told.starts_with("$."), "{place}: {told}");
     }
     // A key more is a later version's; a key less is an error.
     let mut later = right.clone();
     later["processes"][0]["later"] = json!(1);
-    assert!(schema::validate(python, "inspect", "as-shipped", &later.to_string()).status.success());
-    assert_eq!(schema::validate(python, "inspect", "strict", &later.to_string()).status.code(), Some(1));
+    assert!(testkit::schema::validate(python, "inspect", "as-shipped", &later.to_string()).status.success());
+    assert_eq!(testkit::schema::validate(python, "inspect", "strict", &later.to_string()).status.code(), Some(1));
     later["processes"][0].as_object_mut().unwrap().remove("threads");
-    assert_eq!(schema::validate(python, "inspect", "as-shipped", &later.to_string()).status.code(), Some(1));
+    assert_eq!(testkit::schema::validate(python, "inspect", "as-shipped", &later.to_string()).status.code(), Some(1));
 }

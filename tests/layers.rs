@@ -4,8 +4,6 @@
 //! none.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
-mod common;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -139,7 +137,7 @@ fn no_arrow_points_up() {
         .enumerate()
         .flat_map(|(layer, (_, modules))| modules.iter().map(move |name| (*name, layer)))
         .collect();
-    let source = common::root().join("src");
+    let source = testkit::root().join("src");
     let mut files = Vec::new();
     sources(&source, &mut files);
     let mut upward = BTreeSet::new();
@@ -304,7 +302,7 @@ fn rings<T: Ord + Clone>(arrows: &BTreeMap<T, BTreeSet<T>>) -> Vec<BTreeSet<T>> 
 
 /// The modules that each file uses.
 fn arrows() -> BTreeMap<Vec<String>, BTreeSet<Vec<String>>> {
-    let modules = Modules::new(&common::root().join("src"));
+    let modules = Modules::new(&testkit::root().join("src"));
     modules.0.iter().map(|(module, path)| (module.clone(), modules.used(module, &code(path)))).collect()
 }
 
@@ -375,7 +373,7 @@ const ASSEMBLY: &str = "arch";
 
 #[test]
 fn assembly_lies_in_one_folder_and_has_at_most_five_templates_of_entries() {
-    let source = common::root().join("src");
+    let source = testkit::root().join("src");
     let mut files = Vec::new();
     sources(&source, &mut files);
     let is_assembly = |code: &str| code.contains("asm!") || code.contains("unsafe(naked)");

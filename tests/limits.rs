@@ -2,18 +2,14 @@
 //! lost by, the processes of one session, and the C interface.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-mod common;
-
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use common::{c_program, report, reports, scratch, show, under_shim};
 use serde_json::{Value, json};
+use testkit::{c_program, report, reports, scratch, show, under_shim};
 
 #[allow(dead_code)] // what is installed is not asked here
-#[path = "programs/installed.rs"]
-mod installed;
 
 /// Where sessions are, may not be, and are by default.
 #[path = "limits/directory.rs"]
@@ -188,7 +184,7 @@ fn the_text_report_has_a_line_a_limit() {
     let output = Command::new(c_program("limit_rows"))
         .arg("instances")
         .env("EPOLLSHIM_LIMIT", "instances=3,memory=8M,size=enforce")
-        .env("LD_PRELOAD", common::shim())
+        .env("LD_PRELOAD", testkit::shim())
         .env("EPOLLSHIM_REPORT", &path)
         .output()
         .unwrap();

@@ -2,12 +2,6 @@
 //! whatever trouble it is in, the program does what it does without it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-mod common;
-#[path = "programs/installed.rs"]
-mod installed;
-
-use common::{c_program, reports, root, scratch, shim, show};
-use installed::installed;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -19,6 +13,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use testkit::installed;
+use testkit::{c_program, reports, root, scratch, shim, show};
 
 macro_rules! built_once {
     ($($name:ident: $program:literal;)*) => {
@@ -50,7 +46,7 @@ impl Logged {
     fn new(program: &Path, arguments: &[&str], log: impl AsRef<OsStr>) -> Logged {
         let mut command = bare(program, arguments);
         let report = scratch("report").join("report.json");
-        common::under_shim(&mut command, &report).env("EPOLLSHIM_LOG", log);
+        testkit::under_shim(&mut command, &report).env("EPOLLSHIM_LOG", log);
         Logged { command, report }
     }
 
@@ -704,7 +700,7 @@ impl Drop for Small {
 #[test]
 fn a_disk_that_is_full_for_a_while_tears_no_line() {
     let Some(small) = Small::mount() else {
-        return installed::skipped("no tmpfs can be mounted here", true);
+        return testkit::skipped("no tmpfs can be mounted here", true);
     };
     let (log, ballast) = (small.0.join("log"), small.0.join("ballast"));
     std::fs::write(&ballast, [b'.'; 8192]).unwrap();

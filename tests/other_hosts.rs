@@ -4,7 +4,6 @@
 //! `make test` has the oldest host and musl; the others are ignored there: `make test-hosts`. docs/hosts.md has the results.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-mod common;
 #[allow(dead_code)] // servers of this machine are not asked here
 mod programs;
 

@@ -1,9 +1,6 @@
 //! The library compiles for another processor, where rustc can.
 #![allow(clippy::unwrap_used)]
 
-mod common;
-
-use std::path::Path;
 use std::process::Command;
 
 const TARGET: &str = "aarch64-unknown-linux-gnu";
@@ -23,9 +20,9 @@ fn the_library_compiles_for_aarch64() {
         return;
     }
     // A directory of its own: whoever builds meanwhile holds the lock of the other. Code is made as well, so that its assembly is looked at.
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("aarch64");
+    let target = testkit::target().join("tmp/aarch64");
     let output = Command::new(env!("CARGO"))
-        .current_dir(common::root())
+        .current_dir(testkit::root())
         .args(["rustc", "--offline", "--package", "epollshim", "--lib", "--crate-type", "rlib", "--profile", "checks"])
         .args(["--target", TARGET, "--target-dir"])
         .arg(target)

@@ -4,14 +4,10 @@
 // A test says by a panic what it saw.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-mod common;
-#[path = "programs/installed.rs"]
-mod installed;
-
-use installed::python_with_tests;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use testkit::python_with_tests;
 
 /// What each test came to: `passed`, `skipped`, `failed`, by its full name.
 type Outcomes = BTreeMap<String, String>;
@@ -31,7 +27,7 @@ const HEAR_THE_SHIM: [&str; 2] = ["test_stderr_redirect_with_no_stdout_redirect"
 
 /// Runs `modules` of Python's tests, or of these only the tests `only`.
 fn run(python: &Path, under: Under, modules: &[&str], only: &BTreeSet<String>) -> Outcomes {
-    let dir = common::scratch("python");
+    let dir = testkit::scratch("python");
     let (xml, matches) = (dir.join("outcomes.xml"), dir.join("only"));
     let mut command = Command::new(python);
     command.args(["-m", "test", "-u", "none", "--junit-xml"]).arg(&xml);
@@ -42,16 +38,16 @@ fn run(python: &Path, under: Under, modules: &[&str], only: &BTreeSet<String>) -
     match under {
         Under::Nothing => {}
         Under::SilentShim => {
-            command.env("LD_PRELOAD", common::shim()).env("EPOLLSHIM_REPORT", "none");
+            command.env("LD_PRELOAD", testkit::shim()).env("EPOLLSHIM_REPORT", "none");
         }
         Under::Shim => {
-            command.env("LD_PRELOAD", common::shim());
+            command.env("LD_PRELOAD", testkit::shim());
         }
     }
     // Its exit status says what the outcomes say.
     let output = command.args(modules).stdin(Stdio::null()).output().unwrap();
     let text = std::fs::read_to_string(&xml)
-        .unwrap_or_else(|error| panic!("{}: {error}\n{}", xml.display(), common::show(&output)));
+        .unwrap_or_else(|error| panic!("{}: {error}\n{}", xml.display(), testkit::show(&output)));
     std::fs::remove_dir_all(&dir).unwrap();
     outcomes(&text)
 }

@@ -4,14 +4,13 @@
 // A test says by a panic what it saw.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-mod common;
 mod programs;
 
-use programs::installed::installed;
 use programs::{Ended, Mode, Running, free_port, load, nginx_directory, normal, python, strace};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use testkit::installed;
 
 /// Where the report goes when nobody can take it, and what a wrong option does.
 #[path = "programs/reporting.rs"]
@@ -21,7 +20,7 @@ mod reporting;
 
 /// A Redis server through one conversation and one load, and what it answered.
 fn redis([server, benchmark]: &[PathBuf; 2], mode: Mode, requests: &str) -> (String, Ended) {
-    let dir = common::scratch("redis");
+    let dir = testkit::scratch("redis");
     let port = free_port();
     let text = port.to_string();
     let data = dir.to_str().unwrap().to_owned();
@@ -135,7 +134,7 @@ fn memcached(server: &Path, mode: Mode) -> (String, Ended) {
     let root = unsafe { libc::geteuid() } == 0;
     let user: &[&str] = if root { &["-u", "root"] } else { &[] };
     let options = [&["-l", "127.0.0.1", "-p", &text, "-U", "0", "-t", "4"], user].concat();
-    let mut memcached = Running::start(mode, common::scratch("memcached"), server, &options);
+    let mut memcached = Running::start(mode, testkit::scratch("memcached"), server, &options);
     memcached.until_listening(port);
     let mut answers = String::new();
     for round in 0..200 {
@@ -173,8 +172,8 @@ fn memcached_is_reported_as_the_kernel_saw_it() {
 // --- Python and Node ------------------------------------------------------------------------------------------
 
 fn asyncio(python: &Path, mode: Mode) -> Ended {
-    let script = common::root().join("tests/programs/echo.py");
-    let mut server = Running::start(mode, common::scratch("asyncio"), python, &[script.to_str().unwrap()]);
+    let script = testkit::root().join("tests/programs/echo.py");
+    let mut server = Running::start(mode, testkit::scratch("asyncio"), python, &[script.to_str().unwrap()]);
     let port = server.printed_port();
     load::echo(port, 8, 60);
     server.end(libc::SIGTERM)
@@ -207,8 +206,8 @@ fn an_asyncio_server_is_reported_as_the_kernel_saw_it() {
 }
 
 fn node(node: &Path, mode: Mode) -> (Vec<String>, Ended) {
-    let script = common::root().join("tests/programs/http.js");
-    let mut server = Running::start(mode, common::scratch("node"), node, &[script.to_str().unwrap()]);
+    let script = testkit::root().join("tests/programs/http.js");
+    let mut server = Running::start(mode, testkit::scratch("node"), node, &[script.to_str().unwrap()]);
     let port = server.printed_port();
     let answers = (0..100)
         .map(|i| format!("GET /{i} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n"))

@@ -2,12 +2,10 @@
 //! `epollshim report` tells of them, in each of its formats, is what their own exit reports tell.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-mod common;
 #[allow(dead_code)]
 mod programs;
 mod recorded;
 
-use programs::installed::{installed, skipped};
 use programs::{HUNG, Running, free_port, load, nginx_directory, nginx_directory_at, python};
 use recorded::{count, every_format, json, page, processes, report, start, sums};
 use serde_json::{Value, json};
@@ -18,6 +16,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
+use testkit::{installed, skipped};
 
 /// A server that listens.
 struct Server {
@@ -48,7 +47,7 @@ const HTTP: &str = "GET /page HTTP/1.1\r\nHost: test\r\n\r\n";
 
 fn redis() -> Option<Server> {
     let [server, benchmark] = installed(["redis-server", "redis-benchmark"])?;
-    let (dir, port) = (common::scratch("recorded-redis"), free_port().to_string());
+    let (dir, port) = (testkit::scratch("recorded-redis"), free_port().to_string());
     let data = dir.display().to_string();
     let options = ["--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", &data];
     let mut running = start(dir, &server, &options);
@@ -80,7 +79,7 @@ fn memcached(options: &[&str]) -> Option<Server> {
     let port = free_port();
     let text = port.to_string();
     let options = [&["-l", "127.0.0.1", "-p", &text, "-U", "0", "-t", "4"], options].concat();
-    let mut running = start(common::scratch("recorded-memcached"), &server, &options);
+    let mut running = start(testkit::scratch("recorded-memcached"), &server, &options);
     running.until_listening(port);
     let load = move || {
         for round in 0..200 {
@@ -92,16 +91,16 @@ fn memcached(options: &[&str]) -> Option<Server> {
 }
 
 fn asyncio() -> Option<Server> {
-    let script = common::root().join("tests/programs/echo.py");
-    let mut running = start(common::scratch("recorded-asyncio"), &python()?, &[script.to_str().unwrap()]);
+    let script = testkit::root().join("tests/programs/echo.py");
+    let mut running = start(testkit::scratch("recorded-asyncio"), &python()?, &[script.to_str().unwrap()]);
     let port = running.printed_port();
     Some(Server { running, load: Box::new(move || load::echo(port, 8, 60)), port, request: "again\n" })
 }
 
 fn node() -> Option<Server> {
     let [program] = installed(["node"])?;
-    let script = common::root().join("tests/programs/http.js");
-    let mut running = start(common::scratch("recorded-node"), &program, &[script.to_str().unwrap()]);
+    let script = testkit::root().join("tests/programs/http.js");
+    let mut running = start(testkit::scratch("recorded-node"), &program, &[script.to_str().unwrap()]);
     let port = running.printed_port();
     let load = move || {
         for number in 0..100 {
@@ -133,7 +132,7 @@ fn is_recorded_as_it_reports(Server { running, load, .. }: Server, signal: i32, 
     }
     // Each of them has done what the kernel's tables of the moment before showed at least.
     not_less(&told, &live);
-    let kept = common::scratch("recorded").join("rec");
+    let kept = testkit::scratch("recorded").join("rec");
     std::fs::rename(&recordings, &kept).unwrap();
     kept
 }
@@ -333,8 +332,8 @@ fn a_directory_that_another_user_than_root_makes_is_that_users_own() {
     };
     let uid: u32 = uid.parse().unwrap();
     let open = Open::new("own");
-    for (file, name) in [(common::shim(), "shim.so"), (common::c_program("epoll_wait"), "program")] {
-        common::copy(file, open.0.join(name));
+    for (file, name) in [(testkit::shim(), "shim.so"), (testkit::c_program("epoll_wait"), "program")] {
+        testkit::copy(file, open.0.join(name));
     }
     let output = Command::new(open.0.join("program"))
         .env("LD_PRELOAD", open.0.join("shim.so"))
@@ -343,7 +342,7 @@ fn a_directory_that_another_user_than_root_makes_is_that_users_own() {
         .uid(uid)
         .output()
         .unwrap();
-    assert!(output.status.success(), "{}", common::show(&output));
+    assert!(output.status.success(), "{}", testkit::show(&output));
     let directory = std::fs::metadata(open.0.join("rec")).unwrap();
     assert_eq!((directory.mode() & 0o7777, directory.uid()), (0o700, uid));
     let told = json(&open.0.join("rec"));
@@ -381,7 +380,7 @@ fn a_program_without_a_report_says_on_stderr_that_its_recording_is_lost() {
     if !is_root() || nobody(&["-u"]).is_none() {
         return skipped("not root, or there is no user nobody: memcached does not change its user", true);
     }
-    let dir = common::scratch("recorded-lost");
+    let dir = testkit::scratch("recorded-lost");
     let recordings = dir.join("rec");
     std::fs::create_dir(&recordings).unwrap();
     std::fs::set_permissions(&recordings, std::fs::Permissions::from_mode(0o700)).unwrap();
@@ -419,7 +418,7 @@ const PROGRAM: &str = "#include <sys/epoll.h>\n\nint serve(int epfd)\n{\n    str
 
 fn run(at: &Path, program: &str, words: &[&str]) {
     let output = Command::new(program).args(words).current_dir(at).output().unwrap();
-    assert!(output.status.success(), "{program} {words:?}: {}", common::show(&output));
+    assert!(output.status.success(), "{program} {words:?}: {}", testkit::show(&output));
 }
 
 /// Where the recording's only wait was called, for the command with these words.
@@ -435,7 +434,7 @@ fn a_program_that_was_deleted_after_its_run_has_its_lines_by_build_id_and_a_kept
     if installed(["cc", "objcopy", "readelf"]).is_none() {
         return;
     }
-    let at = common::scratch("recorded-lines");
+    let at = testkit::scratch("recorded-lines");
     std::fs::write(at.join("serve.c"), PROGRAM).unwrap();
     run(&at, "cc", &["-g", "-O0", "-rdynamic", "-Wl,--build-id=sha1", "-o", "serve", "serve.c"]);
     let recordings = at.join("rec");

@@ -1,18 +1,16 @@
 //! The recording: whatever ends a process, its file has what it counted and its last calls.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-mod common;
-
 use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use common::recording::{Recording, Small, files, only, recorded};
-use common::{c_program, report, scratch, show};
 use epollshim_format::function::Function;
 use epollshim_format::recording::{FIRST_SEGMENT, end, header, kind, record, totals};
+use testkit::layout::{Recording, Small, files, only, recorded};
+use testkit::{c_program, report, scratch, show};
 
 #[test]
 fn a_program_that_is_killed_leaves_every_call_that_has_returned() {
@@ -190,7 +188,7 @@ fn every_process_that_makes_an_epoll_call_has_a_file_and_no_other_has() {
         .output()
         .unwrap();
     assert!(output.status.success(), "{}", show(&output));
-    let reports = common::reports(&json);
+    let reports = testkit::reports(&json);
     let mut told: Vec<(u64, u64)> = reports
         .iter()
         .map(|report| {
@@ -240,7 +238,7 @@ fn a_disk_that_is_full_stops_the_recording_and_not_the_program() {
     assert_eq!(recording.word(header::TROUBLE), libc::ENOSPC as u64);
     let seen: u64 = recording.rings().iter().map(|(begun, _)| begun).sum();
     let json = scratch("record-full-report").join("report.json");
-    let output = common::under_shim(Command::new(&program).arg("16"), &json).output().unwrap();
+    let output = testkit::under_shim(Command::new(&program).arg("16"), &json).output().unwrap();
     assert!(output.status.success());
     let calls: u64 =
         report(&json)["calls"].as_object().unwrap().values().map(|call| call["calls"].as_u64().unwrap()).sum();

@@ -1,20 +1,18 @@
 //! The recording that keeps each call: what it has and what it has dropped are all calls, whatever comes between.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-mod common;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use common::recording::{Recording, Small, files, only, recorded};
-use common::{c_program, root, scratch, show};
 use epollshim_format::errno;
 use epollshim_format::function::Function;
 use epollshim_format::recording::{FIRST_SEGMENT, end, header, kind, record, stopped, thread};
 use serde_json::Value;
+use testkit::layout::{Recording, Small, files, only, recorded};
+use testkit::{c_program, root, scratch, show};
 
 fn full(program: &Path, directory: &Path) -> Command {
     let mut command = recorded(program, directory);
@@ -50,7 +48,7 @@ fn is_exact(recording: &Recording, calls: u64) -> (u64, u64) {
 
 /// `epollshim report`, as `format`.
 fn told(path: &Path, format: &str) -> String {
-    let command = common::shim().with_file_name("epollshim");
+    let command = testkit::shim().with_file_name("epollshim");
     let output = Command::new(command).arg("report").arg(path).args(["--format", format]).output().unwrap();
     assert!(output.status.success(), "{}", show(&output));
     String::from_utf8(output.stdout).unwrap()
@@ -278,11 +276,7 @@ fn a_disk_that_fills_midway_stops_the_recording_and_counts_what_it_drops() {
 
 /// Waits until something holds.
 fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let began = Instant::now();
-    while !holds() {
-        assert!(began.elapsed() < Duration::from_secs(300), "{what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    testkit::until(what, || holds().then_some(()));
 }
 
 fn end_of_input(mut child: Child) {
@@ -353,12 +347,12 @@ fn a_handler_that_makes_a_thread_s_first_call_within_another_loses_neither() {
         let directory = scratch("full-first-call");
         let (rec, json) = (directory.join("rec"), directory.join("report.json"));
         let mut command = Command::new(&program);
-        common::under_shim(&mut command, &json);
+        testkit::under_shim(&mut command, &json);
         if let Some(ring) = ring {
             command.env("EPOLLSHIM_RECORD", &rec).env("EPOLLSHIM_RECORD_RING", ring);
         }
         run(&mut command);
-        let report = common::report(&json);
+        let report = testkit::report(&json);
         assert_eq!(report["calls"]["epoll_create"]["calls"], 60, "{ring:?}");
         // By the handler: once a thread, at least.
         let by_handler = report["calls"]["epoll_create1"]["calls"].as_u64().unwrap();
@@ -419,7 +413,7 @@ fn what_is_full_is_unmapped_and_a_report_of_it_holds_little() {
 fn told_within(mebibytes: usize, path: &Path, format: &str) {
     let output = Command::new("sh")
         .args(["-c", &format!("ulimit -v {} && exec \"$@\" > /dev/null", mebibytes << 10), "sh"])
-        .arg(common::shim().with_file_name("epollshim"))
+        .arg(testkit::shim().with_file_name("epollshim"))
         .arg("report")
         .arg(path)
         .args(["--format", format])
@@ -431,7 +425,7 @@ fn told_within(mebibytes: usize, path: &Path, format: &str) {
 #[test]
 fn the_flags_of_run_are_those_options() {
     let rec = scratch("full-flags");
-    let command: PathBuf = common::shim().with_file_name("epollshim");
+    let command: PathBuf = testkit::shim().with_file_name("epollshim");
     let output = Command::new(command)
         .args(["run", "--report", "none", "--record-ring", "full", "--record-max", "2M", "--record"])
         .arg(&rec)

@@ -1,12 +1,10 @@
 //! Call stacks of what makes instances and descriptors (`EPOLLSHIM_STACKS=N`).
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-mod common;
-
-use common::{c_program_with, report, root, run, scratch, shim, under_shim};
 use serde_json::Value;
 use std::path::Path;
 use std::process::Command;
+use testkit::{c_program_with, report, root, run, scratch, shim, under_shim};
 
 /// The functions' lines, the innermost first, of sites in the program itself.
 fn lines(binary: &Path, stack: &Value) -> Vec<usize> {

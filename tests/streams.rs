@@ -2,15 +2,13 @@
 //! passed by without one, and reached by faults and limits.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-mod common;
-
-use common::{c_program, c_program_with, report, root, run, scratch, shim, under_shim};
 use epollshim_format::function::TABLE;
 use epollshim_format::functions::Role;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use testkit::{c_program, c_program_with, report, root, run, scratch, shim, under_shim};
 
 fn serious(report: &Value) -> Vec<&Value> {
     report["findings"].as_array().unwrap().iter().filter(|finding| finding["severity"] != "info").collect()
@@ -50,7 +48,7 @@ fn with_census(binary: &Path, arguments: &[&str], options: &[(&str, &str)]) -> (
     let name = binary.file_name().unwrap().to_str().unwrap();
     let is_own =
         |report: &Value| report["process"]["comm"] == name[..name.len().min(15)] && report["process"]["end"] == "exit";
-    let own = common::reports(&path).into_iter().find(is_own);
+    let own = testkit::reports(&path).into_iter().find(is_own);
     (run.stdout, own.unwrap_or_else(|| panic!("{} {arguments:?}: no report", binary.display())))
 }
 
@@ -82,7 +80,7 @@ fn what_streams_open_and_close_is_followed_to_the_last_number() {
 fn with_every_option_a_program_gets_what_it_gets_natively() {
     let program = c_program("streams");
     let native = run(&mut Command::new(&program));
-    for mode in common::modes::MODES {
+    for mode in testkit::modes::MODES {
         let run = run(mode.preload(&mut Command::new(&program), &scratch("modes")));
         assert_eq!((run.stdout, run.status), (native.stdout.clone(), native.status), "{mode:?}");
     }
@@ -130,15 +128,8 @@ fn a_stream_whose_descriptor_was_closed_before_it_is_a_double_close() {
 
 /// A C++ program of c-tests/. None: there is no compiler.
 fn cpp_program(name: &str) -> Option<PathBuf> {
-    let binary = scratch("cpp").join(name);
     let source = root().join("c-tests").join(format!("{name}.cc"));
-    let Ok(output) = Command::new("g++").args(["-O1", "-g", "-o"]).arg(&binary).arg(source).output() else {
-        assert!(std::env::var_os("NO_SKIP").is_none(), "NO_SKIP is set, and g++ is not installed");
-        eprintln!("skipped: g++ is not installed");
-        return None;
-    };
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    Some(binary)
+    testkit::have("g++").then(|| testkit::compile::program("g++", &["-O1", "-g"], &source, &[]).unwrap())
 }
 
 /// The lines of a call in the program itself: its own, which may be one of the C++ library's headers, and those that it was inlined at.
@@ -372,7 +363,7 @@ fn programs_of_others_do_what_they_do_without() {
         let path = scratch(program).join("report");
         let shimmed = run(under_shim(Command::new(program).args(arguments).env("EPOLLSHIM_CENSUS", "1"), &path));
         assert_eq!(shimmed.stdout, bare, "{program}: {}", shimmed.stderr);
-        for report in common::reports(&path) {
+        for report in testkit::reports(&path) {
             assert_eq!(report["census"]["unseen"], 0, "{program}: {}", report["census"]);
         }
     }

@@ -2,10 +2,8 @@
 //! its severities. EPOLLSHIM_BLESS=1 (`make samples`) writes the numbers anew.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-mod common;
-
-use common::root;
 use std::fs;
+use testkit::root;
 
 const PAGE: &str = "docs/findings/thresholds.md";
 /// What stands below is made from the source.

@@ -6,9 +6,9 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::common::place::Place;
-use crate::common::{Run, report, reports, run, scratch};
 use serde_json::Value;
+use testkit::place::Place;
+use testkit::{Run, report, reports, run, scratch};
 
 /// Gives `$then!` every check: what it shows, and the function of this file that shows it, with its arguments after the place.
 /// (Those with a census and call stacks are apart: [`WITH_A_CENSUS`].)

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 
-use super::installed::installed;
-use super::{common, program, run};
+use super::{program, run};
+use testkit::installed;
 
 /// Expressions as strace's manual has them. Where there are several rules, no two name the same call: strace would go
 /// by the last alone.
@@ -209,7 +209,7 @@ fn outcome(command: &mut Command) -> Outcome {
 
 /// strace counts from the program's first instruction, and the loader closes files: so many closes come before `main`.
 fn closes_before_main(strace: &Path) -> u64 {
-    let log = common::scratch("strace").join("log");
+    let log = testkit::scratch("strace").join("log");
     run(Command::new(strace).arg("-o").arg(&log).args(["-e", "trace=close,write"]).arg(program("fault_sequence")));
     let log = std::fs::read_to_string(log).unwrap();
     log.lines().take_while(|line| !line.starts_with("write(")).filter(|line| line.starts_with("close(")).count() as u64
@@ -245,7 +245,7 @@ fn by_strace(strace: &Path, rules: &str, closes: u64) -> Outcome {
 fn by_shim(rules: &str) -> Outcome {
     outcome(
         Command::new(program("fault_sequence"))
-            .env("LD_PRELOAD", common::shim())
+            .env("LD_PRELOAD", testkit::shim())
             .env("EPOLLSHIM_REPORT", "none")
             .env("EPOLLSHIM_INJECT", rules)
             .env("EPOLLSHIM_INJECT_IMPOSSIBLE", "1"),

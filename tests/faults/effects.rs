@@ -6,13 +6,13 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use super::{common, program, run};
+use super::{program, run};
 
 /// A program that checks itself, under the shim.
 fn holds(name: &'static str, mode: &str, environment: &[(&str, &str)]) -> String {
     let run = run(Command::new(program(name))
         .arg(mode)
-        .env("LD_PRELOAD", common::shim())
+        .env("LD_PRELOAD", testkit::shim())
         .env("EPOLLSHIM_REPORT", "none")
         .envs(environment.iter().copied()));
     assert!(run.status.success(), "{name} {mode}: {}\n{}{}", run.status, run.stdout, run.stderr);
@@ -92,7 +92,7 @@ fn programs_whose_calls_no_rule_changes_are_as_natively() {
     ] {
         let native = run(&mut Command::new(program(name)));
         let armed = run(Command::new(program(name))
-            .env("LD_PRELOAD", common::shim())
+            .env("LD_PRELOAD", testkit::shim())
             .env("EPOLLSHIM_REPORT", "none")
             .env("EPOLLSHIM_INJECT", rules));
         assert_eq!(armed.status, native.status, "{name}, {rules}:\n{}{}", armed.stdout, armed.stderr);
@@ -120,10 +120,10 @@ fn a_shuffle_keeps_the_batch_and_repeats_with_its_seed() {
 
 /// A run with rules from the environment, and its report.
 fn reported(command: &mut Command, rules: &str) -> (super::Run, Value) {
-    let path = common::scratch("report").join("report.json");
-    let run = run(common::under_shim(command, &path).env("EPOLLSHIM_INJECT", rules));
+    let path = testkit::scratch("report").join("report.json");
+    let run = run(testkit::under_shim(command, &path).env("EPOLLSHIM_INJECT", rules));
     assert!(run.status.success(), "{rules}: {}\n{}{}", run.status, run.stdout, run.stderr);
-    (run, common::report(&path))
+    (run, testkit::report(&path))
 }
 
 #[test]
@@ -169,10 +169,11 @@ fn the_report_counts_what_matched_and_what_fired() {
 fn interests_that_were_only_said_to_be_added_are_not_counted_as_added() {
     let rules = "epoll_create1:retval=77:when=2;epoll_ctl:retval=0:when=2;epoll_ctl:error=ENOENT:op=DEL;\
                  epoll_wait:error=EINTR:max=3;epoll_wait:timeout:when=10;dup:error=EMFILE";
-    let path = common::scratch("report").join("report.json");
+    let path = testkit::scratch("report").join("report.json");
     // Its checks fail where the second ADD succeeds: the report is what is looked at.
-    run(common::under_shim(Command::new(program("fault_effects")).arg("counted"), &path).env("EPOLLSHIM_INJECT", rules));
-    let report = common::report(&path);
+    run(testkit::under_shim(Command::new(program("fault_effects")).arg("counted"), &path)
+        .env("EPOLLSHIM_INJECT", rules));
+    let report = testkit::report(&path);
     assert_eq!(report["calls"]["epoll_ctl"]["calls"], 4);
     assert_eq!(report["calls"]["epoll_ctl"]["injected"], 2);
     assert_eq!(report["watches"]["added"], 1, "{}", report["watches"]);
@@ -184,7 +185,7 @@ fn an_impossible_fault_needs_leave_and_is_told_apart() {
     for rules in ["epoll_wait:forge=EPOLLRDHUP", "epoll_ctl:retval=1", "dup:retval=-5000"] {
         let refused = run(Command::new(program("fault_chance"))
             .arg("3")
-            .env("LD_PRELOAD", common::shim())
+            .env("LD_PRELOAD", testkit::shim())
             .env("EPOLLSHIM_INJECT", rules));
         assert_eq!(refused.status.code(), Some(2), "{rules}: {}", refused.stderr);
         assert_eq!(refused.stdout, "", "{rules}: before main");
@@ -254,7 +255,7 @@ fn choices_of_two_rules_and_of_neighbouring_ordinals_are_independent() {
 fn a_call_that_is_made_and_fails_has_done_its_work_and_the_ledger_knows() {
     for census in ["0", "1"] {
         let run = run(Command::new(program("fault_made"))
-            .env("LD_PRELOAD", common::shim())
+            .env("LD_PRELOAD", testkit::shim())
             .env("EPOLLSHIM_REPORT_FORMAT", "json")
             .env("EPOLLSHIM_CENSUS", census));
         assert!(run.status.success(), "{}\n{}{}", run.status, run.stdout, run.stderr);
@@ -286,7 +287,7 @@ fn made_goes_with_what_a_kernel_makes_and_fails_alone() {
         ("epoll_ctl:error=ENOENT:op=ADD:made", true),
         ("close,dup:error=EIO:made", true),
     ] {
-        let run = run(Command::new("true").env("LD_PRELOAD", common::shim()).env("EPOLLSHIM_INJECT", rule));
+        let run = run(Command::new("true").env("LD_PRELOAD", testkit::shim()).env("EPOLLSHIM_INJECT", rule));
         assert_eq!(run.status.code(), Some(if is_refused { 2 } else { 0 }), "{rule}: {}", run.stderr);
         assert_eq!(run.stderr.is_empty(), !is_refused, "{rule}: {}", run.stderr);
     }
@@ -296,14 +297,14 @@ fn made_goes_with_what_a_kernel_makes_and_fails_alone() {
 
 /// A library of `c-tests/`, and a program that is linked with it.
 fn with_library(library: &str, name: &str) -> PathBuf {
-    let directory = common::scratch("library");
-    let source = |name: &str| common::root().join("c-tests").join(format!("{name}.c"));
+    let directory = testkit::scratch("library");
+    let source = |name: &str| testkit::root().join("c-tests").join(format!("{name}.c"));
     let cc = |arguments: &[&str], from: &Path, to: &Path| {
         let output = Command::new("cc")
             .args(["-std=gnu11", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-pthread"])
-            .args(common::cc::extra_flags())
+            .args(testkit::extra_flags())
             .arg("-I")
-            .arg(common::root().join("include"))
+            .arg(testkit::root().join("include"))
             .arg("-o")
             .args([to, from])
             .args(arguments)

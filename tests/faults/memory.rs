@@ -3,11 +3,11 @@
 use std::path::Path;
 use std::process::Command;
 
-use super::{common, program, run};
+use super::{program, run};
 
 fn under(binary: &Path, argument: &str, rules: &str) -> String {
     let mut command = Command::new(binary);
-    command.args((!argument.is_empty()).then_some(argument)).env("LD_PRELOAD", common::shim());
+    command.args((!argument.is_empty()).then_some(argument)).env("LD_PRELOAD", testkit::shim());
     let run = run(command.env("EPOLLSHIM_INJECT", rules).env("EPOLLSHIM_REPORT", "none"));
     assert!(run.status.success() && run.stderr.is_empty(), "{rules}: {}\n{}", run.status, run.stderr);
     run.stdout
@@ -32,7 +32,7 @@ fn each_function_that_takes_memory_fails_where_a_rule_names_it_however_the_progr
         &["-fno-plt", "-Wl,-z,now"],
         &["-no-pie", "-fno-pie", "-Wl,-z,lazy"],
     ] {
-        let binary = common::c_program_with("fault_memory", flags);
+        let binary = testkit::c_program_with("fault_memory", flags);
         for name in NAMES {
             let printed = under(&binary, "", &format!("{name}:error=ENOMEM:when=2"));
             assert_eq!(printed, second_fails(&[name]), "{name} {flags:?}");
@@ -48,7 +48,7 @@ fn no_set_has_them_and_a_program_with_an_allocator_of_its_own_keeps_it() {
     for rules in ["all:error=ENOMEM", "/^(malloc|close)$:error=ENOMEM", "!epoll:error=ENOMEM"] {
         assert_eq!(under(&binary, "", rules), second_fails(&[]), "{rules}");
     }
-    let own = common::c_program_with("fault_memory", &["-DOWN_MALLOC"]);
+    let own = testkit::c_program_with("fault_memory", &["-DOWN_MALLOC"]);
     assert_eq!(under(&own, "", "malloc,calloc:error=ENOMEM:when=2"), second_fails(&["calloc"]));
 }
 
@@ -57,11 +57,11 @@ fn memory_fails_in_threads_handlers_and_children_amid_walks_of_the_stack() {
     let binary = program("fault_memory");
     let rules = "malloc,realloc:error=ENOMEM:prob=0.3;mmap:error=ENOMEM:prob=0.3";
     assert_eq!(under(&binary, "threads", rules), "done\n");
-    let log = common::scratch("memory").join("log");
+    let log = testkit::scratch("memory").join("log");
     let mut command = Command::new(&binary);
     command
         .arg("threads")
-        .env("LD_PRELOAD", common::shim())
+        .env("LD_PRELOAD", testkit::shim())
         .env("EPOLLSHIM_INJECT", "malloc,mmap:error=ENOMEM:prob=0.02");
     command.env("EPOLLSHIM_STACKS", "8").env("EPOLLSHIM_REPORT", "none").env("EPOLLSHIM_INJECT_LOG", &log);
     let run = run(&mut command);
@@ -76,7 +76,7 @@ fn a_rule_for_them_that_comes_later_is_refused() {
     let refused = "functions that take memory are hooked at the start alone: start the program with a rule for them";
     let printed = |rules: &str| {
         let mut command = Command::new(program("fault_late"));
-        command.args(["malloc:error=ENOMEM:when=1000000"]).env("LD_PRELOAD", common::shim());
+        command.args(["malloc:error=ENOMEM:when=1000000"]).env("LD_PRELOAD", testkit::shim());
         let run = run(command.env("EPOLLSHIM_REPORT", "none").env("EPOLLSHIM_INJECT", rules));
         run.stdout
     };
@@ -95,9 +95,9 @@ fn a_child_in_its_parents_memory_can_be_failed_before_there_is_one() {
         format!("vfork 7 __vfork EAGAIN clone 9 vfork 7 __vfork 8 clone ENOMEM {all_there}")
     );
     // The children go on, and are listed.
-    let log = common::scratch("births").join("log");
+    let log = testkit::scratch("births").join("log");
     let mut command = Command::new(&binary);
-    command.env("LD_PRELOAD", common::shim()).env("EPOLLSHIM_INJECT", "vfork,clone:delay_enter=0");
+    command.env("LD_PRELOAD", testkit::shim()).env("EPOLLSHIM_INJECT", "vfork,clone:delay_enter=0");
     command.env("EPOLLSHIM_STACKS", "1").env("EPOLLSHIM_REPORT", "none").env("EPOLLSHIM_INJECT_LOG", &log);
     assert_eq!(run(&mut command).stdout.replace('\n', " "), all_there.repeat(3));
     let text = std::fs::read_to_string(&log).unwrap();
@@ -106,7 +106,7 @@ fn a_child_in_its_parents_memory_can_be_failed_before_there_is_one() {
     assert!(text.lines().skip(1).all(|line| line.contains(" stack=") && line.contains(" frames=fault_births+0x")));
     // Their log has what was failed.
     let mut command = Command::new(&binary);
-    command.env("LD_PRELOAD", common::shim()).env("EPOLLSHIM_INJECT", "vfork:error=EAGAIN:when=1");
+    command.env("LD_PRELOAD", testkit::shim()).env("EPOLLSHIM_INJECT", "vfork:error=EAGAIN:when=1");
     let run = run(command
         .env("EPOLLSHIM_REPORT", "none")
         .env("EPOLLSHIM_LOG", "stderr")
@@ -119,7 +119,7 @@ fn a_child_in_its_parents_memory_can_be_failed_before_there_is_one() {
 fn what_comes_behind_such_a_call_is_no_action_for_it() {
     for rule in ["vfork:retval=7", "clone:delay_exit=1ms", "vfork,clone:signal=USR1"] {
         let mut command = Command::new(program("fault_births"));
-        let output = command.env("LD_PRELOAD", common::shim()).env("EPOLLSHIM_INJECT", rule).output().unwrap();
-        assert_eq!(output.status.code(), Some(2), "{rule}: {}", common::show(&output));
+        let output = command.env("LD_PRELOAD", testkit::shim()).env("EPOLLSHIM_INJECT", rule).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{rule}: {}", testkit::show(&output));
     }
 }

@@ -9,14 +9,14 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 
 use super::stack::function_at;
-use super::{common, program, run};
+use super::{program, run};
 
 /// The lines of the log of `fault_points` under these rules, which change nothing.
 fn points(rules: &str) -> Vec<BTreeMap<String, String>> {
-    let directory = common::scratch("points");
+    let directory = testkit::scratch("points");
     let log = directory.join("log");
     let mut command = Command::new(program("fault_points"));
-    command.arg(&directory).env("LD_PRELOAD", common::shim()).env("EPOLLSHIM_STACKS", "1");
+    command.arg(&directory).env("LD_PRELOAD", testkit::shim()).env("EPOLLSHIM_STACKS", "1");
     let run =
         run(command.env("EPOLLSHIM_REPORT", "none").env("EPOLLSHIM_INJECT", rules).env("EPOLLSHIM_INJECT_LOG", &log));
     assert!(run.status.success() && run.stderr.is_empty(), "{rules}: {}\n{}", run.status, run.stderr);
@@ -85,10 +85,10 @@ fn of_epoll_ctl_the_target_is_told() {
 
 /// The recording of `fault_points` that was killed under these rules, from outside, and its log of faults.
 fn killed(rules: &str, stacks: &str) -> (PathBuf, String) {
-    let directory = common::scratch("killed");
+    let directory = testkit::scratch("killed");
     let (log, recording) = (directory.join("log"), directory.join("rec"));
     let mut command = Command::new(program("fault_points"));
-    command.arg(&directory).arg("waits").env("LD_PRELOAD", common::shim()).env("EPOLLSHIM_STACKS", stacks);
+    command.arg(&directory).arg("waits").env("LD_PRELOAD", testkit::shim()).env("EPOLLSHIM_STACKS", stacks);
     command.env("EPOLLSHIM_REPORT", "none").env("EPOLLSHIM_RECORD", &recording);
     command.env("EPOLLSHIM_INJECT", rules).env("EPOLLSHIM_INJECT_LOG", &log).stdout(Stdio::piped());
     let mut child = command.spawn().unwrap();
@@ -101,9 +101,9 @@ fn killed(rules: &str, stacks: &str) -> (PathBuf, String) {
 }
 
 fn report(recording: &Path, format: &str) -> String {
-    let mut command = Command::new(common::shim().with_file_name("epollshim"));
+    let mut command = Command::new(testkit::shim().with_file_name("epollshim"));
     let output = command.args(["report", "--format", format]).arg(recording).output().unwrap();
-    assert!(output.status.success(), "{}", common::show(&output));
+    assert!(output.status.success(), "{}", testkit::show(&output));
     String::from_utf8(output.stdout).unwrap()
 }
 

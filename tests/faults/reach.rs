@@ -8,32 +8,32 @@ use epollshim_format::function::TABLE;
 use epollshim_format::functions::Role;
 
 use super::differential::{each_of, strace};
-use super::{common, program};
+use super::program;
 
 /// What `creators` prints, with a rule or none: of each call its name and errno.
 fn under_shim(rule: &str) -> (String, u64) {
-    let directory = common::scratch("creators");
+    let directory = testkit::scratch("creators");
     let path = directory.join("report.json");
     let mut command = Command::new(program("creators"));
-    let command = common::under_shim(command.arg(&directory), &path).env("EPOLLSHIM_INJECT", rule);
+    let command = testkit::under_shim(command.arg(&directory), &path).env("EPOLLSHIM_INJECT", rule);
     let output = command.env("EPOLLSHIM_INJECT_IMPOSSIBLE", "1").output().unwrap();
-    assert!(output.status.success(), "{rule}: {}", common::show(&output));
-    let matched = common::report(&path)["faults"][0]["matched"].as_u64().unwrap();
+    assert!(output.status.success(), "{rule}: {}", testkit::show(&output));
+    let matched = testkit::report(&path)["faults"][0]["matched"].as_u64().unwrap();
     (String::from_utf8(output.stdout).unwrap(), matched)
 }
 
 fn under_strace(strace: &Path, rule: &str) -> String {
-    let directory = common::scratch("creators");
+    let directory = testkit::scratch("creators");
     let mut command = Command::new(strace);
     command.args(["-f", "-o", "/dev/null", "-e", &format!("inject={rule}")]).arg(program("creators")).arg(&directory);
     let output = command.output().unwrap();
-    assert!(output.status.success(), "{rule}: {}", common::show(&output));
+    assert!(output.status.success(), "{rule}: {}", testkit::show(&output));
     String::from_utf8(output.stdout).unwrap()
 }
 
 /// How many calls strace sees of each system call.
 fn seen_by_strace(strace: &Path) -> BTreeMap<String, u64> {
-    let directory = common::scratch("creators");
+    let directory = testkit::scratch("creators");
     let trace = directory.join("trace");
     let mut command = Command::new(strace);
     command.args(["-f", "-o"]).arg(&trace).arg(program("creators")).arg(&directory);
@@ -157,9 +157,9 @@ fn errors_of_error_any_are_documented_for_the_call_and_repeat_with_the_seed() {
     }
     assert!(different.len() > 4, "{different:?}");
     let again = |seed: &str| {
-        let directory = common::scratch("creators");
+        let directory = testkit::scratch("creators");
         let mut command = Command::new(program("creators"));
-        let command = common::under_shim(command.arg(&directory), &directory.join("report.json"));
+        let command = testkit::under_shim(command.arg(&directory), &directory.join("report.json"));
         command.env("EPOLLSHIM_INJECT", "%creat:error=any").env("EPOLLSHIM_SEED", seed).output().unwrap().stdout
     };
     assert_eq!(again("5"), again("5"));

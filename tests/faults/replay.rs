@@ -4,18 +4,18 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::{Run, common, program, run};
+use super::{Run, program, run};
 
 const RULES: &str = "epoll_wait:error=any:prob=0.2:scope=thread;close:error=EIO:prob=0.3:scope=thread:max=100";
 
 fn under(mode: &str, environment: &[(&str, &Path)]) -> Run {
     let mut command = Command::new(program("fault_replay"));
-    command.arg(mode).env("LD_PRELOAD", common::shim()).env("EPOLLSHIM_REPORT", "none");
+    command.arg(mode).env("LD_PRELOAD", testkit::shim()).env("EPOLLSHIM_REPORT", "none");
     run(command.envs(environment.iter().copied()))
 }
 
 fn recorded(mode: &str, rules: &str, pattern: &str) -> (Run, PathBuf) {
-    let directory = common::scratch("replay");
+    let directory = testkit::scratch("replay");
     let file = directory.join(pattern);
     (under(mode, &[("EPOLLSHIM_INJECT", Path::new(rules)), ("EPOLLSHIM_INJECT_LOG", &file)]), file)
 }
@@ -44,7 +44,7 @@ fn the_same_calls_of_each_thread_fail_again_whatever_the_seed_is() {
     assert!(faults_of(&first.stdout, "thread") > 50, "{}", first.stdout);
     assert_eq!(lines(&log).len(), faults_of(&first.stdout, "thread") + 1);
     for seed in ["1", "2"] {
-        let again = common::scratch("replay").join("again");
+        let again = testkit::scratch("replay").join("again");
         let second = under(
             "threads",
             &[("EPOLLSHIM_INJECT_REPLAY", &log), ("EPOLLSHIM_SEED", Path::new(seed)), ("EPOLLSHIM_INJECT_LOG", &again)],
@@ -82,7 +82,7 @@ fn ordinals_of_the_process_and_of_a_rule_are_repeated_where_one_thread_calls() {
 
 /// What a replay with another seed decides.
 fn again(log: &Path) -> Vec<String> {
-    let again = common::scratch("replay").join("again");
+    let again = testkit::scratch("replay").join("again");
     let seed = Path::new("1");
     under("", &[("EPOLLSHIM_INJECT_REPLAY", log), ("EPOLLSHIM_SEED", seed), ("EPOLLSHIM_INJECT_LOG", &again)]);
     lines(&again).split_off(1)
@@ -140,7 +140,7 @@ fn a_forked_child_has_lines_of_its_own_which_are_not_repeated() {
 
 #[test]
 fn two_logs_do_not_mix_however_many_threads_write() {
-    let directory = common::scratch("replay");
+    let directory = testkit::scratch("replay");
     let (log, inject_log) = (directory.join("calls"), directory.join("faults"));
     let run = under(
         "threads",
@@ -164,11 +164,11 @@ fn a_file_that_does_not_fit_is_refused_before_main() {
     let (_, log) = recorded("", "close:error=EIO:when=3", "log");
     let text = std::fs::read_to_string(&log).unwrap();
     let with = |text: String| {
-        let file = common::scratch("replay").join("changed");
+        let file = testkit::scratch("replay").join("changed");
         std::fs::write(&file, text).unwrap();
         file
     };
-    let missing = common::scratch("replay").join("missing");
+    let missing = testkit::scratch("replay").join("missing");
     for (file, rules, says) in [
         (missing, "", "/missing': cannot be read"),
         (with("hello\n".to_owned()), "", "/changed': line 1 is none that EPOLLSHIM_INJECT_LOG writes"),

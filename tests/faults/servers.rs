@@ -2,12 +2,12 @@
 
 use std::process::Command;
 
-use super::{common, program, run};
+use super::{program, run};
 
 fn under(rules: &str) -> String {
     let mut command = Command::new(program("fault_servers"));
     if !rules.is_empty() {
-        command.env("LD_PRELOAD", common::shim()).env("EPOLLSHIM_INJECT", rules);
+        command.env("LD_PRELOAD", testkit::shim()).env("EPOLLSHIM_INJECT", rules);
     }
     let run = run(&mut command);
     assert!(run.status.success() && run.stderr.is_empty(), "{rules}: {}\n{}{}", run.status, run.stdout, run.stderr);
@@ -51,7 +51,7 @@ fn each_call_of_a_server_can_fail_and_is_not_made_then() {
 fn any_error_of_these_calls_is_one_that_its_manual_page_has() {
     for seed in ["1", "2", "3", "4"] {
         let mut command = Command::new(program("fault_servers"));
-        command.env("LD_PRELOAD", common::shim()).env("EPOLLSHIM_SEED", seed);
+        command.env("LD_PRELOAD", testkit::shim()).env("EPOLLSHIM_SEED", seed);
         let run = run(command.env("EPOLLSHIM_INJECT", "fork,pthread_create:error=any"));
         let words: Vec<&str> = run.stdout.split_whitespace().collect();
         assert!(["11", "12", "38"].contains(&words[9]) && ["11", "22", "1"].contains(&words[11]), "{}", run.stdout);

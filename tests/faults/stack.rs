@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use super::{common, program, run};
+use super::{program, run};
 
 /// What `fault_stack` prints where `eventfd` fails under this condition. (It has no report: it never uses epoll.)
 fn under(binary: &Path, condition: &str) -> String {
@@ -12,7 +12,7 @@ fn under(binary: &Path, condition: &str) -> String {
 
 fn under_with(command: &mut Command, condition: &str) -> String {
     let rule = format!("eventfd:error=EMFILE:{condition}");
-    let run = run(command.env("LD_PRELOAD", common::shim()).env("EPOLLSHIM_INJECT", &rule));
+    let run = run(command.env("LD_PRELOAD", testkit::shim()).env("EPOLLSHIM_INJECT", &rule));
     assert!(run.status.success() && run.stderr.is_empty(), "{rule}: {}\n{}", run.status, run.stderr);
     run.stdout
 }
@@ -42,7 +42,7 @@ fn a_function_on_the_call_stack_is_known_by_its_name() {
 
 #[test]
 fn of_a_stripped_program_the_functions_are_known_that_it_exports() {
-    let stripped = common::scratch("strip").join("fault_stack");
+    let stripped = testkit::scratch("strip").join("fault_stack");
     assert!(Command::new("strip").arg("-o").arg(&stripped).arg(program("fault_stack")).status().unwrap().success());
     assert_eq!(under(&stripped, "stack~shown"), "main 1 hidden 1 shown 0 deep 1 handler 1 thread 1\n");
     assert_eq!(under(&stripped, "stack~hidden"), "main 1 hidden 1 shown 1 deep 1 handler 1 thread 1\n");
@@ -50,7 +50,7 @@ fn of_a_stripped_program_the_functions_are_known_that_it_exports() {
 
 #[test]
 fn of_a_library_that_is_loaded_later_the_functions_are_known_that_it_exports() {
-    let library = common::c_program_with("fault_stack_library", &["-shared", "-fPIC"]);
+    let library = testkit::c_program_with("fault_stack_library", &["-shared", "-fPIC"]);
     let plugin = |condition: &str| {
         let mut command = Command::new(program("fault_stack"));
         under_with(command.arg(&library), condition).trim().rsplit(' ').next().unwrap().to_owned()
@@ -63,7 +63,7 @@ fn of_a_library_that_is_loaded_later_the_functions_are_known_that_it_exports() {
 /// The lines of the log of `eventfd` in `fault_stack`, without numbers of processes.
 fn logged(environment: &[(&str, &str)]) -> Vec<String> {
     let mut command = Command::new(program("fault_stack"));
-    command.env("LD_PRELOAD", common::shim()).env("EPOLLSHIM_REPORT", "none").env("EPOLLSHIM_LOG", "stderr");
+    command.env("LD_PRELOAD", testkit::shim()).env("EPOLLSHIM_REPORT", "none").env("EPOLLSHIM_LOG", "stderr");
     let run = run(command.env("EPOLLSHIM_LOG_FILTER", "eventfd").envs(environment.iter().copied()));
     assert!(run.status.success(), "{}", run.stderr);
     run.stderr.lines().filter_map(|line| Some(line.split_once("] ")?.1.to_owned())).collect()
@@ -90,9 +90,9 @@ fn a_call_stack_has_one_hash_in_every_run_and_a_rule_finds_it() {
 
 /// The points of `eventfd` in `fault_stack` as the log of faults has them: hash and depth, and frames.
 fn points(binary: &Path, environment: &[(&str, &str)]) -> Vec<(String, Vec<String>)> {
-    let log = common::scratch("points").join("log");
+    let log = testkit::scratch("points").join("log");
     let mut command = Command::new(binary);
-    command.env("LD_PRELOAD", common::shim()).env("EPOLLSHIM_INJECT", "eventfd:delay_enter=0");
+    command.env("LD_PRELOAD", testkit::shim()).env("EPOLLSHIM_INJECT", "eventfd:delay_enter=0");
     let run = run(command.env("EPOLLSHIM_INJECT_LOG", &log).envs(environment.iter().copied()));
     assert!(run.status.success() && run.stderr.is_empty(), "{}", run.stderr);
     let value =
@@ -115,7 +115,7 @@ pub fn function_at(binary: &Path, frame: &str) -> String {
 #[test]
 fn a_point_of_the_log_is_the_same_in_each_run_and_hit_by_its_stack_and_by_its_site() {
     for flags in [&["-pie"][..], &["-no-pie", "-fno-pie"]] {
-        let binary = common::c_program_with("fault_stack", flags);
+        let binary = testkit::c_program_with("fault_stack", flags);
         let all = points(&binary, &[("EPOLLSHIM_STACKS", "1")]);
         assert_eq!(all.len(), 6, "{all:#?}");
         assert_eq!(points(&binary, &[("EPOLLSHIM_STACKS", "1")]), all);
@@ -164,8 +164,8 @@ fn a_hash_of_fewer_callers_is_one_for_all_stacks_that_begin_so() {
 #[test]
 fn a_site_in_a_library_is_found_wherever_it_is_loaded() {
     // A name that a rule could not have as it is.
-    let odd = common::scratch("odd").join("plug in:1.so");
-    std::fs::copy(common::c_program_with("fault_stack_library", &["-shared", "-fPIC"]), &odd).unwrap();
+    let odd = testkit::scratch("odd").join("plug in:1.so");
+    std::fs::copy(testkit::c_program_with("fault_stack_library", &["-shared", "-fPIC"]), &odd).unwrap();
     let log = odd.with_extension("log");
     let mut command = Command::new(program("fault_stack"));
     command.arg(&odd).env("EPOLLSHIM_INJECT_LOG", &log);
@@ -184,7 +184,7 @@ fn a_site_in_a_library_is_found_wherever_it_is_loaded() {
 #[test]
 fn a_rule_that_comes_too_late_to_walk_stacks_is_refused_with_what_to_do() {
     let output = Command::new(program("fault_late"))
-        .env("LD_PRELOAD", common::shim())
+        .env("LD_PRELOAD", testkit::shim())
         .env("EPOLLSHIM_REPORT", "none")
         .output()
         .unwrap();
@@ -192,14 +192,14 @@ fn a_rule_that_comes_too_late_to_walk_stacks_is_refused_with_what_to_do() {
     assert!(printed.starts_with("-1 "), "{printed}");
     assert!(printed.contains("start the program with EPOLLSHIM_STACKS=1"), "{printed}");
     let output = Command::new(program("fault_late"))
-        .env("LD_PRELOAD", common::shim())
+        .env("LD_PRELOAD", testkit::shim())
         .env("EPOLLSHIM_REPORT", "none")
         .env("EPOLLSHIM_STACKS", "1")
         .output()
         .unwrap();
     assert_eq!(String::from_utf8(output.stdout).unwrap(), "0 \n");
     let output = Command::new(program("fault_stack"))
-        .env("LD_PRELOAD", common::shim())
+        .env("LD_PRELOAD", testkit::shim())
         .env("EPOLLSHIM_INJECT", "eventfd:error=EMFILE:stack~/.;dup:error=EIO:stack~/.;close:error=EIO:stack~/.")
         .output()
         .unwrap();

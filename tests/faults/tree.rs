@@ -8,11 +8,11 @@ use std::process::{Command, Stdio};
 
 use epollshim_format::faults::shared;
 
-use super::{common, program, run};
+use super::{program, run};
 
 fn command(mode: &str, rule: &str, session: Option<&Path>) -> Command {
     let mut command = Command::new(program("fault_tree"));
-    command.arg(mode).env("LD_PRELOAD", common::shim()).env("EPOLLSHIM_REPORT", "none");
+    command.arg(mode).env("LD_PRELOAD", testkit::shim()).env("EPOLLSHIM_REPORT", "none");
     if !rule.is_empty() {
         command.env("EPOLLSHIM_INJECT", rule);
     }
@@ -43,7 +43,7 @@ fn a_tree_of_processes_counts_once_and_otherwise_each_process_counts_by_itself()
         ("dup,dup2:error=EIO:when=1600:scope=tree", 1),
         ("dup:error=EIO:when=1601:scope=tree", 0),
     ] {
-        let session = common::scratch("session").join("new");
+        let session = testkit::scratch("session").join("new");
         let run = run(&mut command("tree", rule, Some(&session)));
         assert_eq!((run.stdout, run.stderr), (format!("{failed}\n"), String::new()), "{rule}");
         if rule.contains("tree") {
@@ -57,7 +57,7 @@ fn a_tree_of_processes_counts_once_and_otherwise_each_process_counts_by_itself()
 
 #[test]
 fn counts_and_the_point_that_fired_are_there_though_the_fault_kills_the_process() {
-    let session = common::scratch("session");
+    let session = testkit::scratch("session");
     let log = session.join("log");
     let mut command = command("work", "dup:signal=KILL:when=7:scope=tree", Some(&session));
     let run = run(command.env("EPOLLSHIM_INJECT_LOG", &log).env("EPOLLSHIM_STACKS", "1"));
@@ -71,7 +71,7 @@ fn counts_and_the_point_that_fired_are_there_though_the_fault_kills_the_process(
 
 #[test]
 fn a_second_run_in_the_same_session_goes_on_counting() {
-    let session = common::scratch("session");
+    let session = testkit::scratch("session");
     for expected in ["5\n", "0\n"] {
         assert_eq!(run(&mut command("tree", "dup:error=EIO:max=5:scope=tree", Some(&session))).stdout, expected);
     }
@@ -79,7 +79,7 @@ fn a_second_run_in_the_same_session_goes_on_counting() {
 
 #[test]
 fn a_rule_for_the_tree_may_be_armed_in_a_handler_where_no_descriptor_is_free() {
-    let armed = run(&mut command("armed", "", Some(&common::scratch("session"))));
+    let armed = run(&mut command("armed", "", Some(&testkit::scratch("session"))));
     assert_eq!((armed.stdout.as_str(), armed.stderr.as_str()), ("ok   dup(1) = -1\n1 0\n", ""), "{}", armed.status);
     // What cannot be armed is said there too.
     let refused = run(&mut command("armed", "", None));
@@ -88,7 +88,7 @@ fn a_rule_for_the_tree_may_be_armed_in_a_handler_where_no_descriptor_is_free() {
 
 #[test]
 fn a_phase_is_what_the_driver_says_while_the_program_runs() {
-    let session = common::scratch("session");
+    let session = testkit::scratch("session");
     // The driver may make the file before the program is there.
     let page = std::fs::OpenOptions::new().write(true).create_new(true).open(session.join(shared::NAME)).unwrap();
     page.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
@@ -122,7 +122,7 @@ fn without_a_session_such_rules_are_refused_before_main() {
         assert_eq!(run.status.code(), Some(2), "{}", run.stderr);
         assert!(run.stderr.starts_with("epollshim: EPOLLSHIM_SESSION: not set; "), "{}", run.stderr);
     }
-    let open = common::scratch("session");
+    let open = testkit::scratch("session");
     std::fs::set_permissions(&open, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
     let run = run(&mut command("work", "dup:error=EIO:scope=tree", Some(&open)));
     assert_eq!(run.status.code(), Some(2), "{}", run.stderr);

@@ -2,9 +2,9 @@
 //! happened there): each is diagnosed by its id.
 
 use super::c_program_with;
-use crate::common::{reports, run, scratch, under_shim};
 use serde_json::Value;
 use std::process::Command;
+use testkit::{reports, run, scratch, under_shim};
 
 /// Some process of the program reports the defect, as more than worth knowing.
 fn is_diagnosed(program: &str, id: &str) {

@@ -1,8 +1,8 @@
 //! Defects that the census finds (`EPOLLSHIM_CENSUS=1`).
 
 use super::{is_fixed_with, is_found_with, line_marked, line_of, serious};
-use crate::common::{c_program_with, reports, run, scratch, under_shim};
 use std::process::Command;
+use testkit::{c_program_with, reports, run, scratch, under_shim};
 
 const CENSUS: &[(&str, &str)] = &[("EPOLLSHIM_CENSUS", "1")];
 

@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use super::{c_program_with, line_marked, line_of, serious};
-use crate::common::{report, run, scratch, under_shim};
+use testkit::{report, run, scratch, under_shim};
 
 const PROGRAM: &str = "close_watched_in_wait";
 

@@ -2,11 +2,11 @@
 //! no defect (`c-tests/findings/cases/NAME.c`).
 
 use super::{line_marked, line_of, serious};
-use crate::common::{c_program_with, reports, run, scratch, under_shim};
 use serde_json::Value;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::Command;
+use testkit::{c_program_with, reports, run, scratch, under_shim};
 
 const CENSUS: &[(&str, &str)] = &[("EPOLLSHIM_CENSUS", "1")];
 

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::common::{report, root, scratch};
-use super::programs::installed::{installed, tokio_echo};
 use super::programs::{Ended, Mode, Running, free_port, load, nginx_directory, python};
+use testkit::{installed, tokio_echo};
+use testkit::{report, root, scratch};
 
 /// A warning that is true of a program that works: id, the words that its message must have, why it is no defect there.
 type Explained = (&'static str, &'static str, &'static str);

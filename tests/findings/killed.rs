@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 
-use super::common::{c_program_with, reports, run, scratch, shim, under_shim};
+use testkit::{c_program_with, reports, run, scratch, shim, under_shim};
 
 type Told = Vec<(String, String, String, i64)>;
 

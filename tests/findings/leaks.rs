@@ -142,12 +142,12 @@ fn the_first_emfile_is_judged_whichever_call_meets_it() {
     for way in ["-DBY_SOCKET", "-DBY_ACCEPT", "-DBY_OPEN", "-DBY_DUP", "-DBY_PIPE", "-DWATCHED"] {
         for more in ["-DHARD", "-DSOFT", "-DIN_CHILD"] {
             let flags = [way, more];
-            let binary = crate::common::c_program_with("findings/emfile", &flags);
-            let path = crate::common::scratch(&format!("emfile{way}{more}")).join("report");
+            let binary = testkit::c_program_with("findings/emfile", &flags);
+            let path = testkit::scratch(&format!("emfile{way}{more}")).join("report");
             let mut command = std::process::Command::new(&binary);
-            let run = crate::common::run(crate::common::under_shim(command.env("EPOLLSHIM_CENSUS", "1"), &path));
+            let run = testkit::run(testkit::under_shim(command.env("EPOLLSHIM_CENSUS", "1"), &path));
             assert!(run.status.success(), "{flags:?}: {}", run.stderr);
-            let reports = crate::common::reports(&path);
+            let reports = testkit::reports(&path);
             let has_met = |report: &&Value| report["findings"].to_string().contains("\"exhausted\"");
             let of: Vec<&Value> = reports.iter().filter(has_met).collect();
             let [report] = of[..] else { panic!("{flags:?}: {reports:#?}") };

@@ -1,8 +1,8 @@
 //! Defects of descriptors and interests: ghosts, stale data, failures, closes under a waiting thread.
 
 use super::{examine, has_nothing_serious, is_fixed, is_found, line_marked, line_of, reports_of};
-use crate::common::{c_program_with, report, run, scratch, under_shim};
 use std::process::Command;
+use testkit::{c_program_with, report, run, scratch, under_shim};
 
 fn is_found_and_fixed(program: &str, id: &str, severity: &str) {
     is_found(program, id, severity);

@@ -1,10 +1,10 @@
 //! How long instances live, who gets them along, and what they are close to.
 
 use super::{c_program_with, is_fixed, is_found, line_marked, line_of};
-use crate::common::{reports, run, scratch, shim, under_shim};
 use serde_json::Value;
 use std::path::PathBuf;
 use std::process::Command;
+use testkit::{reports, run, scratch, shim, under_shim};
 
 /// Runs a program under the shim with arguments. Returns the binary and all its processes' reports.
 fn reports_of(program: &str, flags: &[&str], arguments: &[&str]) -> (PathBuf, Vec<Value>) {

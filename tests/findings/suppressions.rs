@@ -5,7 +5,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use super::common::{Run, c_program_with, report, run, scratch, shim, under_shim};
+use testkit::{Run, c_program_with, report, run, scratch, shim, under_shim};
 
 fn file(text: &[u8]) -> PathBuf {
     let path = scratch("suppressions").join("known.supp");

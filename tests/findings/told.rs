@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use super::common::{c_program_with, copy, run, scratch, shim};
+use testkit::{c_program_with, copy, run, scratch, shim};
 
 #[test]
 fn a_finding_is_told_first_and_in_80_columns_however_its_program_is_called() {

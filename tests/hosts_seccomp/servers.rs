@@ -8,20 +8,20 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use super::common::modes::{MODES, Mode};
-use super::installed;
+use testkit::modes::{MODES, Mode};
+use testkit::{installed, until};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Where the programs are. None: the test cannot run, and says why.
 fn root_and<const N: usize>(programs: [&str; N]) -> Option<[PathBuf; N]> {
     if std::fs::metadata("/proc/self").unwrap().uid() != 0 {
-        installed::skipped("servers that drop root are started by root", true);
+        testkit::skipped("servers that drop root are started by root", true);
         return None;
     }
-    installed::installed(programs)
+    installed(programs)
 }
 
 /// A directory that a server's own user can reach, with a short name: addresses of sockets are. Removed at the end.
@@ -83,17 +83,6 @@ impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
-    }
-}
-
-fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let start = Instant::now();
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(start.elapsed() < PATIENCE, "for a minute not so: {what}");
-        std::thread::sleep(Duration::from_millis(20));
     }
 }
 

@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 
-use installed::skipped;
+use testkit::skipped;
 
 /// What `limit_rows instances` does, under a limit of the user's, in this session.
 fn in_session(directory: impl AsRef<OsStr>) -> Output {
@@ -15,7 +15,10 @@ fn in_session(directory: impl AsRef<OsStr>) -> Output {
 }
 
 fn user_limit(command: &mut Command) -> &mut Command {
-    command.env("EPOLLSHIM_LIMIT", "user-instances=3").env("EPOLLSHIM_REPORT", "none").env("LD_PRELOAD", common::shim())
+    command
+        .env("EPOLLSHIM_LIMIT", "user-instances=3")
+        .env("EPOLLSHIM_REPORT", "none")
+        .env("LD_PRELOAD", testkit::shim())
 }
 
 /// The program did not start: status 2, and one line that names the option and says why.
@@ -71,7 +74,7 @@ fn what_is_no_directory_is_refused_before_main() {
         .env("EPOLLSHIM_LIMIT", "user-instances=0")
         .env("EPOLLSHIM_SESSION", &file)
         .env("EPOLLSHIM_ON_BAD_CONFIG", "ignore")
-        .env("LD_PRELOAD", common::shim())
+        .env("LD_PRELOAD", testkit::shim())
         .output()
         .unwrap();
     assert_eq!(ignored.status.code(), Some(1), "it runs without a limit: {}", show(&ignored));
@@ -131,7 +134,7 @@ fn a_read_only_or_full_file_system_is_refused_before_main() {
         let mut command = Command::new("unshare");
         command.args(["-m", "sh", "-c", &script]).arg(&at);
         // Only the program itself is to be under the shim.
-        command.args(["env", &format!("LD_PRELOAD={}", common::shim().display())]);
+        command.args(["env", &format!("LD_PRELOAD={}", testkit::shim().display())]);
         command.arg(c_program("limit_rows")).arg("instances");
         command
             .env("EPOLLSHIM_SESSION", &at)
@@ -156,8 +159,8 @@ impl Public {
         fs::create_dir(&path).unwrap();
         let public = Public(path);
         fs::set_permissions(&public.0, Permissions::from_mode(0o755)).unwrap();
-        for (from, to) in [(common::shim(), "shim.so"), (c_program("limit_rows"), "program")] {
-            common::copy(from, public.0.join(to));
+        for (from, to) in [(testkit::shim(), "shim.so"), (c_program("limit_rows"), "program")] {
+            testkit::copy(from, public.0.join(to));
             fs::set_permissions(public.0.join(to), Permissions::from_mode(0o755)).unwrap();
         }
         public

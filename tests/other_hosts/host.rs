@@ -10,9 +10,9 @@ use std::process::Command;
 use std::ptr;
 use std::sync::{Mutex, OnceLock};
 
-use crate::common::place::Place;
-use crate::common::{root, scratch, shim, show};
-use crate::programs::installed::{installed, skipped};
+use testkit::place::Place;
+use testkit::{installed, skipped};
+use testkit::{root, scratch, shim, show};
 
 pub struct Host {
     pub name: &'static str,
@@ -52,7 +52,7 @@ pub fn files() -> Files {
     let library = shim();
     let release = library.with_file_name("epollshim");
     // What `make dist` has made last, unless it is of an older source.
-    let packaged = library.ancestors().nth(2).unwrap().join("package/files/epollshim");
+    let packaged = testkit::target().join("package/files/epollshim");
     let command = [release, packaged].into_iter().find(|path| is_static(path) && is_newer_than_its_source(path));
     Files { library, command }
 }

@@ -12,10 +12,10 @@ use serde_json::{Value, json};
 use super::host::{Host, files};
 use super::without::without;
 use crate::checks::{self, every_check};
-use crate::common::place::Place;
-use crate::common::recording::{Recording, files as recordings_in};
-use crate::common::{root, run, scratch};
 use crate::programs::{Mode, Running, free_port, load};
+use testkit::layout::{Recording, files as recordings_in};
+use testkit::place::Place;
+use testkit::{root, run, scratch};
 
 pub enum Outcome {
     Passed(String),
@@ -142,7 +142,7 @@ pub fn options(host: &Host) -> Outcome {
     let limited = run(&mut command);
     assert_eq!((limited.status.code(), limited.stderr.as_str()), (Some(0), ""), "{}", host.name);
     is_limited_and_broken(host, &limited.stdout);
-    is_reported(host, &crate::common::report(&path));
+    is_reported(host, &testkit::report(&path));
     let all = recordings_in(&recordings);
     assert_eq!(all.len(), 1, "{}: {all:?}", host.name);
     assert_eq!(Recording::read(&all[0]).all_calls(), 2 + 3 + 2, "{}", host.name);
@@ -158,7 +158,7 @@ pub fn options(host: &Host) -> Outcome {
         return Passed(format!("passes; no stacks: {why}"));
     }
     assert_eq!((stacks.status.code(), stacks.stdout.as_str()), (Some(0), FREE), "{}: {}", host.name, stacks.stderr);
-    let report = crate::common::report(&path);
+    let report = testkit::report(&path);
     let stack = report["instances"]["list"][0]["stack"].as_array().unwrap();
     assert!(!stack.is_empty(), "{}: {report}", host.name);
     Passed("passes".to_owned())
@@ -249,7 +249,7 @@ fn loopback(host: &Host, options: &[(&str, &str)]) -> (String, Value) {
     assert!(ended.status.success(), "{} {options:?}: {}\n{}", host.name, ended.status, ended.stderr);
     // python itself complains of a loop that got no instance.
     assert!(!ended.stderr.contains("epollshim"), "{} {options:?}: {}", host.name, ended.stderr);
-    (ended.stdout, crate::common::report(&path))
+    (ended.stdout, testkit::report(&path))
 }
 
 pub fn asyncio(host: &Host) -> Outcome {

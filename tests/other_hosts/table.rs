@@ -4,7 +4,7 @@
 use super::host::Host;
 use super::rows::Outcome;
 use super::{HOSTS, ROWS, outcome, without};
-use crate::common::root;
+use testkit::root;
 
 const FILE: &str = "docs/hosts.md";
 const BEGIN: &str = "<!-- hosts: make test-hosts EPOLLSHIM_BLESS=1 -->\n";
@@ -37,7 +37,7 @@ fn written(host: &str, row: &str) -> Option<String> {
 
 pub fn says(host: &str, row: &str, outcome: &Outcome) {
     if let Outcome::Skipped(why) = outcome {
-        crate::programs::installed::skipped(&format!("{row} on {host}: {why}"), true);
+        testkit::skipped(&format!("{row} on {host}: {why}"), true);
         // A file that is not built says nothing of the host.
         return;
     }
@@ -55,8 +55,7 @@ pub fn says(host: &str, row: &str, outcome: &Outcome) {
 fn versions(host: &Host) -> [String; 4] {
     if host.is_musl() {
         // The loader prints its version, and fails for want of a program.
-        let loader =
-            crate::common::run(&mut crate::common::place::Place::command(host, "/lib/ld-musl-x86_64.so.1".as_ref()));
+        let loader = testkit::run(&mut testkit::place::Place::command(host, "/lib/ld-musl-x86_64.so.1".as_ref()));
         let version =
             loader.stderr.lines().find_map(|line| line.strip_prefix("Version ")).expect("a version").to_owned();
         let compiler = "this machine's musl-gcc".to_owned();
@@ -105,7 +104,7 @@ fn block() -> Option<String> {
 pub fn is_current() {
     let Some(made) = block() else {
         // Each row says for itself what it found.
-        crate::programs::installed::skipped("the table of hosts: a host is not here, or a row of it failed", true);
+        testkit::skipped("the table of hosts: a host is not here, or a row of it failed", true);
         return;
     };
     let text = document();

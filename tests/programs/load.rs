@@ -43,6 +43,6 @@ pub fn echo(port: u16, connections: usize, messages: usize) {
 /// A load generator of the world's: succeeds, or shows what it said.
 pub fn tool(program: &Path, arguments: &[&str]) -> String {
     let output = Command::new(program).args(arguments).output().unwrap();
-    assert!(output.status.success(), "{}: {}", program.display(), crate::common::show(&output));
+    assert!(output.status.success(), "{}: {}", program.display(), testkit::show(&output));
     String::from_utf8_lossy(&output.stdout).into_owned()
 }

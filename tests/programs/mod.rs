@@ -1,12 +1,9 @@
 //! Real programs: found, started bare, under the shim, or under the shim and strace at once, and ended by name
 //! of the process that the test itself started.
 
-pub mod installed;
 pub mod load;
 pub mod strace;
 
-use crate::common;
-use installed::installed;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -16,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
+use testkit::installed;
 
 /// Nothing here takes a second on an idle machine; what has not come after this long has hung.
 pub const HUNG: Duration = Duration::from_secs(300);
@@ -39,14 +37,14 @@ pub fn python() -> Option<PathBuf> {
 pub fn nginx_directory(port: u16) -> (PathBuf, [String; 6]) {
     // SAFETY: geteuid cannot fail and has no arguments.
     let user = if unsafe { libc::geteuid() } == 0 { "user root;" } else { "" };
-    nginx_directory_at(crate::common::scratch("nginx"), port, user)
+    nginx_directory_at(testkit::scratch("nginx"), port, user)
 }
 
 /// The same in a directory that is there, with workers of another user (`user NAME GROUP;`).
 pub fn nginx_directory_at(dir: PathBuf, port: u16, user: &str) -> (PathBuf, [String; 6]) {
     std::fs::create_dir(dir.join("www")).unwrap();
     std::fs::write(dir.join("www/page"), "a page\n".repeat(1000)).unwrap();
-    let text = std::fs::read_to_string(crate::common::root().join("tests/programs/nginx.conf")).unwrap();
+    let text = std::fs::read_to_string(testkit::root().join("tests/programs/nginx.conf")).unwrap();
     let text: String = text.lines().filter(|line| !line.starts_with('#')).flat_map(|line| [line, "\n"]).collect();
     let text = text.replace("USER", user).replace("PORT", &port.to_string()).replace("DIR", dir.to_str().unwrap());
     std::fs::write(dir.join("nginx.conf"), text).unwrap();
@@ -93,7 +91,7 @@ pub struct Ended {
 
 impl Running {
     pub fn start(mode: Mode, dir: PathBuf, program: &Path, arguments: &[&str]) -> Running {
-        let shim = common::shim();
+        let shim = testkit::shim();
         let report = dir.join("report-%p.json");
         let mut command;
         if mode == Mode::Traced {
@@ -115,7 +113,7 @@ impl Running {
         } else {
             command = Command::new(program);
             if mode == Mode::Shim {
-                common::under_shim(&mut command, &report);
+                testkit::under_shim(&mut command, &report);
             }
         }
         command.args(arguments);
@@ -138,7 +136,7 @@ impl Running {
     #[allow(dead_code)] // tests/error_paths.rs alone
     pub fn start_with(options: &[(&str, &str)], dir: PathBuf, program: &Path, arguments: &[&str]) -> Running {
         let mut command = Command::new(program);
-        common::under_shim(&mut command, &dir.join("report-%p.json")).envs(options.iter().copied());
+        testkit::under_shim(&mut command, &dir.join("report-%p.json")).envs(options.iter().copied());
         command.args(arguments);
         Running::of(command, Mode::Shim, dir)
     }
@@ -240,7 +238,7 @@ impl Running {
             .filter_map(|entry| {
                 let path = entry.unwrap().path();
                 let pid = path.file_name()?.to_str()?.strip_prefix("report-")?.strip_suffix(".json")?.parse().ok()?;
-                let report = common::report(&path);
+                let report = testkit::report(&path);
                 assert_eq!(report["process"]["pid"], pid, "{}", path.display());
                 Some((pid, report))
             })
@@ -299,6 +297,6 @@ pub fn outcome(command: &mut Command) -> Output {
         });
     }
     let output = command.output().unwrap();
-    assert_ne!(output.status.signal(), Some(libc::SIGALRM), "hung: {command:?} {}", common::show(&output));
+    assert_ne!(output.status.signal(), Some(libc::SIGALRM), "hung: {command:?} {}", testkit::show(&output));
     output
 }

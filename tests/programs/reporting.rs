@@ -1,5 +1,3 @@
-use crate::common::cc::extra_flags;
-use crate::common::{reports, root, scratch, shim, show};
 use crate::programs::outcome;
 use std::ffi::{CString, OsStr};
 use std::fs::{File, OpenOptions, read_to_string};
@@ -10,18 +8,14 @@ use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
+use testkit::{reports, root, scratch, shim, show};
 
 /// tests/programs/one_wait.c: uses epoll, and exits with the status it is given.
 fn one_wait() -> Command {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     let binary = BINARY.get_or_init(|| {
-        let binary = scratch("one_wait").join("one_wait");
         let source = root().join("tests/programs/one_wait.c");
-        let mut cc = Command::new("cc");
-        cc.args(["-O1", "-pthread"]).args(extra_flags()).arg("-o").args([&binary, &source]);
-        let output = cc.output().unwrap();
-        assert!(output.status.success(), "{}", show(&output));
-        binary
+        testkit::compile::program("cc", &["-O1", "-pthread"], &source, &[]).unwrap()
     });
     let mut command = Command::new(binary);
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("EPOLLSHIM_")) {

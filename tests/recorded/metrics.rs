@@ -1,11 +1,11 @@
 //! The metrics as Prometheus' own Python client reads them, against the JSON of the same recordings.
 
 use super::count;
-use crate::programs::installed::skipped;
 use crate::programs::python;
 use serde_json::{Value, json};
 use std::io::Write;
 use std::process::{Command, Stdio};
+use testkit::skipped;
 
 /// Prints a JSON array a sample: name, labels, value. 77: the client is not installed.
 const PARSER: &str = "import json, sys

@@ -1,22 +1,20 @@
 //! Programs under `epollshim run --record`, and what `epollshim report` says of them in each of its formats.
 
-#[path = "../../crates/recording/tests/common/browser.rs"]
-mod browser;
 pub mod metrics;
 pub mod page;
 pub mod sums;
 pub mod trace;
 
-use crate::common::{self, show};
 use crate::programs::{Mode, Running};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use testkit::show;
 
 /// The command as users get it.
 pub fn command() -> PathBuf {
-    let command = common::shim().with_file_name("epollshim");
-    assert!(command.exists(), "{} is not there: cargo build --release first", command.display());
+    let command = testkit::shim().with_file_name("epollshim");
+    assert!(command.exists(), "{} does not exist: run make tested", command.display());
     command
 }
 

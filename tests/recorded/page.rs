@@ -1,14 +1,14 @@
 //! The HTML report: whole in itself, and before a browser.
 
-use super::{browser, count, grouped, processes};
-use crate::programs::installed::skipped;
+use super::{count, grouped, processes};
 use serde_json::Value;
 use std::path::Path;
+use testkit::skipped;
 
 /// Nothing is fetched from anywhere; each process is there, and the numbers of all together.
 #[track_caller]
 pub fn is_whole(page: &str, told: &Value) {
-    browser::is_self_contained(page);
+    testkit::browser::is_self_contained(page);
     for process in processes(told) {
         let pid = &process["process"]["pid"];
         assert!(page.contains(&format!("<td class=\"n\" data-v=\"{pid}\">{pid}</td>")), "pid {pid}");
@@ -23,7 +23,7 @@ pub fn is_whole(page: &str, told: &Value) {
 /// Opens it as a reader would.
 #[track_caller]
 pub fn opens(page: &str, at: &Path) {
-    if !browser::opens(page, at) {
+    if !testkit::browser::opens(page, at) {
         skipped("no chromium here: the HTML report was not opened", true);
     }
 }

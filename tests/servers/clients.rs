@@ -271,8 +271,8 @@ pub fn program(mut command: Command, number: u64, answer: &'static str) -> Clien
     command.stdin(Stdio::null());
     Box::new(move || {
         let output = command.output().unwrap();
-        assert!(output.status.success(), "{}", crate::common::show(&output));
-        assert_eq!(String::from_utf8_lossy(&output.stdout), answer, "{}", crate::common::show(&output));
+        assert!(output.status.success(), "{}", testkit::show(&output));
+        assert_eq!(String::from_utf8_lossy(&output.stdout), answer, "{}", testkit::show(&output));
         number
     })
 }

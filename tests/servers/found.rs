@@ -6,7 +6,7 @@ use std::process::Command;
 use serde_json::Value;
 
 use super::Place;
-use crate::common::{reports, shim, show};
+use testkit::{reports, shim, show};
 
 /// A warning that is true of a server that works: its id, words of its message, and why it is no defect there.
 pub type Explained = (&'static str, &'static str, &'static str);

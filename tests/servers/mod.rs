@@ -14,9 +14,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
-use crate::common::{copy, shim};
 use crate::programs::{Mode, Running};
 use clients::Client;
+use testkit::{copy, shim};
 
 /// A folder that each user can reach, with a short name, because addresses of sockets are short; and with the library and the
 /// command, which may lie where only one user may go. Removed at the end.
@@ -159,7 +159,7 @@ impl Serving {
 /// Succeeds, or shows what it printed.
 pub fn run(program: &Path, arguments: &[&str]) {
     let output = Command::new(program).args(arguments).stdin(Stdio::null()).output().unwrap();
-    assert!(output.status.success(), "{}: {}", program.display(), crate::common::show(&output));
+    assert!(output.status.success(), "{}: {}", program.display(), testkit::show(&output));
 }
 
 /// Processes that use up a processor each, for as long as this lives.

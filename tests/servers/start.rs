@@ -7,9 +7,9 @@ use std::process::{Command, Stdio};
 
 use super::clients::{self, Client};
 use super::{Place, Serving, run};
-use crate::common::root;
-use crate::programs::installed::{installed, skipped, tokio_echo};
 use crate::programs::{Running, free_port, nginx_directory_at, python};
+use testkit::root;
+use testkit::{installed, skipped, tokio_echo};
 
 /// A server that has a port, and clients that are given it.
 fn serving(

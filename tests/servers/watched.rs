@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::{Rate, Serving};
-use crate::common::{shim, show};
+use testkit::{shim, show};
 
 /// A process and all that descend from it.
 pub fn family(first: i32) -> BTreeSet<i32> {

@@ -9,7 +9,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
-use common::{compile, installed, library, run, scratch, skipped, stderr, stdout, try_compile};
+use common::{compile, library, run, scratch, skipped, stderr, stdout, tool, try_compile};
 use serde_json::Value;
 
 fn check(subject: impl AsRef<Path>) -> Output {
@@ -112,7 +112,7 @@ fn a_static_program_is_not_seen() {
                 assert!(line.starts_with("not seen: static program"), "{line}");
                 assert_eq!(json["program"]["kind"], kind);
                 // Section headers are of no use to the loader, and of none here.
-                if let Some(strip) = installed("strip") {
+                if let Some(strip) = tool("strip") {
                     Command::new(strip).arg("--strip-all").arg(&program).status().unwrap();
                     judged(&program, 1);
                 }
@@ -167,7 +167,7 @@ fn rights_that_a_file_gives_hide_it() {
         assert!(!stderr(&output).contains("Calls"), "the shim acted: {}", stderr(&output));
     }
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
-    let Some(setcap) = installed("setcap") else { return };
+    let Some(setcap) = tool("setcap") else { return };
     let given = Command::new(setcap).arg("cap_net_bind_service=ep").arg(&program).output().unwrap();
     if !given.status.success() {
         return skipped(&format!("setcap: {}", stderr(&given)), true);
@@ -355,7 +355,7 @@ fn lines_fit_into_80_columns_and_names_cannot_steer_the_terminal() {
     let page = stdout(&output);
     assert!(!page.contains('\u{1b}') && page.contains("a\\u{1b}[31m\\nb"), "{page}");
     for name in ["python3", "redis-server", "node", "nginx"] {
-        let Some(program) = installed(name) else { continue };
+        let Some(program) = tool(name) else { continue };
         let page = stdout(&check(program));
         // The verdict is one line, however long.
         assert!(page.lines().skip(1).all(|line| line.chars().count() <= 80 || !line.contains(' ')), "{page}");

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{HUNG, compile, epollshim, installed, output, run, scratch, skipped, stderr, stdout, until};
+use common::{HUNG, compile, epollshim, output, run, scratch, skipped, stderr, stdout, tool, until};
 use epollshim_format::control;
 use epollshim_format::recording::{DIRECTORY, SEGMENTS, entry, kind};
 use serde_json::Value;
@@ -232,7 +232,7 @@ fn ping(port: u16, patience: Duration) -> String {
 
 #[test]
 fn a_server_s_clients_see_a_fault_that_is_armed_while_it_runs_and_none_after_off() {
-    let Some(redis) = installed("redis-server") else { return };
+    let Some(redis) = tool("redis-server") else { return };
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let number = port.to_string();
     let server = Running::start(&redis, &["--port", &number, "--save", "", "--bind", "127.0.0.1"], &[]);
@@ -538,7 +538,7 @@ fn another_user_is_refused_and_nothing_is_armed() {
     if unsafe { libc::geteuid() } != 0 {
         return skipped("another user's command needs root to start it", true);
     }
-    let Some(setpriv) = installed("setpriv") else { return };
+    let Some(setpriv) = tool("setpriv") else { return };
     // Where nobody may execute it.
     let binary = std::env::temp_dir().join(format!("epollshim-ctl-{}", std::process::id()));
     common::copy(common::binary(), &binary);

@@ -12,7 +12,7 @@ use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use common::{compile, epollshim, installed, output, scratch, stderr, stdout};
+use common::{compile, epollshim, output, scratch, stderr, stdout, tool};
 use serde_json::Value;
 
 /// Runs a program with everything that adds to a report, under a shell of its own, so that each time is another run; its exit
@@ -157,13 +157,13 @@ fn promtool_has_nothing_to_complain_of_and_node_exporter_serves_counters() {
     let series: Vec<&str> =
         metrics.lines().filter(|line| !line.starts_with('#')).map(|line| line.rsplit_once(' ').unwrap().0).collect();
     assert_eq!(series.iter().collect::<BTreeSet<_>>().len(), series.len(), "no series twice:\n{metrics}");
-    if let Some(promtool) = installed("promtool") {
+    if let Some(promtool) = tool("promtool") {
         let mut check = Command::new(promtool);
         let checked = output(check.args(["check", "metrics"]).stdin(fs::File::open(&file).unwrap()));
         let said = stdout(&checked) + &stderr(&checked);
         assert!(checked.status.success() && said.is_empty(), "{said}\n{metrics}");
     }
-    if let Some(exporter) = installed("prometheus-node-exporter") {
+    if let Some(exporter) = tool("prometheus-node-exporter") {
         served(&exporter, &directory, &metrics);
     }
 }

@@ -9,7 +9,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use common::{binary, installed, library, output, scratch, stderr, stdout};
+use common::{binary, library, output, scratch, stderr, stdout, tool};
 use epollshim_format::options::NAMES;
 
 fn root() -> &'static Path {
@@ -193,7 +193,7 @@ fn the_installed_command_runs_a_program_under_the_installed_library() {
 #[test]
 fn the_installed_library_reports_what_a_program_did() {
     assets();
-    let Some(python) = installed("python3") else { return };
+    let Some(python) = tool("python3") else { return };
     let prefix = fs::canonicalize(scratch("report")).unwrap();
     let word = format!("PREFIX={}", prefix.display());
     made(&["install", &word]);
@@ -209,7 +209,7 @@ fn the_installed_library_reports_what_a_program_did() {
 #[test]
 fn pkg_config_says_where_library_and_header_are() {
     assets();
-    let Some(pkg_config) = installed("pkg-config") else { return };
+    let Some(pkg_config) = tool("pkg-config") else { return };
     for prefix in ["/usr/local", "/opt/with space"] {
         let stage = scratch("pc");
         made(&["install", &format!("DESTDIR={}", stage.display()), &format!("PREFIX={prefix}")]);
@@ -278,7 +278,7 @@ fn pages() -> Vec<PathBuf> {
 #[test]
 fn the_manual_pages_are_well_formed() {
     let pages = pages();
-    if let Some(man) = installed("man") {
+    if let Some(man) = tool("man") {
         for page in &pages {
             let mut command = Command::new(&man);
             command.env("MANROFFSEQ", "").args(["--warnings", "-E", "UTF-8", "-l", "-Tutf8", "-Z"]).arg(page);
@@ -287,7 +287,7 @@ fn the_manual_pages_are_well_formed() {
             assert_eq!(stderr(&output), "", "{}", page.display());
         }
     }
-    if let Some(mandoc) = installed("mandoc") {
+    if let Some(mandoc) = tool("mandoc") {
         let output = output(Command::new(mandoc).args(["-T", "lint", "-W", "warning"]).args(&pages));
         assert!(output.status.success(), "{}", stdout(&output));
     }
@@ -295,7 +295,7 @@ fn the_manual_pages_are_well_formed() {
 
 /// A page as a reader sees it, 80 columns wide.
 fn rendered(page: &Path) -> Option<String> {
-    let man = installed("man")?;
+    let man = tool("man")?;
     let mut command = Command::new(man);
     command.env("MANWIDTH", "80").env("LC_ALL", "C.UTF-8").env_remove("MANPAGER").env_remove("PAGER");
     Some(stdout(&output(command.args(["-E", "UTF-8", "-P", "cat", "-l"]).arg(page))))
@@ -370,7 +370,7 @@ fn offered_by_bash(script: &Path, words: &[&str]) -> Vec<String> {
 
 #[test]
 fn bash_completes_commands_flags_and_the_program() {
-    if installed("bash").is_none() {
+    if tool("bash").is_none() {
         return;
     }
     let script = assets().join("completions/epollshim");
@@ -407,7 +407,7 @@ fn bash_completes_commands_flags_and_the_program() {
 
 #[test]
 fn bash_knows_the_processes_that_are_recorded() {
-    if installed("bash").is_none() {
+    if tool("bash").is_none() {
         return;
     }
     let script = assets().join("completions/epollshim");
@@ -432,7 +432,7 @@ fn bash_knows_the_processes_that_are_recorded() {
 
 #[test]
 fn fish_completes_commands_flags_and_the_program() {
-    let Some(fish) = installed("fish") else { return };
+    let Some(fish) = tool("fish") else { return };
     let script = assets().join("completions/epollshim.fish");
     let (home, path) = (scratch("fish"), path_with_program());
     let offered = |line: &str| {
@@ -465,7 +465,7 @@ fn fish_completes_commands_flags_and_the_program() {
 
 #[test]
 fn zsh_completes_commands_flags_and_the_program() {
-    let Some(zsh) = installed("zsh") else { return };
+    let Some(zsh) = tool("zsh") else { return };
     let functions = assets().join("completions");
     let (home, path) = (scratch("zsh"), path_with_program());
     // A terminal of zsh's own, in which TAB is pressed: what is completed stands on the line.

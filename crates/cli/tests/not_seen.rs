@@ -10,7 +10,7 @@ use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use common::{compile, epollshim, installed, library, output, scratch, skipped, stderr, stdout, try_compile};
+use common::{compile, epollshim, library, output, scratch, skipped, stderr, stdout, tool, try_compile};
 use serde_json::Value;
 
 // ---- programs ----
@@ -95,14 +95,14 @@ fn static_programs() -> Vec<Program> {
 fn musl(flags: &[&str]) -> Option<PathBuf> {
     let program = scratch("musl").join("program");
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs/watch.c");
-    let built = output(Command::new(installed("musl-gcc")?).arg("-o").arg(&program).arg(source).args(flags));
+    let built = output(Command::new(tool("musl-gcc")?).arg("-o").arg(&program).arg(source).args(flags));
     assert!(built.status.success(), "{}", stderr(&built));
     Some(program)
 }
 
 /// A Go program that listens, and connects to itself.
 fn go(uses_c: bool) -> Option<PathBuf> {
-    let go = installed("go")?;
+    let go = tool("go")?;
     let directory = scratch("go");
     let c = if uses_c { "// #include <stdlib.h>\nimport \"C\"\n" } else { "" };
     let text = format!(
@@ -141,7 +141,7 @@ fn check_says_that_such_programs_are_not_seen() {
 #[test]
 fn check_says_of_no_server_that_goes_through_libc_that_it_is_not_seen() {
     for name in ["redis-server", "nginx", "haproxy", "memcached", "node", "curl", "sshd", "chronyd", "tor", "java"] {
-        let Some(program) = installed(name) else { continue };
+        let Some(program) = tool(name) else { continue };
         let line = verdict(&program);
         println!("{name:<14} {line}");
         assert!(!line.starts_with("not seen"), "{name}: {line}");
@@ -191,7 +191,7 @@ fn a_program_for_musl_is_seen_and_gets_the_library() {
     let source = program.with_extension("c");
     fs::write(&source, "#include <stdio.h>\n#include <stdlib.h>\nint main(void) { puts(getenv(\"LD_PRELOAD\")); }\n")
         .unwrap();
-    let compiler = installed("musl-gcc").unwrap();
+    let compiler = tool("musl-gcc").unwrap();
     assert!(output(Command::new(compiler).arg("-o").arg(&program).arg(source)).status.success());
     let run = output(&mut Program::new("environment", program).run(&[]));
     assert_eq!(stdout(&run).trim_end(), library().to_str().unwrap(), "{}", stderr(&run));
@@ -241,7 +241,7 @@ fn in_a_go_program_the_library_says_at_once_that_it_sees_nothing() {
 #[test]
 fn programs_without_epoll_and_those_that_only_inherit_an_instance_are_silent() {
     for (name, words) in [("true", &[][..]), ("ls", &["/"]), ("sh", &["-c", "true; ls / >/dev/null"])] {
-        let Some(program) = installed(name) else { continue };
+        let Some(program) = tool(name) else { continue };
         assert_eq!(stderr(&output(&mut preloaded(&program, words))), "", "{name}");
     }
     // The exec loses what the program did; the program that it becomes is not to blame.
@@ -290,14 +290,14 @@ fn children_whose_calls_are_not_seen_are_named() {
         script += &format!("subprocess.run(['{}'])\n", child.display());
     }
     script += "subprocess.run(['/bin/true'])\n";
-    let Some(python) = installed("python3") else { return };
+    let Some(python) = tool("python3") else { return };
     let mut command = Program::new("python", python).run(&[]);
     let text = stderr(&output(command.args(["-c", &script])));
     let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    let count = children.len() + usize::from(installed("go").is_some());
+    let count = children.len() + usize::from(tool("go").is_some());
     let said = format!("NOT SEEN: {count} programs that were started (the first: {}): ", first.path.display());
     assert!(text.contains(&said) && text.contains("a static program has no loader"), "{text}");
-    assert_eq!(text.contains("Go's runtime makes its system calls itself"), installed("go").is_some(), "{text}");
+    assert_eq!(text.contains("Go's runtime makes its system calls itself"), tool("go").is_some(), "{text}");
 }
 
 #[test]
@@ -313,7 +313,7 @@ fn the_report_of_run_names_a_process_that_made_its_calls_itself() {
 /// What `run` looks at while a program runs does not take a child for one that makes calls of its own.
 #[test]
 fn a_forked_child_that_has_its_parent_s_instance_is_not_named() {
-    let Some(python) = installed("python3") else { return };
+    let Some(python) = tool("python3") else { return };
     let script = "import os, select, time\nepoll = select.epoll()\nepoll.poll(0)\nif os.fork() == 0:\n  \
                   time.sleep(1.5)\n  os._exit(0)\nos.wait()";
     let text = stderr(&output(Program::new("python", python).run(&[]).args(["-c", script])));

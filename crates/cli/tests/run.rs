@@ -11,7 +11,7 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use common::{binary, compile, epollshim, installed, library, output, run, scratch, stderr, stdout, until};
+use common::{binary, compile, epollshim, library, output, run, scratch, stderr, stdout, tool, until};
 use serde_json::Value;
 
 fn reports(path: &Path) -> Vec<Value> {
@@ -149,7 +149,7 @@ fn the_version_is_printed_with_the_commit_that_was_checked_out() {
     let words: Vec<&str> = text.trim_end().splitn(3, ' ').collect();
     assert_eq!(words[..2], ["epollshim", env!("CARGO_PKG_VERSION")]);
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap();
-    if !root.join(".git").exists() || installed("git").is_none() {
+    if !root.join(".git").exists() || tool("git").is_none() {
         assert_eq!(words.len(), 2, "{text}");
         return;
     }
@@ -377,7 +377,7 @@ fn only_the_shim_is_taken_for_it() {
 
 #[test]
 fn faults_of_several_flags_reach_the_program() {
-    let Some(python) = installed("python3") else { return };
+    let Some(python) = tool("python3") else { return };
     let directory = scratch("python");
     let report = directory.join("report.json");
     let script = "import select\n\
@@ -399,7 +399,7 @@ fn faults_of_several_flags_reach_the_program() {
 
 #[test]
 fn redis_runs_and_reports() {
-    let Some(redis) = installed("redis-server") else { return };
+    let Some(redis) = tool("redis-server") else { return };
     let directory = scratch("redis");
     let report = directory.join("report.json");
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();

@@ -12,7 +12,7 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
-use common::{compile, epollshim, installed, output, scratch, skipped, stderr, stdout, until};
+use common::{compile, epollshim, output, scratch, skipped, stderr, stdout, tool, until};
 use serde_json::Value;
 
 /// `epollshim run FLAGS... --`, with a directory for temporary files of its own.
@@ -345,8 +345,7 @@ fn without_a_place_in_tmpdir_another_is_taken_and_without_any_processes_report_t
     let script = r#"mount --bind "$4" /mnt && mount -t tmpfs -o size=64k none "$1" && mount -t tmpfs -o size=64k none /tmp &&
         cd / && TMPDIR="$1" && export TMPDIR && exec "/mnt/$0" run $3 -- "/mnt/$2""#;
     let mount = scratch("full");
-    let tmp = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let built = tmp.parent().unwrap();
+    let built = &testkit::target();
     let bound = |path: &Path| path.strip_prefix(built).unwrap().to_path_buf();
     let in_full = |flag: &str| {
         let mut command = Command::new("unshare");
@@ -558,7 +557,7 @@ fn nothing_to_report_is_explained() {
     }
     let told = stderr(&output(place.run(&["--only", "other"]).arg(compile("size_lie", &[]))));
     assert!(told.contains("no process of a program that --only names made an epoll call"), "{told}");
-    if let Some(shell) = installed("bash") {
+    if let Some(shell) = tool("bash") {
         // A setuid program of another user.
         // SAFETY: takes nothing, cannot fail.
         if unsafe { libc::getuid() } != 0 {

@@ -9,7 +9,7 @@ use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use common::{epollshim, installed, output, scratch, skipped, stderr, until};
+use common::{epollshim, output, scratch, skipped, stderr, tool, until};
 use pty::Terminal;
 
 fn port() -> u16 {
@@ -41,7 +41,7 @@ fn is_explained(text: &str, name: &str) {
 
 #[test]
 fn redis_that_is_killed() {
-    let Some(redis) = installed("redis-server") else { return };
+    let Some(redis) = tool("redis-server") else { return };
     for signal in [libc::SIGTERM, libc::SIGKILL] {
         let (directory, port) = (scratch("redis"), port());
         let mut command = run(&directory);
@@ -66,7 +66,7 @@ fn redis_that_is_killed() {
 
 #[test]
 fn nginx_with_two_workers_that_an_interrupt_ends() {
-    let Some(nginx) = installed("nginx") else { return };
+    let Some(nginx) = tool("nginx") else { return };
     let (directory, temporary, port) = (fs::canonicalize(scratch("nginx")).unwrap(), for_all_users("nginx"), port());
     let at = directory.display();
     let configuration = format!(
@@ -110,7 +110,7 @@ fn python_node_curl_git_and_sleep() {
         ("git", &["--version"], false),
         ("sleep", &["1"], false),
     ] {
-        let Some(program) = installed(name) else { continue };
+        let Some(program) = tool(name) else { continue };
         let text = said(&program, words);
         is_explained(&text, name);
         assert!(!makes_calls || text.contains("Instances: "), "{text}");
@@ -120,7 +120,7 @@ fn python_node_curl_git_and_sleep() {
 /// As squid starts its helpers: root for good, another user for now.
 #[test]
 fn a_program_that_the_loader_starts_without_the_library_is_named() {
-    let Some(python) = installed("python3") else { return };
+    let Some(python) = tool("python3") else { return };
     // SAFETY: takes no argument.
     if unsafe { libc::geteuid() } != 0 {
         return skipped("only root may become another user", false);
@@ -160,7 +160,7 @@ fn go() -> Option<PathBuf> {
 
 #[test]
 fn a_program_for_musl() {
-    let Some(compiler) = installed("musl-gcc") else { return };
+    let Some(compiler) = tool("musl-gcc") else { return };
     let program = scratch("musl").join("plain");
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs/plain.c");
     let built = output(Command::new(compiler).arg("-o").arg(&program).arg(source));

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use common::{binary, compile, epollshim, installed, scratch, stdout, until};
+use common::{binary, compile, epollshim, scratch, stdout, tool, until};
 use pty::Terminal;
 
 const INTERRUPT: &str = "\x03";
@@ -28,7 +28,7 @@ fn job(directory: &Path) -> (Terminal, u32) {
 
 /// A shell with job control at a terminal; `$run` starts a program under the shim.
 fn shell(directory: &Path) -> Option<Terminal> {
-    let bash = installed("bash")?;
+    let bash = tool("bash")?;
     let mut command = Command::new(bash);
     command.args(["--norc", "--noprofile", "-i"]).env("TMPDIR", directory).env("PS1", "> ").env("TERM", "dumb");
     for (name, _) in std::env::vars_os() {

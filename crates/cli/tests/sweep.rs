@@ -53,7 +53,7 @@ fn a_place_has_its_name_also_in_an_object_with_gaps_between_its_segments() {
 #[test]
 fn an_unprivileged_user_gets_the_same_result() {
     // SAFETY: takes nothing, and cannot fail.
-    if unsafe { libc::geteuid() } != 0 || common::installed("setpriv").is_none() {
+    if unsafe { libc::geteuid() } != 0 || common::tool("setpriv").is_none() {
         return;
     }
     // Where others may read it: the test's own folders may be below root's home.

@@ -9,7 +9,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use common::{binary, copy, installed, library, scratch, until};
+use common::{binary, copy, library, scratch, tool, until};
 
 /// What is put before a command so that it runs as another user.
 const AS_NOBODY: &[&str] = &["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"];
@@ -48,7 +48,7 @@ fn public(name: &str) -> PathBuf {
 fn nothing_is_left(name: &str, before: &[&str], flags: &[&str], signal: i32) {
     let place = public(&format!("{name}.{signal}"));
     let (program, own) = (place.join("sleeps"), place.join("epollshim"));
-    copy(installed("sleep").unwrap(), &program);
+    copy(tool("sleep").unwrap(), &program);
     copy(binary(), &own);
     copy(library(), place.join("libepollshim.so"));
     let folders = place.join("folders");
@@ -84,7 +84,7 @@ fn nothing_is_left_of_a_sweep_that_is_interrupted_or_killed() {
 
 #[test]
 fn nor_of_one_of_a_user_without_rights_or_namespaces() {
-    if !is_root() || installed("setpriv").is_none() {
+    if !is_root() || tool("setpriv").is_none() {
         return;
     }
     for signal in [libc::SIGINT, libc::SIGKILL] {

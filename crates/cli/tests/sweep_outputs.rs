@@ -1,12 +1,8 @@
 //! What `epollshim sweep` gives and keeps: accepted finds, trials to resume, formats, progress, exit statuses.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-#[path = "../../recording/tests/common/browser.rs"]
-mod browser;
 mod common;
 mod pty;
-#[path = "../../../tests/common/schema.rs"]
-mod schema;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -17,6 +13,7 @@ use std::process::{Command, Output, Stdio};
 use common::sweep::{finds, program, sweep, swept};
 use common::{epollshim, output, scratch, stderr, stdout, until};
 use serde_json::Value;
+use testkit::{browser, schema};
 
 /// A sweep whose result is text.
 fn text(flags: &[&str], command: &[&str]) -> Output {

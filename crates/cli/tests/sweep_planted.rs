@@ -11,7 +11,7 @@ use std::process::Command;
 use std::sync::Mutex;
 
 use common::sweep::{finds, program_with, repeat, swept};
-use common::{installed, output, scratch, skipped, stderr, stdout};
+use common::{output, scratch, skipped, stderr, stdout, tool};
 
 /// What a repeated failure looks like from outside.
 #[derive(Clone, Copy)]
@@ -118,7 +118,7 @@ const AT_ONCE: usize = 6;
 /// Debian's python3, since a version manager's is a script that starts the real one. Only up to 3.11 has a server without sockets.
 fn python() -> Option<PathBuf> {
     let python =
-        Some(PathBuf::from("/usr/bin/python3")).filter(|python| python.exists()).or_else(|| installed("python3"))?;
+        Some(PathBuf::from("/usr/bin/python3")).filter(|python| python.exists()).or_else(|| tool("python3"))?;
     let old = output(Command::new(&python).args(["-c", "import sys; sys.exit(sys.version_info >= (3, 12))"]));
     if !old.status.success() {
         skipped("python3 is newer than 3.11", true);

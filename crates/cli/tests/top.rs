@@ -12,7 +12,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use common::{compile, epollshim, installed, output, run, scratch, stderr, stdout, until};
+use common::{compile, epollshim, output, run, scratch, stderr, stdout, tool, until};
 use pty::Terminal;
 use serde_json::Value;
 
@@ -139,7 +139,7 @@ fn the_list_is_one_line_a_process_of_words_for_scripts() {
 
 #[test]
 fn a_child_of_a_fork_and_what_an_exec_begins_are_told_by_their_own_recordings() {
-    let Some(python) = installed("python3") else { return };
+    let Some(python) = tool("python3") else { return };
     let directory = scratch("family");
     let poll = "e = select.epoll()\nwhile True: e.poll(0.01)\n";
     let script = format!(
@@ -177,7 +177,7 @@ fn a_child_of_a_fork_and_what_an_exec_begins_are_told_by_their_own_recordings() 
 /// What is noted before an exec that can be expected to succeed stays there where it fails.
 #[test]
 fn a_process_whose_exec_failed_is_still_told_of_and_then_as_killed() {
-    let Some(python) = installed("python3") else { return };
+    let Some(python) = tool("python3") else { return };
     let directory = scratch("failed-exec");
     let recordings = directory.join("recordings");
     let not_a_program = directory.join("empty");
@@ -253,7 +253,7 @@ fn errors_of_use_are_one_line_and_exit_status_2() {
 fn the_program_under_watch_is_not_touched() {
     let directory = scratch("untouched");
     let program = Running::steady(&directory);
-    if installed("strace").is_some() {
+    if tool("strace").is_some() {
         let trace = directory.join("strace");
         let calls = "trace=kill,tkill,tgkill,pidfd_send_signal,pidfd_open,rt_sigqueueinfo,rt_tgsigqueueinfo,ptrace,\
                      process_vm_readv,process_vm_writev,process_madvise,prlimit64,mmap,setpriority,sched_setaffinity";

@@ -6,7 +6,6 @@ mod invariants;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::os::fd::AsRawFd;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -161,7 +160,7 @@ fn a_file_that_is_damaged_under_its_reader_never_stops_it() {
         bytes[header::END..header::END + 8].fill(0);
         bytes
     });
-    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("epollshim.{pid}.1.rec"));
+    let path = testkit::scratch("files").join(format!("epollshim.{pid}.1.rec"));
     std::fs::write(&path, &valid[1]).unwrap();
     let file = std::fs::File::open(&path).unwrap();
     let (protection, flags) = (libc::PROT_READ, libc::MAP_SHARED);

@@ -20,7 +20,7 @@ pub struct Directory(PathBuf);
 
 impl Directory {
     pub fn new(name: &str) -> Directory {
-        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}.{}", std::process::id()));
+        let path = testkit::scratch("files").join(format!("{name}.{}", std::process::id()));
         let _ = fs::remove_dir_all(&path);
         fs::create_dir_all(&path).unwrap();
         Directory(path)

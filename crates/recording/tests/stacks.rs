@@ -4,7 +4,6 @@
 mod common;
 
 use std::fs;
-use std::path::Path;
 
 use epollshim_format::census::Kind;
 use epollshim_format::findings::Finding;
@@ -54,7 +53,7 @@ fn the_census_is_told_by_kind_and_by_place() {
 
 #[test]
 fn what_nobody_has_judged_is_judged_by_the_reader() {
-    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("epollshim.judged.{}.rec", std::process::id()));
+    let path = testkit::scratch("files").join(format!("epollshim.judged.{}.rec", std::process::id()));
     for (is_killed, expected) in [(true, vec!["fd-leak info 1", "leak info 1"]), (false, Vec::new())] {
         let mut made = common::with_stacks();
         // Descriptor 5 is open, and was made by the census's second row.

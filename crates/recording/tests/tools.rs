@@ -2,26 +2,18 @@
 //! information of a compiled program. What the machine lacks is skipped, and said.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-#[path = "common/browser.rs"]
-mod browser;
 mod common;
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::Path;
+use std::process::Command;
 
 use common::{CODE, CallOf, Recording, SECOND, finding_of, server};
 use epollshim_format::findings::{Id, Severity};
 use epollshim_recording::{Format, Options, Set, load, load_with, write_file};
 use object::{Object, ObjectSymbol};
 use serde_json::Value;
-
-fn directory(name: &str) -> PathBuf {
-    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("tools-{name}"));
-    let _ = fs::remove_dir_all(&path);
-    fs::create_dir_all(&path).unwrap();
-    path
-}
+use testkit::{browser, scratch};
 
 fn servers(at: &Path) -> Set {
     fs::write(at.join("epollshim.4100.1.rec"), server(4100, SECOND, false).bytes).unwrap();
@@ -29,19 +21,14 @@ fn servers(at: &Path) -> Set {
     load(at).unwrap()
 }
 
-/// Says that a test was skipped, past the harness, which shows nothing of a test that passes. Also with NO_SKIP=1: a browser
-/// of 300 megabytes is not installed for a test.
+/// A test that needs what `make programs` does not install: a browser of 300 megabytes, for example.
 fn skipped(why: &str) {
-    let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("SKIPPED: {why}\n").as_bytes());
-}
-
-fn there(program: &str) -> bool {
-    Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok()
+    testkit::skipped(why, true);
 }
 
 #[test]
 fn the_page_opens_in_a_browser_without_an_error_or_a_request_and_its_tables_sort() {
-    let at = directory("browser");
+    let at = scratch("browser");
     let page = at.join("report.html");
     write_file(&servers(&at), Format::Html, &page).unwrap();
     let text = fs::read_to_string(&page).unwrap();
@@ -53,7 +40,7 @@ fn the_page_opens_in_a_browser_without_an_error_or_a_request_and_its_tables_sort
 
 #[test]
 fn the_tests_of_junit_are_read_by_an_xml_parser() {
-    let at = directory("junit");
+    let at = scratch("junit");
     let evil = "\u{1b}]0;x\u{7}<b>\"&'\u{fffe}";
     let mut made = Recording::new(5, evil.as_bytes(), SECOND, 4);
     made.totals([0; 2], [0; 2], 0);
@@ -86,7 +73,7 @@ fn the_tests_of_junit_are_read_by_an_xml_parser() {
 
 #[test]
 fn the_metrics_are_read_by_prometheus_own_parser() {
-    let at = directory("prometheus");
+    let at = scratch("prometheus");
     let page = at.join("report.prom");
     write_file(&servers(&at), Format::Prometheus, &page).unwrap();
     let script = "import sys\n\
@@ -118,7 +105,7 @@ fn the_metrics_are_read_by_prometheus_own_parser() {
 
 #[test]
 fn the_trace_keeps_the_rules_of_trace_events() {
-    let at = directory("perfetto");
+    let at = scratch("perfetto");
     let page = at.join("trace.json");
     write_file(&servers(&at), Format::Perfetto, &page).unwrap();
     let trace: Value = serde_json::from_str(&fs::read_to_string(&page).unwrap()).unwrap();
@@ -192,11 +179,10 @@ fn site(recording: &[u8], at: &Path, options: &Options) -> String {
 
 #[test]
 fn a_site_is_a_function_and_a_line_by_the_recorded_build_id_also_when_the_program_is_gone() {
-    if !there("cc") || !there("objcopy") {
-        skipped("no cc and objcopy here: sites were not resolved");
+    if testkit::installed(["cc", "objcopy"]).is_none() {
         return;
     }
-    let at = directory("sites");
+    let at = scratch("sites");
     fs::write(at.join("serve.c"), PROGRAM).unwrap();
     run("cc", &["-g", "-O0", "-pie", "-fPIE", "-rdynamic", "-Wl,--build-id=sha1", "-o", "serve", "serve.c"], &at);
     let program = at.join("serve");

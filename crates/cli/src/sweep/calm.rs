@@ -6,7 +6,7 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -37,31 +37,20 @@ fn texts(all: &[&str]) -> Vec<String> {
     all.iter().map(ToString::to_string).collect()
 }
 
-fn built(name: &str) -> PathBuf {
-    // target/PROFILE/deps/TEST
-    let test = std::env::current_exe().unwrap();
-    let built = test.ancestors().nth(3).unwrap().join("release").join(name);
-    assert!(built.exists(), "{} is not there: cargo build --release first", built.display());
-    built
+/// A program of c-tests/sweep without its mistake.
+fn compiled(name: &str) -> String {
+    let source = testkit::root().join(format!("c-tests/sweep/{name}.c"));
+    let before = ["-std=gnu11", "-O1", "-g", "-pthread", "-DFIXED"];
+    testkit::compile::program("cc", &before, &source, &[]).unwrap().to_str().unwrap().to_owned()
 }
 
-/// Compiles a program of c-tests/sweep without its mistake.
-fn compiled(folder: &Path, name: &str) -> String {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../../c-tests/sweep/{name}.c"));
-    let program = folder.join(name);
-    let mut cc = Command::new("cc");
-    cc.args(["-std=gnu11", "-O1", "-g", "-pthread", "-DFIXED", "-o"]).arg(&program).arg(source);
-    assert!(cc.status().unwrap().success(), "{name}.c");
-    program.to_str().unwrap().to_owned()
-}
-
-pub(super) fn small(folder: &Path) -> Vec<Calm> {
-    let server = compiled(folder, "unserved_client");
+pub(super) fn small() -> Vec<Calm> {
+    let server = compiled("unserved_client");
     let workload = format!("{server} 7110 ask && {server} 7110 ask");
     let flags = texts(&["--workload", &workload, "--ready-when", "port 7110"]);
     vec![
-        Calm("threads", Vec::new(), vec![compiled(folder, "missing_worker")]),
-        Calm("forks", Vec::new(), vec![compiled(folder, "taken_for_child")]),
+        Calm("threads", Vec::new(), vec![compiled("missing_worker")]),
+        Calm("forks", Vec::new(), vec![compiled("taken_for_child")]),
         Calm("a server", flags, vec![server, "7110".into(), "serve".into()]),
     ]
 }
@@ -93,7 +82,7 @@ fn real(folder: &Path) -> Vec<Calm> {
 
 /// What makes the runs of a program, what it notes, and what its clean runs have in common.
 pub(super) fn prepared(Calm(name, flags, command): &Calm, top: &Path) -> (Runner, Notes, Clean) {
-    let mut words = texts(&["epollshim", "sweep", "--shim", built("libepollshim.so").to_str().unwrap()]);
+    let mut words = texts(&["epollshim", "sweep", "--shim", testkit::library().to_str().unwrap()]);
     words.extend(flags.iter().cloned());
     words.push("--".into());
     words.extend(command.iter().cloned());
@@ -101,7 +90,7 @@ pub(super) fn prepared(Calm(name, flags, command): &Calm, top: &Path) -> (Runner
         panic!("{name}: no command line")
     };
     let mut runner = Runner::new(Settled::of(&asked).unwrap(), top, false);
-    runner.own = built("epollshim");
+    runner.own = testkit::binary();
     let notes = Notes::open(&asked, &runner.settled).unwrap();
     let clean = clean_runs(&asked, &runner, &notes, Ask { rules: NEVER.into(), ..Ask::default() }, |_| Ok(false));
     let clean = clean.unwrap_or_else(|failure| panic!("{name}: {}", failure.text)).clean;
@@ -154,7 +143,7 @@ fn none_of(runs: usize, programs: impl Fn(&Path) -> Vec<Calm>) {
 
 #[test]
 fn no_run_without_a_fault_is_suspicious() {
-    none_of(20, small);
+    none_of(20, |_| small());
 }
 
 #[test]
@@ -162,7 +151,7 @@ fn no_run_without_a_fault_is_suspicious() {
 fn no_run_of_many_without_a_fault_is_suspicious() {
     let runs = std::env::var("SWEEP_CALM_RUNS").ok().and_then(|runs| runs.parse().ok()).unwrap_or(500);
     none_of(runs, |folder| {
-        let mut all = small(folder);
+        let mut all = small();
         all.extend(real(folder));
         all
     });

@@ -18,8 +18,7 @@ const JOBS: u32 = 2;
 #[test]
 #[ignore = "a figure of a quiet machine: make test-sweep-calm"]
 fn the_trials_take_little_longer_than_as_many_clean_runs() {
-    let folder = Folder::of_sweep().unwrap();
-    for one in &small(&folder.0) {
+    for one in &small() {
         let top = Folder::of_sweep().unwrap();
         let (runner, notes, clean) = prepared(one, &top.0);
         let ask = Ask { rules: NEVER.into(), times: plan::limits_of(&clean.times), ..Ask::default() };

@@ -13,13 +13,9 @@ pub fn program(name: &str) -> PathBuf {
 }
 
 pub fn program_with(name: &str, flags: &[&str]) -> PathBuf {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../../c-tests/sweep/{name}.c"));
-    let program = scratch("sweep").join(name);
-    let mut cc = Command::new("cc");
-    cc.args(["-std=gnu11", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-o"]).arg(&program).arg(source).args(flags);
-    let output = cc.output().unwrap();
-    assert!(output.status.success(), "{name}.c: {}", stderr(&output));
-    program
+    let source = testkit::root().join(format!("c-tests/sweep/{name}.c"));
+    let before = ["-std=gnu11", "-O1", "-g", "-Wall", "-Wextra", "-Werror"];
+    testkit::compile::program("cc", &before, &source, flags).unwrap_or_else(|error| panic!("{name}.c: {error}"))
 }
 
 pub fn sweep(flags: &[&str], command: &[&str]) -> Output {

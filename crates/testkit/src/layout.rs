@@ -1,4 +1,5 @@
-//! A recording, read as its layout says, and by nothing else.
+//! Reads a recording by its documented layout (docs/formats.md) alone, without the code of the reader
+//! that is tested.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -9,7 +10,7 @@ use epollshim_format::recording::{
     DIRECTORY, FIRST_SEGMENT, MAGIC, SEGMENTS, VERSION, area, entry, header, instance, interest, kind, record, thread,
 };
 
-use super::{scratch, shim};
+use crate::{scratch, shim};
 
 pub struct Recording(pub Vec<u8>);
 

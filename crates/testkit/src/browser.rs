@@ -1,5 +1,4 @@
-//! Pages before a browser. Used by the tests of the whole and of the command, too.
-#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+//! Opens html pages in headless Chromium.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

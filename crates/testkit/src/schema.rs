@@ -1,12 +1,12 @@
 //! Checks JSON against the schemas of share/, with Debian's python3-jsonschema.
-#![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::io::Write;
-use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-/// Reads lines of JSON, each to be a document of the schema. With `strict`, no key may be there that the schema does not name: it
-/// has all keys that are printed.
+use crate::root;
+
+/// Reads lines of JSON, and checks that each is a document of the schema. `strict` also refuses a key
+/// that the schema does not name: it names all that are printed.
 const VALIDATE: &str = r#"
 import json, sys
 from jsonschema import Draft202012Validator
@@ -34,7 +34,7 @@ for line in sys.stdin:
 sys.exit(1 if wrong else 0)
 "#;
 
-/// A python3 that has jsonschema; else why there is none.
+/// A python3 that has jsonschema. Err: why there is none.
 pub fn python() -> Result<&'static str, &'static str> {
     let python = "/usr/bin/python3";
     let has = Command::new(python).args(["-c", "from jsonschema import Draft202012Validator"]).output();
@@ -44,13 +44,10 @@ pub fn python() -> Result<&'static str, &'static str> {
     }
 }
 
-/// `schema`: `inspect`, of share/inspect.schema.json. `mode`: `strict` or `as-shipped`.
+/// Checks lines of JSON against `share/SCHEMA.schema.json`. `mode`: `strict` or `as-shipped`.
 pub fn validate(python: &str, schema: &str, mode: &str, lines: &str) -> Output {
-    // Of this package, or of one in crates/.
-    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let share = package.ancestors().map(|above| above.join("share")).find(|share| share.is_dir()).unwrap();
     let mut command = Command::new(python);
-    command.args(["-c", VALIDATE]).arg(share.join(format!("{schema}.schema.json"))).arg(mode);
+    command.args(["-c", VALIDATE]).arg(root().join(format!("share/{schema}.schema.json"))).arg(mode);
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
     child.wait_with_output().unwrap()
@@ -60,7 +57,7 @@ pub fn validate(python: &str, schema: &str, mode: &str, lines: &str) -> Output {
 pub fn is_valid(python: &str, schema: &str, lines: &str) {
     for mode in ["strict", "as-shipped"] {
         let output = validate(python, schema, mode, lines);
-        let [told, wrong] = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
-        assert!(output.status.success() && wrong.is_empty(), "{mode}: {told}{wrong}\n{lines}");
+        let [found, wrong] = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
+        assert!(output.status.success() && wrong.is_empty(), "{mode}: {found}{wrong}\n{lines}");
     }
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use super::shim;
+use crate::shim;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Mode {

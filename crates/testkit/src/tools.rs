@@ -1,30 +1,54 @@
-//! What this machine has of the programs that a test wants.
+//! Programs that a test needs and this machine may lack.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-/// Where each of `names` is installed; or nothing, and a line that says why the test did not run. `NO_SKIP=1`, as
-/// CI sets it, makes that a failure.
+use crate::{root, show, target};
+
+/// These may be missing even with `NO_SKIP=1`: `make programs` does not install them.
+const OPTIONAL: [&str; 2] = ["node", "busybox"];
+
+/// Where each of `names` is installed. None: one is missing, and a line on stderr says that the test
+/// did not run. `NO_SKIP=1`, which CI sets, makes that a failure.
 pub fn installed<const N: usize>(names: [&str; N]) -> Option<[PathBuf; N]> {
     let found = names.map(|name| find(name).unwrap_or_default());
     for (name, path) in names.iter().zip(&found) {
         if path.as_os_str().is_empty() {
-            skipped(&format!("{name} is not installed"), *name == "node");
+            skipped(&format!("{name} is not installed"), OPTIONAL.contains(name));
             return None;
         }
     }
     Some(found)
 }
 
-/// Says so past the test harness, which shows nothing of a test that passes.
+/// [`installed`] for one program.
+pub fn tool(name: &str) -> Option<PathBuf> {
+    installed([name]).map(|[program]| program)
+}
+
+/// [`tool`], where its path does not matter.
+pub fn have(name: &str) -> bool {
+    tool(name).is_some()
+}
+
+/// Prints that the test was skipped, past the test harness, which shows nothing of a test that passes.
+/// Unless `allowed`, `NO_SKIP=1` makes it a failure.
 pub fn skipped(why: &str, allowed: bool) {
     let _ = writeln!(std::io::stderr(), "skipped: {why}");
     assert!(allowed || std::env::var_os("NO_SKIP").is_none(), "NO_SKIP is set, and {why}");
 }
 
-/// A python3 that has its own tests: of PATH, or Debian's.
-#[allow(dead_code)] // not every file of tests asks for it
+/// Where a program is installed: in a folder of PATH, or where Debian has servers.
+pub fn find(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .chain(["/usr/sbin", "/sbin", "/usr/bin"].map(PathBuf::from))
+        .map(|directory| directory.join(name))
+        .find(|program| program.is_file())
+}
+
+/// A python3 that has its own tests: the one on PATH, or Debian's.
 pub fn python_with_tests() -> Option<PathBuf> {
     let [launcher] = installed(["python3"])?;
     // sys.executable: a pyenv `python3` is a shell script that looks for one.
@@ -40,13 +64,13 @@ pub fn python_with_tests() -> Option<PathBuf> {
     found
 }
 
-/// Built outside the workspace, so that nothing else needs tokio; None, and it is said, where the registry is out of reach.
-#[allow(dead_code)] // not every file of tests asks for it
+/// An echo server on tokio. It is built outside the workspace, so that nothing else needs tokio. None:
+/// tokio is not in cargo's cache, and the registry cannot be reached.
 pub fn tokio_echo() -> Option<PathBuf> {
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("tokio-echo");
+    let target = target().join("tokio-echo");
     let cargo = |arguments: &[&str]| {
-        let manifest = crate::common::root().join("tests/programs/tokio-echo/Cargo.toml");
-        let mut cargo = Command::new(env!("CARGO"));
+        let manifest = root().join("tests/programs/tokio-echo/Cargo.toml");
+        let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         cargo.args(arguments).args(["--quiet", "--locked", "--manifest-path"]).arg(manifest);
         cargo.env("CARGO_TARGET_DIR", &target).output().unwrap()
     };
@@ -55,14 +79,6 @@ pub fn tokio_echo() -> Option<PathBuf> {
         return None;
     }
     let built = cargo(&["build", "--offline", "--release"]);
-    assert!(built.status.success(), "{}", crate::common::show(&built));
+    assert!(built.status.success(), "{}", show(&built));
     Some(target.join("release/tokio-echo"))
-}
-
-fn find(name: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path)
-        .chain(["/usr/sbin", "/sbin", "/usr/bin"].map(PathBuf::from))
-        .map(|directory| directory.join(name))
-        .find(|program| program.is_file())
 }

@@ -1,0 +1,38 @@
+//! What the tests of all packages share. A test may use any of it; nothing else does.
+//!
+//! | to | use |
+//! |---|---|
+//! | find the built library and command | [`shim`], [`binary`], [`root`] |
+//! | compile a C program once for all tests | [`c_program`], [`c_program_with`], [`compile::program`] |
+//! | have a folder for a test's files | [`scratch`] |
+//! | run a program to its end, and see what it wrote | [`run`], [`output`] |
+//! | wait for something, with a deadline for the whole test only | [`until`] |
+//! | find a program on this machine, or skip the test | [`installed`], [`tool`], [`have`], [`skipped`] |
+//! | read what the library reported | [`under_shim`], [`report`], [`reports`], [`layout`] |
+//! | check a document | [`schema`], [`browser`] |
+//!
+//! A test never asserts how long something took. It waits with [`until`], whose deadline [`HUNG`] is
+//! far beyond what a loaded machine needs.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+pub mod browser;
+mod built;
+pub mod compile;
+mod inherited;
+pub mod layout;
+pub mod modes;
+pub mod place;
+mod process;
+mod reports;
+pub mod schema;
+mod scratch;
+mod tools;
+
+pub use built::{binary, library, root, shim, target};
+pub use compile::{c_program, c_program_with, extra_flags};
+pub use process::{HUNG, Run, copy, output, run, show, stderr, stdout, until};
+pub use reports::{report, reports, under_shim};
+pub use scratch::scratch;
+pub use tools::{find, have, installed, python_with_tests, skipped, tokio_echo, tool};
+
+pub use inherited::keep_from_children;

@@ -1,0 +1,109 @@
+//! Programs that a test starts, and what they wrote.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+use std::process::{Command, ExitStatus, Output, Stdio};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crate::scratch;
+
+/// Nothing here takes a second on an idle machine: what has not come after this long has hung.
+pub const HUNG: Duration = Duration::from_secs(300);
+/// The same for programs of c-tests, which end themselves somewhat earlier (c-tests/check.h).
+const PROGRAM_HUNG: Duration = Duration::from_secs(330);
+
+/// How a program ended, and what it wrote.
+pub struct Run {
+    pub status: ExitStatus,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+/// Runs a program to its end; panics if it hangs. Output goes through files: a descendant that lives
+/// on must not hold a pipe open.
+pub fn run(command: &mut Command) -> Run {
+    let directory = scratch("run");
+    let (out, err) = (directory.join("stdout"), directory.join("stderr"));
+    let text = |path: &Path| String::from_utf8_lossy(&std::fs::read(path).unwrap()).into_owned();
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(File::create(&out).unwrap())
+        .stderr(File::create(&err).unwrap())
+        .spawn()
+        .expect("the program starts");
+    let start = Instant::now();
+    let status = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
+        if start.elapsed() > PROGRAM_HUNG {
+            child.kill().unwrap();
+            child.wait().unwrap();
+            panic!("{command:?} hangs; so far it printed:\n{}", text(&out));
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    };
+    Run { status, stdout: text(&out), stderr: text(&err) }
+}
+
+/// Runs a program to its end, with its output through pipes: so this also waits for descendants that
+/// hold them. The program is killed if it hangs.
+pub fn output(command: &mut Command) -> Output {
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let (out, err) = (reader(child.stdout.take().unwrap()), reader(child.stderr.take().unwrap()));
+    let start = Instant::now();
+    let status = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
+        if start.elapsed() > HUNG {
+            child.kill().unwrap();
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    };
+    Output { status, stdout: out.join().unwrap(), stderr: err.join().unwrap() }
+}
+
+/// Reads a pipe to its end on a thread.
+fn reader(mut pipe: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        pipe.read_to_end(&mut bytes).unwrap();
+        bytes
+    })
+}
+
+pub fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+pub fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// Status and output, for the message of a failed assertion.
+pub fn show(output: &Output) -> String {
+    format!("{}\n--- stdout ---\n{}--- stderr ---\n{}", output.status, stdout(output), stderr(output))
+}
+
+/// Waits until `ready` returns something. Panics after [`HUNG`].
+pub fn until<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(value) = ready() {
+            return value;
+        }
+        assert!(start.elapsed() < HUNG, "hung before {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Copies a file that will be executed, by a process of its own. A descriptor of this process that
+/// writes the file would be inherited by children that other tests start meanwhile, and no file is
+/// executed while it is open for writing (ETXTBSY, execve(2)).
+pub fn copy(from: impl AsRef<Path>, to: impl AsRef<Path>) {
+    let status = Command::new("cp").arg("--").arg(from.as_ref()).arg(to.as_ref()).status().unwrap();
+    assert!(status.success(), "cp: {status}");
+}
