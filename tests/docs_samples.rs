@@ -1,13 +1,19 @@
-//! The samples of README.md and docs/ are what the programs print. Figures, process ids, addresses, offsets and times are not compared.
-//! `make samples` writes them anew (EPOLLSHIM_BLESS=1).
+//! The samples of README.md and docs/ are what the programs print. Figures, process ids, addresses,
+//! offsets and times are not compared. `make samples` writes the samples again (EPOLLSHIM_BLESS=1).
+//!
+//! A sample is a block of lines indented by four. `...` stands for lines that are left out, and a
+//! line that begins with `$ ` is a command, which the test itself runs.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+use std::io::Write;
 use std::net::{TcpListener, TcpStream};
-use std::process::{Command, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
-use testkit::skipped;
-use testkit::{c_program, root, run, scratch, shim, show};
+use testkit::{c_program, have, root, run, scratch, shim, show, skipped, stderr, stdout, until};
+
+/// Debian's Python. One of pyenv is a shell script that starts another program.
+const PYTHON: &str = "/usr/bin/python3";
 
 fn epollshim() -> Command {
     let mut command = Command::new(shim().with_file_name("epollshim"));
@@ -15,10 +21,15 @@ fn epollshim() -> Command {
     command
 }
 
-/// Numbers with what belongs to them (`1.27 us`, `3,056`, `+0xcd`) are N, rows of them one N, and columns one space apart.
-fn masked(line: &str) -> String {
+fn is_blessing() -> bool {
+    std::env::var_os("EPOLLSHIM_BLESS").is_some()
+}
+
+/// The text with each number, and the unit that belongs to it (`1.27 us`, `3,056`, `+0xcd`), replaced
+/// by N. Several numbers in a row are one N, and words are one space apart.
+fn masked(text: &str) -> String {
     let mut words: Vec<String> = Vec::new();
-    for word in line.split_whitespace() {
+    for word in text.split_whitespace() {
         let is_unit = ["ns", "us", "ms", "s", "B", "KiB", "MiB"].contains(&word.trim_end_matches(','));
         let is_after_number = words.last().is_some_and(|last| last.ends_with('N'));
         let mut text = String::new();
@@ -46,10 +57,25 @@ fn masked(line: &str) -> String {
     words.join(" ").replace(" is open", " are open").replace(" was ", " were ")
 }
 
-/// Compares a sample, the indented lines of a document from the one that begins with `first` on to the next text, with what was
-/// printed: what stands between lines of `...` was printed in one piece, in that order.
+/// The lines of `printed` after `from` that say what `piece` says: their first and last number.
+/// Sentences may be wrapped at other words, because numbers have other lengths.
+fn found(piece: &[&str], printed: &[&str], from: usize) -> Option<(usize, usize)> {
+    let wanted = masked(&piece.join("\n"));
+    (from..printed.len()).find_map(|at| {
+        if printed[at].trim().is_empty() != piece[0].trim().is_empty() {
+            return None;
+        }
+        (at + 1..=printed.len())
+            .take(piece.len() * 2)
+            .find(|end| masked(&printed[at..*end].join("\n")) == wanted)
+            .map(|end| (at, end))
+    })
+}
+
+/// Compares a sample of a document, the one that begins with `first`, with what was printed. The
+/// lines between commands and `...` were printed in one piece, in that order.
 fn is_real(path: &str, first: &str, printed: &str) {
-    // Two samples of a document are not written at a time.
+    // Two tests must not write to one document at the same time.
     static ONE: Mutex<()> = Mutex::new(());
     let _one = ONE.lock();
     let file = root().join(path);
@@ -63,31 +89,28 @@ fn is_real(path: &str, first: &str, printed: &str) {
     let sample = lines[begin..begin + length].join("\n");
     let sample: Vec<&str> = sample.trim_end().lines().map(|line| line.get(4..).unwrap_or_default()).collect();
     let printed: Vec<&str> = printed.lines().collect();
-    let masked_lines: Vec<String> = printed.iter().map(|line| masked(line)).collect();
+    let is_printed = |line: &str| line != "..." && !line.starts_with("$ ");
     let mut real: Vec<String> = Vec::new();
-    let mut from = 0;
-    for (index, piece) in sample.split(|line| *line == "...").enumerate() {
-        if index > 0 {
-            real.push("...".to_owned());
+    let (mut index, mut from) = (0, 0);
+    while index < sample.len() {
+        if !is_printed(sample[index]) {
+            real.push(sample[index].to_owned());
+            index += 1;
+            continue;
         }
-        // The command line of the sample is not printed.
-        let is_command = |line: &&&str| line.starts_with("$ ");
-        let commands = piece.iter().take_while(is_command).count();
-        real.extend(piece[..commands].iter().map(|line| (*line).to_owned()));
-        let piece = &piece[commands..];
-        let Some(head) = piece.first() else { continue };
-        let blessed = std::env::var_os("EPOLLSHIM_BLESS").is_some();
-        let wanted: Vec<String> = piece.iter().map(|line| masked(line)).collect();
-        let is_here =
-            |at: &usize| masked_lines[*at..].starts_with(&wanted) || blessed && masked_lines[*at] == masked(head);
-        let Some(at) = (from..masked_lines.len()).find(is_here) else {
-            panic!("{path}: not printed in one piece:\n{}\nbut:\n{}", wanted.join("\n"), masked_lines.join("\n"));
+        let end = sample[index..].iter().position(|line| !is_printed(line)).map_or(sample.len(), |end| index + end);
+        let piece = &sample[index..end];
+        let place = found(piece, &printed, from).or_else(|| {
+            let at = (from..printed.len()).find(|at| is_blessing() && masked(printed[*at]) == masked(piece[0]))?;
+            Some((at, (at + piece.len()).min(printed.len())))
+        });
+        let Some((at, to)) = place else {
+            panic!("{path}: not printed in one piece:\n{}\nbut:\n{}", piece.join("\n"), printed.join("\n"));
         };
-        let end = (at + piece.len()).min(printed.len());
-        real.extend(printed[at..end].iter().map(|line| (*line).to_owned()));
-        from = end;
+        real.extend(printed[at..to].iter().map(|line| (*line).to_owned()));
+        (index, from) = (end, to);
     }
-    if std::env::var_os("EPOLLSHIM_BLESS").is_some() {
+    if is_blessing() {
         let indented = |line: &String| if line.is_empty() { String::new() } else { format!("    {line}") };
         let mut whole: Vec<String> = lines[..begin].iter().map(|line| (*line).to_owned()).collect();
         whole.extend(real.iter().map(indented));
@@ -96,23 +119,222 @@ fn is_real(path: &str, first: &str, printed: &str) {
     }
 }
 
-#[test]
-fn the_first_example_of_the_readme() {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let is_installed = |name: &str| std::env::split_paths(&path).any(|place| place.join(name).is_file());
-    if !is_installed("redis-server") || !is_installed("redis-benchmark") {
-        return skipped("redis-server or redis-benchmark is not installed", false);
+/// The program of examples/guide that a document shows. The document has it word for word.
+fn guide(document: &str, name: &str) -> String {
+    let program = std::fs::read_to_string(root().join("examples/guide").join(name)).unwrap();
+    let indented = |line: &str| if line.is_empty() { String::new() } else { format!("    {line}") };
+    let block: Vec<String> = program.lines().map(indented).collect();
+    let text = std::fs::read_to_string(root().join(document)).unwrap();
+    assert!(text.contains(&block.join("\n")), "{document} does not have examples/guide/{name} word for word");
+    program
+}
+
+/// A port that nothing listens on. The documents use 7000.
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+fn connected(port: u16) -> TcpStream {
+    until("the server listens", || TcpStream::connect(("127.0.0.1", port)).ok())
+}
+
+fn has_python() -> bool {
+    let is_there = Path::new(PYTHON).exists();
+    if !is_there {
+        skipped("/usr/bin/python3 is not installed", true);
     }
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    is_there
+}
+
+/// `examples/guide/leak.c`, compiled as the documents say.
+fn leak() -> PathBuf {
+    let folder = scratch("leak").join("guide");
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::copy(root().join("examples/guide/leak.c"), folder.join("leak.c")).unwrap();
+    let compiled = Command::new("cc").args(["-g", "-o", "leak", "leak.c"]).current_dir(&folder).output().unwrap();
+    assert!(compiled.status.success(), "{}", show(&compiled));
+    folder
+}
+
+/// A program of the guide that runs until the test ends.
+struct Running(Child);
+
+impl Running {
+    fn python(script: &str, port: u16) -> Running {
+        let file = scratch("guide").join("script.py");
+        std::fs::write(&file, script.replace("7000", &port.to_string())).unwrap();
+        Running(Command::new(PYTHON).arg(file).stdin(Stdio::null()).spawn().unwrap())
+    }
+
+    /// What `epollshim inspect` prints once it finds `id`.
+    fn inspected(&self, id: &str) -> String {
+        until(&format!("inspect finds {id}"), || {
+            let printed = epollshim().arg("inspect").arg(self.0.id().to_string()).output().unwrap();
+            stdout(&printed).contains(id).then(|| stdout(&printed))
+        })
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_leak_is_found() {
+    let folder = leak();
+    for document in ["README.md", "docs/census.md"] {
+        guide(document, "leak.c");
+    }
+    let ended = epollshim().args(["run", "--", "./leak"]).current_dir(&folder).output().unwrap();
+    for document in ["README.md", "docs/census.md"] {
+        is_real(document, "$ cc -g -o leak leak.c", &stderr(&ended));
+    }
+    let mut command = epollshim();
+    command.args(["run", "--fail-on", "error,fd-leak", "-o", "report.txt", "--", "./leak"]);
+    let ended = command.current_dir(&folder).output().unwrap();
+    let status = ended.status.code().unwrap();
+    is_real("docs/ci.md", "$ cc -g -o leak leak.c", &format!("{}{status}\n", stderr(&ended)));
+}
+
+#[test]
+fn a_program_with_the_environment_of_a_service_is_recorded() {
+    let folder = leak();
+    let mut command = Command::new("./leak");
+    command.current_dir(&folder).env("LD_PRELOAD", shim()).env("EPOLLSHIM_RECORD", folder.join("rec"));
+    command.env("EPOLLSHIM_REPORT", "none").env("EPOLLSHIM_CENSUS", "1");
+    assert!(command.status().unwrap().success());
+    let report = epollshim().args(["report", "rec"]).current_dir(&folder).output().unwrap();
+    is_real("docs/services.md", "$ export EPOLLSHIM_RECORD", &stdout(&report));
+}
+
+#[test]
+fn a_server_that_does_not_read_until_eagain_is_stalled() {
+    if !has_python() {
+        return;
+    }
+    for document in ["README.md", "docs/inspect.md"] {
+        let port = free_port();
+        let server = Running::python(&guide(document, "stuck.py"), port);
+        let mut client = connected(port);
+        client.write_all(&[b'0'; 80]).unwrap();
+        let printed = server.inspected("stalled").replace(&port.to_string(), "7000");
+        is_real(document, "$ python3 stuck.py &", &printed);
+    }
+}
+
+#[test]
+fn a_loop_that_reads_nothing_spins() {
+    if !has_python() {
+        return;
+    }
+    let spinning = Running::python(&guide("docs/inspect.md", "spin.py"), 0);
+    is_real("docs/inspect.md", "$ python3 spin.py &", &spinning.inspected("spin  "));
+}
+
+#[test]
+fn a_killed_program_leaves_its_recording() {
+    if !has_python() {
+        return;
+    }
+    let folder = scratch("killed");
+    std::fs::copy(root().join("examples/guide/spin.py"), folder.join("spin.py")).unwrap();
+    let mut command = Command::new(PYTHON);
+    command.arg("spin.py").current_dir(&folder).stdin(Stdio::null());
+    // What `epollshim run --report none --record rec` sets.
+    command.env("LD_PRELOAD", shim()).env("EPOLLSHIM_RECORD", folder.join("rec"));
+    command.env("EPOLLSHIM_REPORT", "none").env("EPOLLSHIM_CENSUS", "1");
+    let mut spinning = Running(command.spawn().unwrap());
+    let report = || epollshim().args(["report", "rec"]).current_dir(&folder).output().unwrap();
+    until("the recording has the finding", || stdout(&report()).contains("spin  ").then_some(()));
+    spinning.0.kill().unwrap();
+    spinning.0.wait().unwrap();
+    is_real("docs/recording.md", "$ epollshim run --report none --record rec", &stdout(&report()));
+}
+
+#[test]
+fn a_limit_refuses_and_the_log_shows_each_call() {
+    if !has_python() {
+        return;
+    }
+    guide("docs/limits.md", "three.py");
+    let folder = scratch("three");
+    std::fs::copy(root().join("examples/guide/three.py"), folder.join("three.py")).unwrap();
+    let with = |options: &[&str]| {
+        let mut command = epollshim();
+        command.args(["run", "--report", "none"]).args(options).args(["--", PYTHON, "three.py"]);
+        stderr(&command.current_dir(&folder).output().unwrap())
+    };
+    is_real("docs/log.md", "$ epollshim run --report none --log stderr", &with(&["--log", "stderr"]));
+    let limited = with(&["--limit", "watches=2", "--log", "stderr", "--log-filter", "limited"]);
+    is_real("docs/limits.md", "$ epollshim run --report none --limit watches=2", &limited);
+}
+
+/// The text between quotes in the line of a document that begins with `$ echo 'daemon off`.
+fn nginx_configuration(document: &str) -> String {
+    let text = std::fs::read_to_string(root().join(document)).unwrap();
+    let line = text.lines().find(|line| line.trim_start().starts_with("$ echo 'daemon off")).expect(document);
+    line.split('\'').nth(1).unwrap().to_owned()
+}
+
+#[test]
+fn nginx_survives_a_process_without_descriptors() {
+    // Debian's nginx writes to folders of root.
+    let is_root = std::fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0);
+    if !is_root {
+        return skipped("nginx needs root", false);
+    }
+    if !have("nginx") || !have("curl") {
+        return;
+    }
+    for document in ["README.md", "docs/faults.md"] {
+        let port = free_port();
+        let folder = scratch("nginx");
+        let configuration = folder.join("nginx.conf");
+        std::fs::write(&configuration, nginx_configuration(document).replace("7000", &port.to_string())).unwrap();
+        let errors = folder.join("errors");
+        let mut command = epollshim();
+        command.args(["run", "--inject", "accept4:error=EMFILE:when=2", "--", "nginx", "-e", "stderr", "-p"]);
+        command.arg(&folder).arg("-c").arg(&configuration).stderr(std::fs::File::create(&errors).unwrap());
+        command.env("PATH", "/usr/sbin:/usr/bin:/bin");
+        let mut serving = command.spawn().unwrap();
+        // A connection would use up an accept: the port is asked for in the kernel's list.
+        until("nginx listens", || {
+            let listening = std::fs::read_to_string("/proc/net/tcp").unwrap();
+            listening.contains(&format!(":{port:04X} 00000000:0000 0A")).then_some(())
+        });
+        let mut printed = String::new();
+        for client in 1..=2 {
+            let mut curl = Command::new("curl");
+            curl.args(["-s", "-w", "%{time_total} s\\n"]).arg(format!("127.0.0.1:{port}"));
+            let answered: Output = curl.output().unwrap();
+            assert!(answered.status.success(), "client {client}: {}", show(&answered));
+            let logged = std::fs::read_to_string(&errors).unwrap();
+            for line in logged.lines().filter(|line| client == 2 && line.contains("accept4() failed")) {
+                printed.push_str(&format!("{line}\n"));
+            }
+            printed.push_str(&stdout(&answered));
+        }
+        assert!(Command::new("kill").arg(serving.id().to_string()).status().unwrap().success());
+        serving.wait().unwrap();
+        printed.push_str(&std::fs::read_to_string(&errors).unwrap());
+        is_real(document, "$ echo 'daemon off", &printed);
+    }
+}
+
+#[test]
+fn the_report_of_redis() {
+    if !have("redis-server") || !have("redis-benchmark") {
+        return;
+    }
+    let port = free_port();
     let directory = scratch("redis");
     let mut command = epollshim();
     command.args(["run", "--", "redis-server", "--port"]).arg(port.to_string()).arg("--dir").arg(&directory);
     let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-    let began = Instant::now();
-    while TcpStream::connect(("127.0.0.1", port)).is_err() {
-        assert!(began.elapsed() < Duration::from_secs(100), "redis does not listen");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    connected(port);
     let mut load = Command::new("redis-benchmark");
     load.args(["-q", "-t", "get,set", "-n", "2000", "-c", "50", "-p"]).arg(port.to_string());
     let load = load.output().unwrap();
@@ -120,14 +342,16 @@ fn the_first_example_of_the_readme() {
     let ended = child.wait_with_output().unwrap();
     assert!(load.status.success(), "{}", show(&load));
     assert!(stop.status.success(), "{}", show(&stop));
-    let printed = String::from_utf8_lossy(&ended.stderr).replace(&port.to_string(), "7000");
-    is_real("README.md", "$ epollshim run -- redis-server", &printed);
+    let printed = stderr(&ended).replace(&port.to_string(), "7000");
+    for document in ["README.md", "docs/report.md"] {
+        is_real(document, "$ epollshim run -- redis-server", &printed);
+    }
 }
 
 #[test]
 fn nothing_to_report() {
     let ended = epollshim().args(["run", "--", "true"]).output().unwrap();
-    is_real("docs/command.md", "$ epollshim run -- true", &String::from_utf8_lossy(&ended.stderr));
+    is_real("docs/command.md", "$ epollshim run -- true", &stderr(&ended));
 }
 
 #[test]
@@ -138,9 +362,9 @@ fn files_that_are_no_recordings() {
     let mut printed = String::new();
     for bytes in [vec![b'x'; 8192], old, short] {
         std::fs::write(&file, bytes).unwrap();
-        let told = epollshim().arg("report").arg(&file).output().unwrap();
-        let told = String::from_utf8_lossy(&told.stderr).replace(file.parent().unwrap().to_str().unwrap(), "");
-        printed.push_str(&told.replace("epollshim: /x.rec", "x.rec"));
+        let refused = epollshim().arg("report").arg(&file).output().unwrap();
+        let refused = stderr(&refused).replace(file.parent().unwrap().to_str().unwrap(), "");
+        printed.push_str(&refused.replace("epollshim: /x.rec", "x.rec"));
     }
     is_real("docs/recording.md", "x.rec: at byte 0: ", &printed);
 }
@@ -155,26 +379,16 @@ fn under_a_seccomp_filter() {
 
 #[test]
 fn what_is_wrong_comes_first() {
-    if !std::path::Path::new("/usr/bin/python3").exists() {
-        return skipped("/usr/bin/python3 is not installed", true);
+    if !has_python() {
+        return;
     }
-    let script = "
-import os, select
-loop = select.epoll()
-read, write = os.pipe()
-loop.register(read)
-os.close(write)
-for call, fd in (loop.modify, write), (loop.register, read):
-    try: call(fd, select.EPOLLIN)
-    except OSError: pass
-loop.close()
-";
-    let mut command = Command::new("/usr/bin/python3");
-    command.args(["-c", script]).env("LD_PRELOAD", shim()).env("EPOLLSHIM_REPORT", "stderr");
-    is_real("README.md", "epollshim: python3 (pid ", &run(&mut command).stderr);
+    let script = guide("docs/report.md", "twice.py");
+    let mut command = Command::new(PYTHON);
+    command.args(["-c", &script]).env("LD_PRELOAD", shim()).env("EPOLLSHIM_REPORT", "stderr");
+    is_real("docs/report.md", "$ LD_PRELOAD=/usr/local/lib/libepollshim.so python3 twice.py", &run(&mut command).stderr);
 }
 
-/// The names of stacks, which each build has of its own, in the order in which they come.
+/// The names of stacks, which differ from build to build, in their order.
 fn stacks(text: &str) -> Vec<&str> {
     let mut found: Vec<&str> = Vec::new();
     for (at, key) in text.match_indices("stack=") {
@@ -196,13 +410,13 @@ fn the_tour_of_the_sweep() {
     assert!(compiled.status.success(), "{}", show(&compiled));
     let swept = epollshim().args(["sweep", "--input", "text", "--", "./save"]).current_dir(&tour).output().unwrap();
     assert_eq!(swept.status.code(), Some(1), "{}", show(&swept));
-    let printed = String::from_utf8_lossy(&swept.stdout);
     for document in ["docs/tour-sweep.md", "README.md"] {
         let text = std::fs::read_to_string(root().join(document)).unwrap();
-        let mut printed = printed.to_string();
-        for (here, there) in stacks(&printed.clone()).into_iter().zip(stacks(&text)) {
-            printed = printed.replace(here, there);
+        let printed = stdout(&swept);
+        let mut renamed = printed.clone();
+        for (here, there) in stacks(&printed).into_iter().zip(stacks(&text)) {
+            renamed = renamed.replace(here, there);
         }
-        is_real(document, "$ epollshim sweep --input text -- ./save", &printed);
+        is_real(document, "$ epollshim sweep --input text -- ./save", &renamed);
     }
 }
