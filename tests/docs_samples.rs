@@ -10,13 +10,13 @@ use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Mutex;
-use testkit::{c_program, have, root, run, scratch, shim, show, skipped, stderr, stdout, until};
+use testkit::{binary, c_program, have, root, run, scratch, shim, show, skipped, stderr, stdout, until};
 
 /// Debian's Python. One of pyenv is a shell script that starts another program.
 const PYTHON: &str = "/usr/bin/python3";
 
 fn epollshim() -> Command {
-    let mut command = Command::new(shim().with_file_name("epollshim"));
+    let mut command = Command::new(binary());
     command.stdin(Stdio::null());
     command
 }
@@ -385,7 +385,11 @@ fn what_is_wrong_comes_first() {
     let script = guide("docs/report.md", "twice.py");
     let mut command = Command::new(PYTHON);
     command.args(["-c", &script]).env("LD_PRELOAD", shim()).env("EPOLLSHIM_REPORT", "stderr");
-    is_real("docs/report.md", "$ LD_PRELOAD=/usr/local/lib/libepollshim.so python3 twice.py", &run(&mut command).stderr);
+    is_real(
+        "docs/report.md",
+        "$ LD_PRELOAD=/usr/local/lib/libepollshim.so python3 twice.py",
+        &run(&mut command).stderr,
+    );
 }
 
 /// The names of stacks, which differ from build to build, in their order.
