@@ -63,6 +63,7 @@ test: toolchain programs
 	$(CARGO) fmt --all --check
 	scripts/prose
 	$(CARGO) clippy --profile checks --workspace --all-targets -- -D warnings
+	scripts/deny
 	$(MAKE) --no-print-directory tested
 	sh scripts/check-header include/epollshim.h
 	CARGO='$(CARGO)' scripts/run-tests --profile checks --workspace
@@ -191,7 +192,7 @@ install uninstall:
 	@sh scripts/install $@
 
 programs:
-	bash scripts/need redis-server redis-benchmark nginx memcached haproxy wrk strace valgrind jq g++ python-tests python-jsonschema man mandoc pkg-config zsh fish heaptrack libjemalloc.so.2 libtcmalloc_minimal.so.4 libmimalloc.so.2 curl gdb ltrace clang clang-sanitizers musl-gcc setpriv sshd ssh chronyd tor libseccomp.h xmllint promtool prometheus-node-exporter go mmdebstrap systemd-analyze python-yaml rpmbuild objcopy dpkg-deb
+	bash scripts/need redis-server redis-benchmark nginx memcached haproxy wrk strace valgrind jq g++ python-tests python-jsonschema man mandoc pkg-config zsh fish heaptrack libjemalloc.so.2 libtcmalloc_minimal.so.4 libmimalloc.so.2 curl gdb ltrace clang clang-sanitizers musl-gcc setpriv sshd ssh chronyd tor libseccomp.h xmllint promtool prometheus-node-exporter go mmdebstrap systemd-analyze python-yaml python-pip rpmbuild objcopy dpkg-deb
 
 toolchain:
 	@for tool in $(CARGO) $(CC); do \
