@@ -13,6 +13,7 @@ use std::io::Write;
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::Mutex;
 use testkit::{binary, c_program, have, root, run, scratch, shim, show, skipped, stderr, stdout, until};
 
 /// Debian's Python. One of pyenv is a shell script that starts another program.
@@ -34,13 +35,27 @@ fn guide(document: &str, name: &str) -> String {
     program
 }
 
-/// A port that nothing listens on. The documents use 7000.
+/// A port that nothing listens on, another one for each test. The documents use 7000.
 fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    static GIVEN: Mutex<Vec<u16>> = Mutex::new(Vec::new());
+    let mut given = GIVEN.lock().unwrap();
+    loop {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        if !given.contains(&port) {
+            given.push(port);
+            return port;
+        }
+    }
 }
 
 fn connected(port: u16) -> TcpStream {
     until("the server listens", || TcpStream::connect(("127.0.0.1", port)).ok())
+}
+
+/// Whether a socket listens on this port of IPv4, by the kernel's list.
+fn is_listening(port: u16) -> bool {
+    let listed = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    listed.contains(&format!(":{port:04X} 00000000:0000 0A"))
 }
 
 fn has_python() -> bool {
@@ -118,6 +133,7 @@ fn one_recording_in_several_formats() {
         stdout(&command.args(["report", "rec", "--format", format]).current_dir(&folder).output().unwrap())
     });
     is_real("docs/formats.md", "$ epollshim run --report none --census --stacks 2", &formats.concat());
+    is_real("docs/formats.md", "$ epollshim report rec --format junit", &formats[2]);
     record("before", "0");
     let source = folder.join("leak.c");
     let text = std::fs::read_to_string(&source).unwrap();
@@ -232,11 +248,8 @@ fn nginx_survives_a_process_without_descriptors() {
         command.arg(&folder).arg("-c").arg(&configuration).stderr(std::fs::File::create(&errors).unwrap());
         command.env("PATH", "/usr/sbin:/usr/bin:/bin");
         let mut serving = command.spawn().unwrap();
-        // A connection would use up an accept: the port is asked for in the kernel's list.
-        until("nginx listens", || {
-            let listening = std::fs::read_to_string("/proc/net/tcp").unwrap();
-            listening.contains(&format!(":{port:04X} 00000000:0000 0A")).then_some(())
-        });
+        // Not by a connection, which would use up an accept.
+        until("nginx listens", || is_listening(port).then_some(()));
         let mut printed = String::new();
         for client in 1..=2 {
             let mut curl = Command::new("curl");
@@ -256,15 +269,16 @@ fn nginx_survives_a_process_without_descriptors() {
     }
 }
 
-#[test]
-fn the_report_of_redis() {
+/// What `epollshim run` prints of redis after some load. None: it is not installed.
+fn redis(options: &[&str]) -> Option<String> {
     if !have("redis-server") || !have("redis-benchmark") {
-        return;
+        return None;
     }
     let port = free_port();
     let directory = scratch("redis");
     let mut command = epollshim();
-    command.args(["run", "--", "redis-server", "--port"]).arg(port.to_string()).arg("--dir").arg(&directory);
+    command.arg("run").args(options).args(["--", "redis-server", "--port"]).arg(port.to_string());
+    command.arg("--dir").arg(&directory);
     let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     connected(port);
     let mut load = Command::new("redis-benchmark");
@@ -274,10 +288,48 @@ fn the_report_of_redis() {
     let ended = child.wait_with_output().unwrap();
     assert!(load.status.success(), "{}", show(&load));
     assert!(stop.status.success(), "{}", show(&stop));
-    let printed = stderr(&ended).replace(&port.to_string(), "7000");
+    Some(stderr(&ended).replace(&port.to_string(), "7000"))
+}
+
+#[test]
+fn the_report_of_redis() {
+    let Some(printed) = redis(&[]) else { return };
     for document in ["README.md", "docs/report.md"] {
         is_real(document, "$ epollshim run -- redis-server", &printed);
     }
+}
+
+#[test]
+fn redis_is_interrupted_now_and_then() {
+    let rules = "epoll_wait:error=EINTR:prob=0.05;epoll_wait:batch=1";
+    let Some(printed) = redis(&["--inject", rules]) else { return };
+    is_real("docs/faults.md", "$ epollshim run --inject 'epoll_wait:error=EINTR", &printed);
+}
+
+#[test]
+fn a_running_process_is_checked_and_controlled() {
+    if !has_python() {
+        return;
+    }
+    let script = |name: &str| std::fs::read_to_string(root().join("examples/guide").join(name)).unwrap();
+    let print = |arguments: &[&str]| stdout(&epollshim().args(arguments).output().unwrap());
+    let port = free_port();
+    let server = Running::python(&script("stuck.py"), port);
+    // Not by a connection, which would be watched as well.
+    until("the server listens", || is_listening(port).then_some(()));
+    until("the server waits", || print(&["inspect", &server.0.id().to_string()]).contains("waits in").then_some(()));
+    is_real("docs/command.md", "$ epollshim check 7732", &print(&["check", &server.0.id().to_string()]));
+
+    let folder = scratch("control");
+    let mut command = Command::new(PYTHON);
+    command.arg(root().join("examples/guide/spin.py")).stdin(Stdio::null());
+    command.env("LD_PRELOAD", shim()).env("EPOLLSHIM_RECORD", &folder).env("EPOLLSHIM_REPORT", "none");
+    let recorded = Running(command.spawn().unwrap());
+    let pid = recorded.0.id().to_string();
+    until("the loop waits", || epollshim().args(["ctl", &pid]).output().unwrap().status.success().then_some(()));
+    is_real("docs/command.md", "$ epollshim top --once rec", &print(&["top", "--once", folder.to_str().unwrap()]));
+    assert!(print(&["ctl", &pid, "inject", "epoll_wait:delay_exit=10ms"]).is_empty());
+    is_real("docs/command.md", "$ epollshim ctl 6653 inject", &print(&["ctl", &pid]));
 }
 
 #[test]
@@ -359,7 +411,7 @@ fn the_tour_of_the_sweep() {
     assert!(compiled.status.success(), "{}", show(&compiled));
     let swept = epollshim().args(["sweep", "--input", "text", "--", "./save"]).current_dir(&tour).output().unwrap();
     assert_eq!(swept.status.code(), Some(1), "{}", show(&swept));
-    for document in ["docs/tour-sweep.md", "README.md"] {
+    for document in ["docs/tour-sweep.md", "docs/sweep.md", "README.md"] {
         let text = std::fs::read_to_string(root().join(document)).unwrap();
         let printed = stdout(&swept);
         let mut renamed = printed.clone();
