@@ -137,7 +137,7 @@ static void print_states(double *samples[STATES + 1][PATHS])
     }
 }
 
-/* ---- the log --------------------------------------------------------------------------------------------------- */
+/* ---- the log --------------------------------------------------------------------------------- */
 
 /* Prints nanoseconds of a wait with timeout 0 and of a MOD, under whatever is preloaded. */
 static void child_log(void)

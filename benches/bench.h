@@ -1,4 +1,5 @@
-/* Shared by the programs of this directory: the variants that are compared, statistics, and error exits. */
+/* Shared by the programs of this directory: the variants that are compared, statistics, and error
+ * exits. */
 #ifndef BENCH_H
 #define BENCH_H
 
@@ -48,7 +49,7 @@ __attribute__((noreturn, format(printf, 1, 2))) static void die(const char *form
             die("line %d: %s: %s", __LINE__, #condition, strerror(errno));                                           \
     } while (0)
 
-/* ---- what the command line says -------------------------------------------------------------------------------- */
+/* ---- what the command line says -------------------------------------------------------------- */
 
 static const char *libraries[VARIANTS];
 static int rounds = 2000;
@@ -79,7 +80,7 @@ static void read_arguments(int count, char **arguments)
         die("usage: FORWARDER LOOKER SHIM [--rounds N] [--only WORDS] [--json FILE] [--self]");
 }
 
-/* ---- the functions that are compared --------------------------------------------------------------------------- */
+/* ---- the functions that are compared --------------------------------------------------------- */
 
 /* The functions of one variant. */
 struct api {
@@ -148,7 +149,7 @@ static int watch(const struct api *api, int epfd, int fd)
     return fd;
 }
 
-/* ---- the machine ----------------------------------------------------------------------------------------------- */
+/* ---- the machine ----------------------------------------------------------------------------- */
 
 static double now_ns(void)
 {
@@ -184,8 +185,8 @@ static void raise_limits(void)
         die("RLIMIT_NOFILE is %ld, at least 16384 are needed", (long)most.rlim_cur);
 }
 
-/* Starts this program again, as `--child-TASK` with `library` preloaded (NULL: none). The stream has its
- * output. */
+/* Starts this program again, as `--child-TASK` with `library` preloaded (NULL: none). The stream
+ * has its output. */
 static FILE *again(const char *task, const char *library, pid_t *child)
 {
     int ends[2];
@@ -228,7 +229,7 @@ static bool is_child(int *count, char **arguments, const char *task)
     return true;
 }
 
-/* ---- statistics ------------------------------------------------------------------------------------------------ */
+/* ---- statistics ------------------------------------------------------------------------------ */
 
 static int ascending(const void *left, const void *right)
 {
@@ -255,7 +256,7 @@ static const int *order_of(int round)
     return orders[round % 8];
 }
 
-/* ---- figures of one number a variant --------------------------------------------------------------------------- */
+/* ---- figures with one number per variant ----------------------------------------------------- */
 
 /* The looker's part is only the floor. */
 static const int shown[] = {BARE, FORWARDER, SHIM};

@@ -1,7 +1,8 @@
 /* What a call costs: bare, through a library that only forwards, and through the shim.
  *
  *   calls FORWARDER LOOKER SHIM [--rounds N] [--only WORDS] [--json FILE]    all tables
- *   calls FORWARDER LOOKER SHIM --self [--rounds N]                          cross-check, by real LD_PRELOAD
+ *   calls FORWARDER LOOKER SHIM --self [--rounds N]                          cross-check, by
+ *                                                                            real LD_PRELOAD
  *
  * One process dlopen()s the libraries and takes bare functions from libc. Each path is a batch of
  * calls through function pointers. A round times the batch of every variant, in an order that
@@ -12,7 +13,7 @@
  * Several processes do this one after another: addresses (branches that share an entry of the
  * processor's tables) stay the same as long as a process lives.
  *
- * For each path it prints the minimum and the median of nanoseconds a call, and what the shim
+ * For each path it prints the minimum and the median of nanoseconds per call, and what the shim
  * takes beyond the forwarder: by the minima of each process, and by the pairs within the rounds
  * (the median of each). Both are compared with the bound (docs/performance.md, "Bounds"). The
  * floor is the same (the smaller of the two) for the looker: a forwarder whose results return
@@ -20,20 +21,22 @@
  *
  * The cross-check runs this program once for each variant with LD_PRELOAD, in turn, and takes the
  * functions as any program does. Each process has its own addresses, and there are no rounds to
- * pair. The result is accurate to a few nanoseconds, so it is compared with no bound. */
+ * pair. The result is accurate to a few nanoseconds, so it is not compared with a bound.
+ *
+ * Long because the paths, the processes that measure them and the tables share one list. */
 #include "bench.h"
 #include <pthread.h>
 
 enum { BATCH_MOST = 1000 };
 
-/* ---- what the paths work on ------------------------------------------------------------------------------------ */
+/* ---- what the paths work on ------------------------------------------------------------------ */
 
 static int quiet_epfd;              /* one descriptor watched, never ready */
 static int ready_epfd;              /* one descriptor watched, always ready */
 static int busy_epfd;               /* eight, always ready */
 static int table_epfd;              /* for ADD and DEL */
 static int quiet_fd, ready_fd;      /* watched */
-static int unknown_fd;              /* no epoll ever saw it */
+static int unknown_fd;              /* unknown to every epoll */
 static int spare[BATCH_MOST];       /* eventfds to add */
 static int made[BATCH_MOST];        /* descriptors that a batch makes or uses up */
 static struct epoll_event events[64];
@@ -54,7 +57,7 @@ static void furnish(const struct api *owner)
     unknown_fd = new_eventfd(0);
 }
 
-/* ---- the paths ------------------------------------------------------------------------------------------------- */
+/* ---- the paths ------------------------------------------------------------------------------- */
 
 typedef void step(const struct api *api, int calls);
 
@@ -202,7 +205,8 @@ static void make_watched(const struct api *api, int calls)
         made[i] = watch(api, table_epfd, new_eventfd(0));
 }
 
-/* A bound (docs/performance.md, "Bounds"), in nanoseconds over the forwarder; NO_BOUND: there is none. */
+/* A bound (docs/performance.md, "Bounds"), in nanoseconds over the forwarder; NO_BOUND: there is
+ * none. */
 enum { NO_BOUND = 0, CLOCKS = -1 };
 
 static const struct path {
@@ -262,17 +266,17 @@ static double time_clock(int calls)
     return (now_ns() - start) / calls;
 }
 
-/* ---- one process measures; many are merged --------------------------------------------------------------------- */
+/* ---- one process measures; many are merged --------------------------------------------------- */
 
 /* How many processes measure all paths, one after another. Each has its own addresses: two branches
- * that share an entry of the processor's tables slow one process down and not the next. */
+ * that share an entry of the processor's tables slow down one process, but not the next. */
 enum { PROCESSES = 8, PROCESSES_MOST = 16 };
 
 /* What a process writes for a path, before its samples. */
 struct heading {
     char title[72];
     char name[32];
-    double bound, clock; /* clock: a clock read, 0 where it was not measured */
+    double bound, clock; /* clock: a clock read, 0 if it was not measured */
     int count;
 };
 
@@ -302,7 +306,8 @@ static int rounds_of(const struct path *path)
     return count < 8 ? 8 : count;
 }
 
-/* In the process that measures: measures one path, if it is wanted, and writes it to standard output. */
+/* In the process that measures: measures one path, if it was asked for, and writes the samples to
+ * standard output. */
 static void measure_path(const struct path *path)
 {
     if (!wanted(path->name))
@@ -364,15 +369,15 @@ static bool merge(FILE *from)
     return true;
 }
 
-/* ---- the table ------------------------------------------------------------------------------------------------- */
+/* ---- the table ------------------------------------------------------------------------------- */
 
 struct row {
     struct summary of[VARIANTS];
     struct summary shim, floor; /* over the forwarder */
 };
 
-/* What variant `v` took beyond the forwarder: the median of the differences within the rounds, and of
- * the differences of the minima, one for each process. */
+/* What variant `v` took beyond the forwarder: the median of the differences within the rounds, and
+ * of the differences of the minima, one for each process. */
 static struct summary over_forwarder(double *samples[VARIANTS], int v, int count, int processes)
 {
     double *differences = malloc((size_t)count * sizeof *differences), of_least[PROCESSES_MOST];
@@ -463,7 +468,7 @@ static void print_table(void)
     }
 }
 
-/* ---- table 2: one call more, at 1 or at 1,000,000 watched ------------------------------------------------------ */
+/* ---- table 2: one more call, with 1 or with 1,000,000 watched -------------------------------- */
 
 enum { FEW = 64 };
 
@@ -484,9 +489,9 @@ static void add_delete_few(const struct api *api, int calls)
     }
 }
 
-/* A walk over all of them in an order that no prefetcher predicts, so that the kernel misses its caches
- * too. Each batch continues where the last one stopped. Otherwise a variant would find the cache lines
- * that another has just loaded. */
+/* A walk over all of them in an order that no prefetcher predicts, so that the kernel misses its
+ * caches too. Each batch continues where the last one stopped. Otherwise a variant would find the
+ * cache lines that another has just loaded. */
 static void modify_anywhere(const struct api *api, int calls)
 {
     static uint32_t state = 1;
@@ -562,7 +567,7 @@ static void measure_scales(void)
         measure_scale(sizes[i]);
 }
 
-/* ---- a process with a second thread ---------------------------------------------------------------------------- */
+/* ---- a process with a second thread ---------------------------------------------------------- */
 
 static pthread_barrier_t end_line;
 
@@ -607,7 +612,7 @@ static void measure_all(void)
                (long)limit.rlim_cur);
 }
 
-/* ---- the cross-check, under LD_PRELOAD ------------------------------------------------------------------------- */
+/* ---- the cross-check, under LD_PRELOAD ------------------------------------------------------- */
 
 /* Prints index, minimum and median of each path. */
 static void child_paths(void)

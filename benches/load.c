@@ -3,7 +3,7 @@
  *
  *   load redis|nginx|memcached CONNECTIONS ROUNDS PID:PORT PID:PORT PID:PORT PID:PORT
  *
- * It prints a line for each round and a column for each instance: nanoseconds of processor time an
+ * It prints a line for each round and a column for each instance: nanoseconds of processor time per
  * operation. A round is a slice of 4,000 operations of each instance, in an order that changes. A
  * connection has one request in flight at a time. The time is that of all the server's threads,
  * from /proc/PID/task/TID/schedstat (/proc/PID/stat shows the same in hundredths of a second). It
@@ -39,8 +39,8 @@ struct instance {
     int port, epfd, connections[CONNECTIONS];
     /* The length of an answer, and how much of one has arrived on each connection. */
     long answer, come[CONNECTIONS];
-    /* The process and its children; how many descriptors each has that are none of our connections, and how many of
-     * those it has. */
+    /* The process and its children. How many descriptors each has that are not our connections, and
+     * how many of our connections each has. */
     pid_t processes[1 + WORKERS];
     int workers, others[1 + WORKERS], share[1 + WORKERS];
     /* Its threads' files of times. */
@@ -50,7 +50,7 @@ struct instance {
 enum { INSTANCES = VARIANTS };
 static struct instance instances[INSTANCES];
 
-/* ---- talking to it ----------------------------------------------------------------------------------------------- */
+/* ---- talking to it --------------------------------------------------------------------------- */
 
 static int connect_to(int port)
 {
@@ -106,7 +106,7 @@ static bool hear(struct instance *instance, int which, int flags)
     return true;
 }
 
-/* ---- its processes ----------------------------------------------------------------------------------------------- */
+/* ---- its processes --------------------------------------------------------------------------- */
 
 /* Walks a directory of numbers in a process's /proc: its threads, its descriptors. Returns how many
  * there are. */
@@ -188,10 +188,10 @@ static double used_by(const struct instance *instance)
     return sum;
 }
 
-/* ---- its connections --------------------------------------------------------------------------------------------- */
+/* ---- its connections ------------------------------------------------------------------------- */
 
-/* Whether the worker that accepted a new connection has at most its share including it. If so, counts
- * it. */
+/* Whether the worker that accepted a new connection has at most its share including it. If so,
+ * counts the connection. */
 static bool is_welcome(struct instance *instance)
 {
     for (int p = 1; p <= instance->workers; p++)
@@ -251,7 +251,7 @@ static void begin(struct instance *instance)
     }
 }
 
-/* ---- the load ---------------------------------------------------------------------------------------------------- */
+/* ---- the load -------------------------------------------------------------------------------- */
 
 /* `OPERATIONS` requests and their answers, one at a time on each connection. */
 static void load_slice(struct instance *instance)

@@ -1,14 +1,17 @@
 #!/bin/sh
-# redis-server, nginx (a master, two workers) and memcached (four threads) under load: the server's own processor time for an
-# operation, bare, under the shim, and recording. With 50 connections, when a wait returns several requests, and with one for
-# each thread, when each request is waited for.
+# redis-server, nginx (a master and two workers) and memcached (four threads) under load: the
+# server's own processor time per operation, bare, under the shim, and recording. It is measured
+# with 50 connections, where a wait returns several requests, and with one connection per thread,
+# where each request is waited for.
 #
 #   servers.sh LOAD SHIM [--starts N] [--rounds N] [--json FILE]
 #
-# Each start is of four instances of a server: bare, bare again, under the shim, recording; LOAD (load.c) loads them in
-# short slices in turn, so that other work on the machine affects all of them. A figure is the median of its ratios, within a
-# round of slices, to the mean of the two bare ones: over all starts, and the least and the greatest of a single start. The
-# distance of `bare again` from 1 is noise, and so is that much of the other figures.
+# Each start runs four instances of a server: bare, bare again, under the shim, recording. LOAD
+# (load.c) loads them in short slices in turn, so that other work on the machine affects all of
+# them. Within a round of slices, each instance has a ratio to the mean of the two bare ones. A
+# figure is the median of these ratios over all starts; the least and the greatest median of a single
+# start are printed too. The distance of `bare again` from 1 is noise: the other figures contain as
+# much.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 load=$1 shim=$2 starts=12 rounds=12 json=
@@ -25,7 +28,7 @@ done
 PATH=$PATH:/usr/sbin
 work=$(mktemp -d)
 servers=
-# Only what was started here, and only if it is still there.
+# Only processes that were started here, and only if they still run.
 trap 'stop; rm -rf "$work"' EXIT
 
 stop() {
@@ -65,7 +68,7 @@ start_memcached() {
     start "$1" memcached $user -l 127.0.0.1 -p "$2" -U 0 -t 4
 }
 
-# The last of four ports in a row that nobody listens on or talks by, as far as the kernel's table tells, above $1.
+# The last of four consecutive ports above $1 that are not in the kernel's table of TCP sockets.
 free_ports() {
     awk -v first="$1" '
         FNR > 1 { split($2, place, ":"); taken[toupper(place[2])] = 1 }
@@ -76,8 +79,8 @@ free_ports() {
         }' /proc/net/tcp
 }
 
-# once SERVER CONNECTIONS NUMBER: one start of it, the variants in an order that changes with its number; appends that
-# order, and the rounds, to the file "rounds".
+# once SERVER CONNECTIONS NUMBER: one start, with the variants in an order that changes with its
+# number. Appends the order and the rounds to the file "rounds".
 once() {
     case $(($3 % 4)) in
     0) order='bare shim again record' ;;
@@ -104,7 +107,7 @@ once() {
     cat "$work/start" >>"$work/rounds"
 }
 
-# figures WHAT: of the file "rounds".
+# figures WHAT: prints the figures of the file "rounds".
 figures() {
     awk -v what="$1" -v json="$json" '
         function median(values, count,    i, j, value) {

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Start-up: the times (startup.c), then what the shim does by itself in a program that never uses epoll, by strace.
+# Start-up: the times (startup.c), then the system calls that the shim makes in a program that never
+# uses epoll, by strace.
 # startup.sh PROGRAM STARTUP FORWARDER LOOKER SHIM [options of startup]
 set -eu
 program=$1 startup=$2 forwarder=$3 looker=$4 shim=$5

@@ -6,7 +6,8 @@
  * With EPOLLSHIM_RECORD in the environment the shim records.
  *
  * A round is 5 ms of each variant with one thread and 5 ms with two. The rates printed are those
- * that one round in ten exceeds: they show the machine while nothing else uses its two processors. */
+ * that one round in ten exceeds: they show the machine while nothing else uses its two
+ * processors. */
 #include "bench.h"
 #include <pthread.h>
 
@@ -86,7 +87,8 @@ static void end(void)
     pthread_join(second_thread, NULL);
 }
 
-/* The rate that one round in ten exceeds: that of a round in which nothing else used the processors. */
+/* The rate that one round in ten exceeds: that of a round in which nothing else used the
+ * processors. */
 static double best_tenth(double *rates, int count)
 {
     summarise(rates, count);

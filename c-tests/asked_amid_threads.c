@@ -1,6 +1,7 @@
-/* How things stand is asked again and again while threads dup, close, add and remove: the ledger and the kernel are
- * compared amid their steps, each of which is half made at some moment. Nobody is wrong then, and nothing is mended.
- * What did go past the shim (fclose) is mended, also where a thread waits. */
+/* Requests figures again and again while threads dup, close, add and remove. Each request compares
+ * the ledger with the kernel in the middle of these steps, when some step is always half done.
+ * Neither is wrong then, and nothing may be corrected. What the library did miss (fclose) is
+ * corrected, even while a thread waits. */
 #include "check.h"
 
 #define THREADS 3

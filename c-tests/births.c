@@ -1,5 +1,5 @@
-/* Every call that makes descriptors gives what it gives natively: numbers, modes of files, errnos; and those that are cancellation
- * points stay so. */
+/* Every call that creates descriptors returns what it returns natively: numbers, modes of files,
+ * errnos. Cancellation points remain cancellation points. */
 #include "check.h"
 #include <sys/inotify.h>
 #include <sys/signalfd.h>

@@ -1,5 +1,5 @@
-/* What a child in its parent's memory does to its own copy of the descriptor table, and how the parent then finds
- * that nothing of that was meant for it. For vfork_child and clone_vm_child. */
+/* What a child that runs in its parent's memory does to its own copy of the descriptor table, and
+ * checks that none of it affects the parent. For vfork_child and clone_vm_child. */
 #include <linux/close_range.h>
 
 static int epfd, second, fd, other, copy;
@@ -17,7 +17,8 @@ static void build_parent(void) {
     LEDGER_KNOWS();
 }
 
-/* Closes everything in five ways, with births of the child's own between. 0 if all went well. */
+/* Closes everything in five ways, and creates descriptors of the child's own in between. Returns 0
+ * if all went well. */
 __attribute__((unused)) static int close_everything(int gently) {
     int failures = 0;
     failures += epoll_create1(EPOLL_CLOEXEC) < 0;
@@ -35,7 +36,7 @@ __attribute__((unused)) static int close_everything(int gently) {
     return failures;
 }
 
-/* The parent afterwards: same descriptors, same interests, events still come. */
+/* The parent afterwards: same descriptors, same interests, and events still arrive. */
 static void parent_is_whole(void) {
     LEDGER_KNOWS();
     GIVES(events_of(epfd, 0), EPOLLOUT);
@@ -52,7 +53,7 @@ static void parent_is_whole(void) {
     LEDGER_KNOWS();
 }
 
-/* In the end the parent closes it all, and its ledger is empty. */
+/* At the end the parent closes everything, and its ledger is empty. */
 __attribute__((unused)) static void parent_ends(void) {
     GIVES(close(epfd), 0);
     LEDGER_KNOWS();

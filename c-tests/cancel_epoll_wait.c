@@ -1,5 +1,5 @@
-/* pthread_cancel of a thread that is blocked in a wait, or about to enter one, or to close: its cleanup handlers
- * run, pthread_join gives PTHREAD_CANCELED, and the process goes on. */
+/* pthread_cancel of a thread that is blocked in a wait, about to enter one, or about to close: its
+ * cleanup handlers run, pthread_join returns PTHREAD_CANCELED, and the process continues. */
 #include "check.h"
 
 static int epfd, idle, locked_file;
@@ -27,7 +27,7 @@ static void block_setlkw64(void) {
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_len = 1};
     fcntl64(locked_file, F_SETLKW, &lock);
 }
-/* With the cancel already pending these must not even start. */
+/* With a pending cancel these must not even start. */
 static void pending_wait(void) {
     pthread_cancel(pthread_self());
     epoll_wait(epfd, got, 4, 0);
@@ -49,7 +49,7 @@ static void pending_close_epoll(void) {
     pthread_cancel(pthread_self());
     close(epfd);
 }
-/* These are no cancellation points: the thread lives on to the next one. */
+/* These are no cancellation points: the thread continues to the next one. */
 static void pending_others(void) {
     pthread_cancel(pthread_self());
     int copy = dup(idle), own = epoll_create1(0);
@@ -130,7 +130,8 @@ int main(void) {
         for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) cancels(&ways[i], 11, round == 2 ? 65536 : 0);
         cancels(&others, 1011, 0);
     }
-    /* glibc acts on a pending cancel before it closes: both descriptors are still there, and so is the interest. */
+    /* glibc acts on a pending cancel before it closes: both descriptors are still open, and the
+     * interest still exists. */
     say("     after a cancelled close: %s, %s\n", fcntl(idle, F_GETFD) == 0 ? "open" : "closed",
         fcntl(epfd, F_GETFD) == 0 ? "open" : "closed");
     EQUAL(eventfd_write(idle, 1), 0);

@@ -1,5 +1,5 @@
-/* Leaves descriptors of many kinds open, by system calls and by a stream, and closes others:
- * what `valgrind --track-fds=yes` lists at the end of it, the census must. */
+/* Leaves descriptors of many kinds open, by system calls and by a stream, and closes others. The
+ * census must list what `valgrind --track-fds=yes` lists at the end. */
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <stdio.h>
@@ -23,7 +23,7 @@ int main(void)
     kept[count++] = dup(kept[0]);
     if (socketpair(AF_UNIX, SOCK_STREAM, 0, pair) || pipe(ends))
         return 1;
-    /* Two files each, so that numbers move on. */
+    /* Two files each, so that the numbers move on. */
     for (int i = 0; i < 50; i++)
         close(open("/dev/null", O_RDONLY));
     close(pair[0]);

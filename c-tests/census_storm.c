@@ -1,8 +1,10 @@
-/* Eight threads make, duplicate, pass on, replace and close descriptors as fast as they can, of their own and each other's, and
- * fork and vfork children that do so too. At the end the census must equal /proc/self/fd.
+/* Eight threads create, duplicate, pass on, replace and close descriptors as fast as they can,
+ * their own and each other's, and start children by fork and vfork that do the same. At the end the
+ * census must equal /proc/self/fd.
  *
- *   census_storm SECONDS REPORT CHILD    writes the report of this process and that of a forked child into these files, and
- *                                        prints what /proc/self/fd holds in both, by number */
+ * census_storm SECONDS REPORT CHILD
+ *     writes the report of this process and that of a forked child to these files, and prints
+ *     what /proc/self/fd lists in both, by number */
 #include "check.h"
 #include <sys/timerfd.h>
 
@@ -13,7 +15,7 @@ static volatile int stop;
 
 static unsigned next(unsigned *seed) { return *seed = *seed * 1103515245 + 12345, *seed >> 8; }
 
-/* Through a socket and back: another number for the same file. */
+/* Sends the file through a socket and back: it gets another number. */
 static int passed(int fd) {
     int pair[2];
     if (socketpair(AF_UNIX, SOCK_DGRAM, 0, pair)) return -1;
@@ -67,7 +69,7 @@ static void *storm(void *argument) {
             break;
         case 9: fd = epoll_create1(0); break;
         default:
-            /* To whoever comes by, in exchange for what lies there. */
+            /* Exchanges it with what another thread left there. */
             if (count) {
                 fd = own[--count];
                 fd = __atomic_exchange_n(&mailboxes[next(&seed) % MAILBOXES], fd + 1, __ATOMIC_ACQ_REL) - 1;
@@ -89,7 +91,7 @@ static void *storm(void *argument) {
     return NULL;
 }
 
-/* What is open, but for the descriptor that this reads it by. */
+/* The open descriptors, except the one that this function reads them by. */
 static void tell_open(const char *who) {
     DIR *directory = opendir("/proc/self/fd");
     struct dirent *entry;

@@ -1,7 +1,9 @@
-/* What every program here needs: checks that print one line each, and the ledger next to the kernel.
+/* What every program here needs: checks that print one line each, and a comparison of the ledger
+ * with the kernel.
  *
- * A program's output must not tell whether the shim is there: no addresses, pids or timings. A line goes out
- * in one write(2), without stdio, so that children of fork and vfork and signal handlers may check as well. */
+ * A program's output must not depend on whether the library is loaded, so it has no addresses, pids
+ * or timings. Each line is one write(2), without stdio, so children of fork and vfork and signal
+ * handlers may check as well. */
 #ifndef CHECK_H
 #define CHECK_H
 #ifndef _GNU_SOURCE
@@ -30,7 +32,7 @@
 #include <time.h>
 #include <unistd.h>
 
-/* No errno of any kernel: a call that succeeds must leave it. */
+/* Not an errno of any kernel: a call that succeeds must leave it unchanged. */
 #define SENTINEL 24087
 
 static volatile int checks_failed;
@@ -88,25 +90,26 @@ __attribute__((unused)) static long check_call(long got, int error, long expecte
         long got_ = (long)(call);                                                    \
         check_call(got_, errno, (expected), (error), (any), #call, __LINE__);        \
     })
-/* Succeeds with this value and leaves errno alone. */
+/* Succeeds with this value and leaves errno unchanged. */
 #define GIVES(call, expected) CALL_(call, expected, SENTINEL, 0)
-/* Succeeds with any value that is not negative (printed: descriptor numbers are part of the contract). */
+/* Succeeds with any value that is not negative. (It is printed: descriptor numbers are part of the
+ * contract.) */
 #define WORKS(call) ((int)CALL_(call, 0, SENTINEL, 1))
 /* Returns -1 with this errno. */
 #define FAILS(call, error) CALL_(call, -1, error, 0)
-/* For loops and threads: says nothing unless it fails. */
+/* For loops and threads: prints nothing unless it fails. */
 #define QUIETLY(condition)                                        \
     do {                                                          \
         if (!(condition)) check_that(0, #condition, __LINE__);    \
     } while (0)
 
-/* The end of main. A program that failed anywhere ends with 1. */
+/* Ends main. A program in which a check failed exits with 1. */
 __attribute__((unused)) static int verdict(void) {
     say(checks_failed ? "FAILED\n" : "all checks hold\n");
     return checks_failed ? 1 : 0;
 }
 
-/* Whether two sets have the same signals. The kernel fills in 8 bytes of the 128 that a sigset_t has. */
+/* Whether two sets have the same signals. The kernel fills in 8 of a sigset_t's 128 bytes. */
 __attribute__((unused)) static int same_signals(const sigset_t *one, const sigset_t *other) {
     for (int number = 1; number < _NSIG; number++) {
         if (sigismember(one, number) != sigismember(other, number)) return 0;
@@ -114,7 +117,7 @@ __attribute__((unused)) static int same_signals(const sigset_t *one, const sigse
     return 1;
 }
 
-/* A page that nobody may read or write: what EFAULT needs. */
+/* A page that can be neither read nor written, for EFAULT. */
 __attribute__((unused)) static void *nowhere(void) {
     static void *page;
     if (page == NULL) page = mmap(NULL, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -134,7 +137,7 @@ __attribute__((unused)) static int add(int epfd, int fd, uint32_t events) {
     return epoll_ctl(epfd, EPOLL_CTL_ADD, fd, &event);
 }
 
-/* The events of one wait for `fd` alone: its mask, or 0 for none, or -1. */
+/* The events that one wait returns for `fd` alone: its mask, 0 for none, or -1. */
 __attribute__((unused)) static int events_of(int epfd, int milliseconds) {
     struct epoll_event event = interest(0, 0);
     int count = epoll_wait(epfd, &event, 1, milliseconds);
@@ -157,7 +160,7 @@ __attribute__((unused)) static int64_t age_ms(void) {
     const char *fields = strrchr(text, ')');
     struct timespec now;
     clock_gettime(CLOCK_BOOTTIME, &now);
-    /* Field 22, of which the third follows the name (proc_pid_stat(5)). */
+    /* Field 22; the third field follows the name (proc_pid_stat(5)). */
     if (fields == NULL ||
         sscanf(fields + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu", &began) != 1)
         return -1;
@@ -170,7 +173,7 @@ __attribute__((unused)) static int64_t now_ns(void) {
     return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
-/* Waits for a child; its exit status, or 1000 + the signal that killed it. */
+/* Waits for a child. Returns its exit status, or 1000 + the signal that killed it. */
 __attribute__((unused)) static int status_of(pid_t child) {
     int status = 0;
     pid_t got;
@@ -179,7 +182,7 @@ __attribute__((unused)) static int status_of(pid_t child) {
     return WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
 }
 
-/* A child that hangs must not hang the test run. The default action of SIGALRM ends the program. */
+/* A child that hangs must not hang the test run: the default action of SIGALRM ends the program. */
 #define PATIENCE 300
 __attribute__((constructor, unused)) static void watchdog(void) { alarm(PATIENCE); }
 

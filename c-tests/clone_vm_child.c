@@ -1,4 +1,5 @@
-/* Children by clone(CLONE_VM), stopped parent or not, with a copy of the descriptor table or the parent's own. */
+/* Children of clone(CLONE_VM), with the parent stopped or running, with a copy of the descriptor
+ * table or with the parent's own table. */
 #include "check.h"
 
 #include <sched.h>
@@ -23,7 +24,7 @@ static int closes_and_execs(void *unused) {
 
 static int uses_epoll(void *unused) {
     (void)unused;
-    /* The instance is shared, whoever calls: what is added here is there for the parent. */
+    /* The instance is shared: what the child adds exists for the parent, too. */
     int own = epoll_create1(0);
     failures = add(own, fd, EPOLLIN) != 0 || add(own, other, EPOLLIN) != 0 || close(own) != 0;
     failures += epoll_ctl(epfd, EPOLL_CTL_DEL, fd, NULL) != 0;
@@ -31,7 +32,8 @@ static int uses_epoll(void *unused) {
     return 41;
 }
 
-/* With CLONE_FILES this is the parent's own table: what closes here is closed there. */
+/* With CLONE_FILES this is the parent's own table: what the child closes is closed in the
+ * parent. */
 static int shares_the_table(void *unused) {
     (void)unused;
     failures = close(copy) != 0 || close(second) != 0;

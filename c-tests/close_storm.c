@@ -1,10 +1,12 @@
-/* The race that every proxy has: one thread ADDs a descriptor with ONESHOT, and another gets its event and closes it
- * before epoll_ctl has returned in the first. At the end nothing is left: no descriptor, no interest. */
+/* A race that every proxy has: one thread ADDs a descriptor with ONESHOT, and another thread gets
+ * its event and closes it before epoll_ctl has returned in the first. At the end no descriptor and
+ * no interest is left. */
 #include "check.h"
 
 #define PAIRS 4
 #define ROUNDS 4000
-/* The most pairs that wait for a handler: with these a limit of 1,024 descriptors is enough, however slow the handlers are. */
+/* The most pairs that wait for a handler. With this bound a limit of 1,024 descriptors is enough,
+ * however slow the handlers are. */
 #define AHEAD 200
 
 static int epfd;
@@ -17,7 +19,7 @@ static void *adder(void *unused) {
         __sync_fetch_and_add(&added, 1);
         if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0 || write(pair[1], "x", 1) != 1) failed = 1;
         struct epoll_event event = interest(EPOLLIN | EPOLLONESHOT, (uint64_t)pair[1] << 32 | (uint64_t)pair[0]);
-        /* From here on both descriptors belong to whoever gets the event. */
+        /* From now on both descriptors belong to the thread that gets the event. */
         if (epoll_ctl(epfd, EPOLL_CTL_ADD, pair[0], &event) != 0) failed = 2;
     }
     return unused;

@@ -1,5 +1,5 @@
-/* epoll before main (preinit, first constructors) and after it (atexit, on_exit, destructors): all of it works, and
- * what was made before main lives on in it. */
+/* epoll before main (preinit, first constructors) and after it (atexit, on_exit, destructors). All
+ * of it works, and what was created before main continues to work in main. */
 #include "check.h"
 
 static int early, first, late, event_fd;
@@ -44,7 +44,8 @@ static void on_the_exit(int status, void *unused) {
 }
 
 static pthread_key_t key;
-/* The C library calls it up to four times for a thread that ends: after everything else of that thread is gone. */
+/* The C library calls this up to four times for a thread that ends, after everything else of that
+ * thread is gone. */
 static void thread_end(void *times) {
     round_trip("end of a thread");
     if ((intptr_t)times > 1) pthread_setspecific(key, (void *)((intptr_t)times - 1));

@@ -1,11 +1,12 @@
-/* Makes a known number of one kind of call, for tests/cost.rs to count from outside what each costs.
+/* Makes a known number of one kind of call. tests/cost.rs counts from outside what each call costs.
  *
- *   cost_calls PATH ROUNDS    (under strace)
- *   cost_calls all ROUNDS     each path, under callgrind: one dump of instruction counts a path, by its name
- *   cost_calls list           names of the paths
+ * cost_calls PATH ROUNDS   (under strace)
+ * cost_calls all ROUNDS    each path, under callgrind: one dump of instruction counts per path,
+ *                          named after it
+ * cost_calls list          names of the paths
  *
- * A round is one call, or a birth and a death. Nothing here checks results beyond the first round: a path that does
- * not do what it says ends the program. */
+ * A round is one call, or the creation and the close of a descriptor. Nothing here checks results
+ * beyond the first round: a path that does not do what it claims ends the program. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -30,7 +31,7 @@ static struct epoll_event events[8];
 static struct epoll_event interest = {.events = EPOLLIN};
 static const struct timespec zero;
 
-/* Each returns whether the call went as it should. */
+/* Each returns whether the call had the expected result. */
 static int wait_nothing(void) { return epoll_wait(quiet_epfd, events, 8, 0) == 0; }
 static int wait_ready(void) { return epoll_wait(ready_epfd, events, 8, 0) == 1; }
 static int pwait(void) { return epoll_pwait(quiet_epfd, events, 8, 0, NULL) == 0; }
@@ -158,7 +159,7 @@ int main(int count, char **arguments)
         if (!good && errno == ENOSYS) /* an old valgrind does not know every call */
             continue;
         check(good, paths[p].name);
-        for (int i = 0; i < 10; i++) /* what is done once only is done now */
+        for (int i = 0; i < 10; i++) /* do now what is done only once */
             check(paths[p].round(), paths[p].name);
         CALLGRIND_ZERO_STATS;
         for (int i = 0; i < rounds; i++)

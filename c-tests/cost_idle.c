@@ -1,4 +1,4 @@
-/* A program that never uses epoll. Prints the descriptors that it has. */
+/* A program that never uses epoll. Prints its open descriptors. */
 #include <fcntl.h>
 #include <stdio.h>
 

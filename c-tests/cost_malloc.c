@@ -1,5 +1,6 @@
-/* Counts what is allocated while every hook runs: this program's malloc family stands before glibc's, and nothing of
- * the program's own allocates between the two points. Prints the count, and who allocated first. */
+/* Counts allocations while every hook runs. This program's malloc family comes before glibc's, and
+ * the program itself allocates nothing between the two points. Prints the count, and which hook
+ * allocated first. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -20,7 +21,7 @@ extern void *__libc_realloc(void *, size_t);
 extern void *__libc_memalign(size_t, size_t);
 extern void __libc_free(void *);
 
-static volatile int armed, allocations; /* volatile: the compiler knows malloc as a function that touches nothing */
+static volatile int armed, allocations; /* volatile: the compiler knows that malloc touches nothing */
 static void *first_caller;
 static const char *first_function;
 
@@ -122,7 +123,7 @@ static void every_hook(void)
     EXPECT(syscall(SYS_epoll_pwait, raw, events, 8, 0, NULL, 8L) == 1);
     EXPECT(syscall(SYS_close, raw) == 0 && syscall(SYS_getppid) >= 0);
 
-    /* Enough of them for the ledger to grow. */
+    /* Enough of them to make the ledger grow. */
     static __thread int many[MANY];
     for (int i = 0; i < MANY; i++) {
         many[i] = i % 4 ? eventfd(0, 0) : epoll_create1(0);
@@ -142,7 +143,7 @@ static void *thread(void *nothing)
 {
     while (!__atomic_load_n(&armed, __ATOMIC_ACQUIRE))
         sched_yield();
-    every_hook(); /* this thread's first calls of all */
+    every_hook(); /* the thread's first calls */
     __atomic_store_n(&armed, 0, __ATOMIC_RELEASE);
     return nothing;
 }

@@ -1,4 +1,5 @@
-// C++ streams that nobody closes: what opened them is a line of this program, though the library's code calls fopen.
+// C++ streams that are never closed. A line of this program opened each, although the library
+// calls fopen.
 #include <fstream>
 #include <vector>
 

@@ -1,5 +1,6 @@
-/* creators DIRECTORY: makes a call of each function that makes descriptors, and of close, dup and fcntl, three times over, and prints what
- * each returned: the name of the function, and 0 for a success or the errno. Before it, SIGUSR1 for each of these signals that came. */
+/* creators DIRECTORY: calls each function that creates descriptors, and close, dup and fcntl, three
+ * times. Prints for each call the name of the function, and 0 for success or the errno. Before that
+ * it prints SIGUSR1 for each of these signals that arrived. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -25,7 +26,7 @@ static void on_signal(int number) {
     handled++;
 }
 
-/* Prints by one write each: stdio might open something. */
+/* Each line is one write(2): stdio might open something. */
 static void result(const char *name, long returned) {
     char line[96];
     int error = returned < 0 ? errno : 0;

@@ -1,8 +1,10 @@
-/* More threads than processors, each with descriptors and instances of its own, all watching them in shared instances
- * too, and interrupted by handlers that do the same. When they are done, the ledger has followed every step.
+/* More threads than processors. Each has descriptors and instances of its own, also watches all of
+ * them in shared instances, and is interrupted by handlers that do the same. At the end the ledger
+ * must have followed every step.
  *
- * A thread gets its next signal when it has handled the last one: handlers that follow each other without end would keep
- * a thread from its work for ever on a busy machine, with the ledger's gate in its hand or without. */
+ * A thread gets its next signal when it has handled the last one. Handlers that follow each other
+ * without a pause would keep a thread from its work forever on a busy machine, whether it holds the
+ * ledger's lock or not. */
 #include "check.h"
 
 #define THREADS 10

@@ -1,5 +1,6 @@
-/* A daemon that forks twice, closes everything from 0 up, and serves loopback clients on whatever numbers it then gets,
- * 0, 1 and 2 among them. Each client must get what it sent, then end of file, and never a byte of anything else. */
+/* A daemon that forks twice, closes everything from 0 up, and serves loopback clients on the
+ * numbers that it then gets, including 0, 1 and 2. Each client must receive what it sent, then end
+ * of file, and not a byte of anything else. */
 #include "check.h"
 
 #include <netinet/in.h>
@@ -7,7 +8,8 @@
 
 #define CLIENTS 4
 
-/* The numbers after closefrom(0), by layout: listener and instance first, last (so clients get 0, 1, 2), or shifted. */
+/* The numbers after closefrom(0), by layout: listener and instance first, last (so clients get 0,
+ * 1, 2), or shifted. */
 static int serve(int layout, const char *port_file, int quits_by) {
     closefrom(0);
     for (int i = 0; i < layout % 3; i++) dup(open("/dev/null", O_RDWR) < 0);
@@ -45,7 +47,8 @@ static int serve(int layout, const char *port_file, int quits_by) {
             ssize_t amount = read(fd, data, sizeof data);
             if (amount > 0 && write(fd, data, (size_t)amount) != amount) return 10;
             if (amount > 0 && data[amount - 1] == '!') {
-                /* The last word of the last client: the daemon ends with its clients still connected. */
+                /* The last message of the last client: the daemon ends while its clients are still
+                 * connected. */
                 if (clients != CLIENTS) return 11;
                 if (quits_by == 0) exit(17);
                 if (quits_by == 1) _exit(17);
@@ -84,7 +87,7 @@ static int echoed(int fd, const char *text) {
     return memcmp(data, text, length) == 0;
 }
 
-/* How many bytes come before the end, none of them asked for. Shows them. */
+/* How many unexpected bytes arrive before the end. Prints them. */
 static long rest_of(int fd) {
     char data[512];
     long all = 0;

@@ -1,9 +1,10 @@
-/* Descriptors of many kinds, and what the kernel says of each: a line `NAME FD TARGET` for each, where TARGET is what /proc has,
- * and for sockets LOCAL and PEER by getsockname and getpeername.
+/* Descriptors of many kinds, and what the kernel says about each. Prints a line `NAME FD TARGET`
+ * for each, where TARGET is the link in /proc, and for sockets LOCAL and PEER from getsockname and
+ * getpeername.
  *
- *   descriptions open [kill|full]   leaves all of them open; ends by SIGKILL; or takes all numbers first
- *   descriptions ghost|stale|double  makes that finding, and closes everything
- */
+ * descriptions open [kill|full]       leaves all of them open; ends by SIGKILL; or takes all
+ *                                     numbers first
+ * descriptions ghost|stale|double     causes that finding, and closes everything */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -55,7 +56,7 @@ static void show(const char *name, int fd)
     printf("\n");
 }
 
-/* A listening socket, a connection to it, and its other end. */
+/* A listening socket, a connection to it, and the connection's other end. */
 static void connected(int family, int fds[3])
 {
     struct sockaddr_in v4 = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -90,7 +91,7 @@ static void open_all(void)
     connected(AF_INET, fds);
     must(close(fds[1]), "close");
     close(fds[0]);
-    /* The other end's FIN has come when there is nothing more to read. */
+    /* The other end's FIN has arrived when there is nothing more to read. */
     char byte;
     must(read(fds[2], &byte, 1), "read");
     show("v4-half", fds[2]);
@@ -138,7 +139,7 @@ __attribute__((noinline)) static int fail_deeply(int epfd, int fd)
     return result;
 }
 
-/* Closes a connection that a dup keeps alive, while it is watched. */
+/* Closes a connection that a dup keeps alive while it is watched. */
 static void leave_ghost(int is_stale)
 {
     int fds[3];

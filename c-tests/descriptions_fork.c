@@ -1,4 +1,5 @@
-/* Makes a pipe, forks, and the child makes another at the same place. Prints the child's number. */
+/* Creates a pipe and forks; the child creates another pipe in the same place of the source. Prints
+ * the child's number. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/wait.h>

@@ -1,4 +1,5 @@
-/* Threads that never call epoll, but dup and close what an epoll knows, more of them than there are processors. */
+/* Threads that never call epoll dup and close descriptors that an instance watches. There are more
+ * threads than processors. */
 #include "check.h"
 
 #define THREADS 12
@@ -18,7 +19,8 @@ static void *juggle(void *argument) {
     return NULL;
 }
 
-/* A thread that only asks how things stand: the ledger is compared with the kernel while the others change it. */
+/* A thread that only requests figures: the ledger is compared with the kernel while the other
+ * threads change it. */
 static volatile int over;
 static void *ask(void *unused) {
     ledger_stats stats = (ledger_stats)(uintptr_t)dlsym(RTLD_DEFAULT, "epollshim_stats");

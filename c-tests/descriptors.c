@@ -1,4 +1,5 @@
-/* close, dup, dup2, dup3, fcntl, close_range, closefrom and glibc's aliases, with epoll descriptors among them. */
+/* close, dup, dup2, dup3, fcntl, close_range, closefrom and glibc's aliases, applied to epoll
+ * descriptors among others. */
 #include "check.h"
 
 #include <linux/close_range.h>
@@ -110,7 +111,8 @@ static void every_fcntl(const char *name, fcntl_like call) {
     GIVES(call(file, F_SETLK, &lock), 0);
     pid_t child = fork();
     if (child == 0) {
-        /* The child sees its parent's lock, fails to take it, takes the next bytes and waits to be let go. */
+        /* The child sees its parent's lock, fails to take it, reads the next bytes, and waits until
+         * it is released. */
         asked = lock;
         GIVES(call(file, F_GETLK, &asked), 0);
         EQUAL(asked.l_pid == getppid(), 1);
@@ -172,7 +174,8 @@ static void ranges(void) {
     FAILS(fcntl(epfd, F_GETFD), EBADF);
     LEDGER_KNOWS();
     GIVES(epoll_create1(0), epfd);
-    /* A negative lowfd means 0 to closefrom; standard output goes too, so a child tries it and tells by its status. */
+    /* closefrom treats a negative lowfd as 0. It also closes standard output, so a child tries it
+     * and reports by its status. */
     pid_t child = fork();
     if (child == 0) {
         closefrom(-1);

@@ -1,5 +1,6 @@
-/* Whose number, whose description: dup2 over live descriptors, instances and interests that outlive the number they
- * were made under, nested instances. After every step the ledger is held against the kernel. */
+/* Numbers and descriptions: dup2 over live descriptors, instances, and interests that outlive the
+ * number with which they were added; nested instances. After every step the ledger is compared with
+ * the kernel. */
 #include "check.h"
 
 static int eventfd_with(unsigned value) { return eventfd(value, EFD_CLOEXEC | EFD_NONBLOCK); }
@@ -61,13 +62,13 @@ static void an_interest_outlives_its_number(void) {
     FAILS(epoll_ctl(epfd, EPOLL_CTL_DEL, fd, NULL), EBADF);
     FAILS(epoll_ctl(epfd, EPOLL_CTL_DEL, after, NULL), ENOENT);
     LEDGER_KNOWS();
-    /* Another file under the ghost's number is another interest beside it. */
+    /* Another file with the ghost's number is a second interest beside it. */
     GIVES(eventfd_with(0), fd);
     GIVES(add(epfd, fd, EPOLLIN), 0);
     LEDGER_KNOWS();
     GIVES(close(fd), 0);
     LEDGER_KNOWS();
-    /* The description brought back to its number: the old interest answers to it again. */
+    /* The description gets its number back: the old interest belongs to it again. */
     GIVES(dup2(after, fd), fd);
     FAILS(add(epfd, fd, EPOLLIN), EEXIST);
     GIVES(add(epfd, after, EPOLLIN), 0);
@@ -78,7 +79,7 @@ static void an_interest_outlives_its_number(void) {
     GIVES(close(after), 0);
     LEDGER_KNOWS();
 
-    /* The second descriptor was there before the interest. */
+    /* The second descriptor existed before the interest. */
     int early = eventfd_with(1), before = WORKS(fcntl(early, F_DUPFD, 20));
     GIVES(add(epfd, early, EPOLLIN), 0);
     GIVES(close(early), 0);
@@ -112,7 +113,8 @@ static void the_watched_over_its_watcher(void) {
     LEDGER_AGREES();
 }
 
-/* A descriptor dupped before anybody watched it, and brought back to its number: the kernel knows it again. */
+/* A descriptor that was dupped before any instance watched it gets its number back: the kernel
+ * recognises it. */
 static void a_twin_comes_back(void) {
     int epfd = epoll_create1(0), fd = eventfd_with(1), twin = dup(fd), again = dup(fd);
     for (int op = 0; op < 3; op++) {
@@ -167,7 +169,7 @@ static void closed_behind_the_shim(void) {
     GIVES(close(ends[0]), 0);
     LEDGER_AGREES();
     GIVES(close(ends[1]), 0);
-    /* The instance itself, by way of a stream; its number used again at once. */
+    /* The instance itself, through a stream; its number is reused at once. */
     stream = fdopen(epfd, "r");
     GIVES(fclose(stream), 0);
     GIVES(epoll_create1(0), epfd);

@@ -1,5 +1,5 @@
-/* One thread dups a descriptor at the moment that another adds it to its first instance: nobody watched it, then
- * somebody does, and the dup must neither hide that nor be forgotten. */
+/* One thread dups a descriptor while another adds it to its first instance. First no instance
+ * watches it, then one does. The dup must neither hide that nor be forgotten. */
 #include "check.h"
 
 #define ROUNDS 30000
@@ -29,7 +29,7 @@ int main(void) {
         while (__atomic_load_n(&turn, __ATOMIC_ACQUIRE) != 2 * round) continue;
         failed += close(fd) != 0;
         if (round % 2 == 0) {
-            /* The dup keeps it. */
+            /* The dup keeps it alive. */
             failed += events_of(epfd, 0) != EPOLLIN || close(copy) != 0;
         }
         failed += events_of(epfd, 0) != 0;

@@ -1,4 +1,5 @@
-/* epoll_create and epoll_create1: what they return, with which flags, and each errno short of a full machine. */
+/* epoll_create and epoll_create1: what they return, with which flags, and each errno that needs no
+ * exhausted machine. */
 #include "check.h"
 
 static int is_epoll(int fd) {

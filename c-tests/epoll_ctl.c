@@ -1,4 +1,4 @@
-/* epoll_ctl: ADD, MOD and DEL, and every errno that a program can get without filling the machine. */
+/* epoll_ctl: ADD, MOD and DEL, and every errno that needs no exhausted machine. */
 #include "check.h"
 
 static int ctl(int epfd, int op, int fd, uint32_t events) {
@@ -45,7 +45,8 @@ int main(void) {
     FAILS(epoll_ctl(epfd, EPOLL_CTL_MOD, fd, nowhere()), EFAULT);
     FAILS(epoll_ctl(9999, EPOLL_CTL_ADD, fd, nowhere()), EFAULT);
 
-    /* EPOLLEXCLUSIVE may be set by ADD alone, with few other bits, and not on another epoll instance. */
+    /* EPOLLEXCLUSIVE may be set only by ADD, with few other bits, and not on another epoll
+     * instance. */
     GIVES(ctl(epfd, EPOLL_CTL_ADD, fd, EPOLLIN | EPOLLEXCLUSIVE), 0);
     FAILS(ctl(epfd, EPOLL_CTL_MOD, fd, EPOLLIN), EINVAL);
     FAILS(ctl(epfd, EPOLL_CTL_MOD, fd, EPOLLIN | EPOLLEXCLUSIVE), EINVAL);
@@ -63,7 +64,7 @@ int main(void) {
     FAILS(epoll_ctl(epfd, EPOLL_CTL_DEL, file, NULL), EPERM);
     LEDGER_KNOWS();
 
-    /* A circle of two; then a chain of instances, one deeper than the kernel takes. */
+    /* A loop of two instances; then a chain one deeper than the kernel allows. */
     GIVES(epoll_ctl(epfd, EPOLL_CTL_ADD, other, &event), 0);
     FAILS(epoll_ctl(other, EPOLL_CTL_ADD, epfd, &event), ELOOP);
     int chain[9], depth = 0;
@@ -76,7 +77,7 @@ int main(void) {
     LEDGER_KNOWS();
     for (int i = 0; i < 9; i++) GIVES(close(chain[i]), 0);
 
-    /* Bits that mean nothing pass, and come back in no event. */
+    /* Bits without a meaning are accepted, and no event returns them. */
     GIVES(ctl(epfd, EPOLL_CTL_ADD, fd, EPOLLIN | EPOLLWAKEUP | 1u << 20), 0);
     GIVES(close(fd), 0);
     FAILS(epoll_ctl(epfd, EPOLL_CTL_DEL, fd, NULL), EBADF);

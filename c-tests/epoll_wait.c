@@ -1,9 +1,10 @@
-/* epoll_wait, epoll_pwait and epoll_pwait2: every kind of event, timeouts, masks, and each errno. */
+/* epoll_wait, epoll_pwait and epoll_pwait2: every kind of event, timeouts, masks, and each
+ * errno. */
 #include "check.h"
 
 #include <netinet/in.h>
 
-static volatile int negative = -1, huge = INT32_MAX; /* hidden from the compiler, which knows better */
+static volatile int negative = -1, huge = INT32_MAX; /* hidden from the compiler, which would warn */
 static volatile sig_atomic_t handled;
 static void on_signal(int number) {
     (void)number;
@@ -26,8 +27,8 @@ static void *wake(void *fd) {
     return NULL;
 }
 
-/* Runs `call`, a wait without end, while another thread sends SIGUSR1 until it returns: the first signals may come before
- * the wait has begun. */
+/* Runs `call`, a wait without a timeout, while another thread sends SIGUSR1 until it returns: the
+ * first signals may arrive before the wait has begun. */
 #define INTERRUPTED(call)                                         \
     do {                                                          \
         pthread_t self = pthread_self(), thread;                  \
@@ -147,7 +148,8 @@ int main(void) {
     FAILS(epoll_pwait2(epfd, got, 4, &past, NULL), EINVAL);
     FAILS(epoll_pwait2(epfd, got, 4, nowhere(), NULL), EFAULT);
     FAILS(epoll_pwait2(epfd, got, 4, &zero, nowhere()), EFAULT);
-    /* Which of two errors comes first is the kernel's choice; it must only be the same choice. */
+    /* The kernel chooses which of two errors it returns. The choice must only be the same under the
+     * library. */
     errno = SENTINEL;
     int result = epoll_wait(9999, got, negative, 0);
     say("     epoll_wait(bad, -1) = %d, errno %d\n", result, errno);
@@ -158,7 +160,7 @@ int main(void) {
     INTERRUPTED(epoll_pwait2(epfd, got, 4, NULL, NULL));
     INTERRUPTED(epoll_pwait2(epfd, got, 4, NULL, &none));
 
-    /* A blocked and pending signal is let in by the mask of the wait, and by nothing else. */
+    /* Only the mask of the wait lets in a blocked and pending signal. */
     sigset_t during;
     EQUAL(sigprocmask(SIG_BLOCK, &usr1, NULL), 0);
     handled = 0;

@@ -1,6 +1,9 @@
-/* Leaks sockets in the way that its first argument says, with an epoll instance beside them. "numbers N": until the limit of
- * descriptors, N, which cannot be raised. "memory": with not a page of address space left (RLIMIT_AS). "user": as root, which
- * it then gives up; "user chroot": in another root directory besides. */
+/* Leaks sockets in the way that its first argument names, and has an epoll instance:
+ *
+ * numbers N     until the limit N of descriptors, which cannot be raised
+ * memory        with no address space left, not even a page (RLIMIT_AS)
+ * user          starts as root, which it then gives up
+ * user chroot   the same, in another root directory */
 #include "check.h"
 
 #include <sys/socket.h>
@@ -47,7 +50,7 @@ int main(int count, char **arguments) {
         GIVES(setrlimit(RLIMIT_NOFILE, &(struct rlimit){most, most}), 0);
         leak((int)most);
         FAILS(dup(epfd), EMFILE);
-        /* More than what is reserved for records when the user changes. */
+        /* More than the library reserves for records when the user changes. */
         for (int i = 0; way[0] == 'a' && i < 40000; i++) events_of(epfd, 0);
     } else if (strcmp(way, "memory") == 0) {
         take_all_memory();

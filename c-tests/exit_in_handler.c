@@ -1,5 +1,6 @@
-/* pthread_exit from a signal handler that interrupts a wait, or a thread that never stops calling: the thread is
- * unwound through whatever frame the signal met; its cleanup handler runs and it joins. */
+/* pthread_exit from a signal handler that interrupts a wait, or a thread that makes calls without a
+ * pause. The thread is unwound through whatever frame the signal interrupted; its cleanup handler
+ * runs, and it can be joined. */
 #include "check.h"
 
 static int epfd, fd, other;
@@ -29,7 +30,7 @@ static void call(intptr_t which, int forever) {
     case 7: dup2(fd, fd); break;
     case 8: syscall(SYS_epoll_ctl, epfd, EPOLL_CTL_DEL, -1, NULL); break;
     case 9: epoll_create(0); break;
-    /* From here on the ledger changes, and a thread may end in the midst of a change. */
+    /* From now on the ledger changes, and a thread may end in the middle of a change. */
     case 10:
         epoll_ctl(epfd, EPOLL_CTL_ADD, other, &event);
         epoll_ctl(epfd, EPOLL_CTL_DEL, other, NULL);
@@ -61,7 +62,7 @@ int main(void) {
     other = eventfd(0, 0);
     GIVES(add(epfd, fd, EPOLLIN), 0);
     for (intptr_t which = 0; which < 14; which++) {
-        call(which, 0); /* so that no signal meets the loader's lazy binding, which holds locks */
+        call(which, 0); /* so that no signal interrupts the loader's lazy binding, which holds locks */
         int rounds = which < 3 ? 3 : which < 10 ? 60 : 150, joined = 0;
         cleaned = 0;
         for (int round = 0; round < rounds; round++) {
@@ -80,7 +81,8 @@ int main(void) {
         EQUAL(joined, rounds);
         EQUAL(cleaned, rounds);
     }
-    /* Descriptors that the ended threads left open. Nothing is stuck: what comes now is followed as ever. */
+    /* Descriptors that the ended threads left open. Nothing is stuck: what follows is tracked as
+     * before. */
     EQUAL(close_range((unsigned)other + 1, ~0u, 0), 0);
     epoll_ctl(epfd, EPOLL_CTL_DEL, other, NULL);
     LEDGER_AGREES();

@@ -1,4 +1,5 @@
-/* Uses epoll, then ends as its argument says. The exit status is what the program said, whoever reports on the way. */
+/* Uses epoll, then ends as its argument says. The exit status is the one that the program gave,
+ * whatever report is written on the way. */
 #include "check.h"
 
 #include <assert.h>
@@ -49,7 +50,8 @@ static void exit_in_handler(int number) { exit(number == SIGALRM ? ending_status
 static void _exit_in_handler(int number) { _exit(number == SIGALRM ? ending_status : 1); }
 static void _exit_now(void) { _exit(ending_status); }
 
-/* As many servers do: clean up, restore the default action, and send the signal again. It is blocked until the handler returns. */
+/* As many servers do: clean up, restore the default action, and send the signal again. It is
+ * blocked until the handler returns. */
 static void send_again(int number) {
     signal(number, SIG_DFL);
     raise(number);
@@ -170,7 +172,7 @@ int main(int count, char **arguments) {
         kill(getpid(), SIGTERM);
     }
     WAY("survived") {
-        /* None of these ends it. */
+        /* None of these ends the program. */
         sigset_t set, none;
         sigemptyset(&none);
         sigemptyset(&set);
@@ -219,14 +221,14 @@ int main(int count, char **arguments) {
         FAILS(fexecve(-1, script, environment), EBADF);
 #endif
         FAILS(execveat(-1, "sh", script, environment, 0), EBADF);
-        /* And it goes on. */
+        /* And the program continues. */
         GIVES(events_of(epfd, 0), EPOLLIN);
         GIVES(close(epfd), 0);
         LEDGER_KNOWS();
         return ending_status;
     }
     WAY("inherited") {
-        /* Itself again: the instance and its interest go through exec, under their numbers. */
+        /* Executes itself again: the instance and its interest survive exec, with their numbers. */
         char numbers[2][16];
         snprintf(numbers[0], sizeof numbers[0], "%d", epfd);
         snprintf(numbers[1], sizeof numbers[1], "%d", fd);

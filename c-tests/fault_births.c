@@ -1,4 +1,5 @@
-/* Starts a child by each of vfork, __vfork and clone, three times over, and prints of each what the child's exit status was, or the errno. */
+/* Starts a child by vfork, __vfork and clone, three times each, and prints for each the child's
+ * exit status or the errno. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <sched.h>

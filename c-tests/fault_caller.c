@@ -1,4 +1,5 @@
-/* The same calls from a library (fault_caller_library.c) and from the program: prints which succeed. */
+/* The same calls from a library (fault_caller_library.c) and from the program: prints which
+ * succeed. */
 #include "check.h"
 #include "fault_caller_calls.h"
 
@@ -9,7 +10,7 @@ extern int library_calls(int epfd, int fd, int which);
 int main(void) {
     struct epoll_event event = {.events = EPOLLIN};
     int epfd = -1, fd = eventfd(0, 0);
-    /* By system call, round whatever is armed. */
+    /* By system call, which no armed rule affects. */
     __asm__ volatile("syscall" : "=a"(epfd) : "a"(SYS_epoll_create1), "D"(0L) : "rcx", "r11", "memory");
     long added;
     register void *change __asm__("r10") = &event;

@@ -1,4 +1,4 @@
-/* Calls that an object makes for itself: each gives 1 where it succeeds, and 0. */
+/* Calls that an object makes itself: each returns 1 if it succeeds, else 0. */
 #ifndef FAULT_CALLER_CALLS_H
 #define FAULT_CALLER_CALLS_H
 #ifndef _GNU_SOURCE

@@ -1,4 +1,5 @@
-/* Prints what the calls of a library's constructor got (fault_early_library.c), and then makes one call itself. */
+/* Prints the results of the calls of a library's constructor (fault_early_library.c), and then
+ * makes one call itself. */
 #include "check.h"
 
 extern int early_results[], early_count;

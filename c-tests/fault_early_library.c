@@ -1,5 +1,5 @@
-/* A library whose constructor, which comes before the shim's own, starts threads that use epoll at once; or, with one
- * thread, calls it itself. */
+/* A library whose constructor runs before epollshim's own. It starts threads that use epoll at once
+ * or, with one thread, calls epoll itself. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <pthread.h>

@@ -1,4 +1,7 @@
-/* What each action and each condition of a rule does, and that the kernel was not asked where it must not be. */
+/* What each action and each condition of a rule does, and that the kernel is not asked where it
+ * must not be.
+ *
+ * Long because it has one function per action and condition, which all use the same few helpers. */
 #include "fault_rows.h"
 
 static int epfd, ready, idle, spare;
@@ -12,7 +15,8 @@ static void build(void) {
     QUIETLY(add(epfd, ready, EPOLLIN | EPOLLONESHOT) == 0 && add(epfd, idle, EPOLLIN) == 0);
 }
 
-/* Every call of every family, each by its function and by number. `expect` is what all of them return. */
+/* Every call of every family, by its function and by number. `expect` is what all of them
+ * return. */
 static void all_calls(long expect, int error) {
     struct epoll_event change = interest(EPOLLIN | EPOLLOUT | EPOLLET, 5);
     struct timespec no_time = {0, 0};
@@ -79,7 +83,7 @@ static void no_error_without_a_name(void) {
     all_calls(-1, 4095);
 }
 
-/* A number that was not opened is nobody's; and a wait that says 2 has written nothing. */
+/* A made-up number belongs to no descriptor, and a wait that returns 2 has written nothing. */
 static void made_up_values(void) {
     build();
     struct state before = state_of(epfd);
@@ -93,7 +97,7 @@ static void made_up_values(void) {
     memset(got, 0, sizeof got);
     GIVES(epoll_wait(epfd, got, 2, 0), 2);
     EQUAL(got[0].events, 0);
-    /* A wait that asked for one event is never told two: the rule does not fire. */
+    /* A wait that asked for one event never returns two: the rule does not fire. */
     GIVES(epoll_wait(epfd, got, 1, 0), 1);
     EQUAL(got[0].data.u64, ready);
     DISARM();
@@ -117,7 +121,7 @@ static void timeouts(void) {
     GIVES(epoll_wait(epfd, got, 64, -1), 1);
 }
 
-/* Edge-triggered sockets in small bites: every edge is told once. */
+/* Edge-triggered sockets with few events per wait: every edge is reported once. */
 static void batches(void) {
     enum { SOCKETS = 60 };
     int ends[SOCKETS][2], told[SOCKETS] = {0}, waits = 0, most = 0;
@@ -145,7 +149,7 @@ static void batches(void) {
     }
     EQUAL(most, 7);
     EQUAL(waits, 27);
-    /* A wait that asks for less gets no more for it, and a wrong number stays wrong. */
+    /* A wait that asks for fewer events does not get more, and a wrong number stays wrong. */
     for (int i = 0; i < SOCKETS; i++) QUIETLY(write(ends[i][1], "x", 1) == 1);
     GIVES(epoll_wait(epfd, got, 3, 0), 3);
     FAILS(epoll_wait(epfd, got, 0, 0), EINVAL);
@@ -164,7 +168,7 @@ static void forged(void) {
     GIVES(epoll_wait(epfd, got, 64, 0), 1);
     EQUAL(got[0].events, EPOLLOUT | EPOLLHUP | EPOLLERR);
     EQUAL(got[0].data.u64, spare);
-    /* The real bits are the kernel's still. */
+    /* The real bits are still the kernel's. */
     GIVES(epoll_wait(epfd, got, 64, 0), 1);
     EQUAL(got[0].events, EPOLLOUT);
     DISARM();
@@ -246,7 +250,7 @@ static void delays(void) {
         CHECK(now_ns() - began >= 160000000);
         DISARM();
     }
-    /* A failure is told after the delay, with its own errno. */
+    /* A failure is returned after the delay, with its own errno. */
     ARM("epoll_ctl:delay_exit=20ms");
     int64_t start = now_ns();
     FAILS(epoll_ctl(epfd, EPOLL_CTL_DEL, spare, NULL), ENOENT);
@@ -275,7 +279,7 @@ static void ordinals(void) {
         char fired[11] = "";
         ARM(forms[i].rule);
         for (int call = 0; call < 10; call++) {
-            /* Others do not count. */
+            /* Other calls do not count. */
             QUIETLY(epoll_pwait(epfd, got, 1, 0, NULL) >= 0);
             fired[call] = epoll_wait(epfd, got, 1, 0) == -1 && errno == EINTR ? 'x' : '.';
         }
@@ -287,13 +291,13 @@ static void ordinals(void) {
 static void after_a_time(void) {
     build();
     ARM("epoll_wait:error=EINTR:after=400ms");
-    /* From the start of the process, which is not long ago. */
+    /* Since the start of the process, which is not long ago. */
     int early = epoll_wait(epfd, got, 1, 0);
     int64_t began = now_ns();
     while (epoll_wait(epfd, got, 1, 0) != -1 && now_ns() - began < 30000000000) nap(5);
     CHECK(errno == EINTR);
     say("     the first call %s\n", early == -1 ? "came too late to tell" : "was let through");
-    /* The library starts after the fork. */
+    /* The library is initialised after the fork. */
     CHECK(age_ms() >= 400);
 }
 
@@ -347,12 +351,12 @@ static void arguments(void) {
     FAILS(epoll_ctl(epfd, EPOLL_CTL_MOD, spare, &edge), EBUSY);
     FAILS(syscall(SYS_epoll_ctl, epfd, EPOLL_CTL_MOD, spare, &edge), EBUSY);
     GIVES(epoll_ctl(epfd, EPOLL_CTL_DEL, spare, NULL), 0);
-    /* What cannot be read is the kernel's to refuse. */
+    /* The kernel refuses what cannot be read. */
     FAILS(epoll_ctl(epfd, EPOLL_CTL_ADD, spare, NULL), EFAULT);
     FAILS(epoll_ctl(epfd, EPOLL_CTL_ADD, spare, nowhere()), EFAULT);
     FAILS(epoll_ctl(epfd, EPOLL_CTL_ADD, spare, (struct epoll_event *)((char *)nowhere() - 4)), EFAULT);
 
-    /* Ordinals count the calls that match, no others. */
+    /* Ordinals count only the calls that match. */
     snprintf(rule, sizeof rule, "epoll_ctl:error=EBUSY:op=ADD:epfd=%d:when=2", epfd);
     ARM(rule);
     GIVES(epoll_ctl(other, EPOLL_CTL_ADD, spare, &in), 0);
@@ -365,7 +369,7 @@ static void arguments(void) {
     LEDGER_KNOWS();
 }
 
-/* The first that fires has the call; those behind have counted it all the same. */
+/* The first rule that fires decides. The rules after it still count the call. */
 static void order_of_rules(void) {
     build();
     ARM("epoll_wait:error=EBADF:when=2;epoll_wait:error=EINTR:when=2..4;epoll:error=EFAULT:when=4+2:scope=rule");
@@ -377,19 +381,19 @@ static void order_of_rules(void) {
     FAILS(epoll_pwait(epfd, got, 1, 0, NULL), EFAULT);
     GIVES(epoll_pwait(epfd, got, 1, 0, NULL), 0);
     FAILS(epoll_create1(0), EFAULT);
-    /* A rule that is used up leaves the call to the next. */
+    /* A rule that is used up leaves the call to the next rule. */
     ARM("dup:error=EMFILE:max=2;dup:error=ENFILE:max=1");
     FAILS(dup(ready), EMFILE);
     FAILS(dup(ready), EMFILE);
     FAILS(dup(ready), ENFILE);
     QUIETLY(dup(ready) >= 0);
-    /* One that does not fit the wait, too. */
+    /* So does a rule that does not fit the wait. */
     ARM("epoll_wait:retval=3;epoll_wait:error=EINTR");
     GIVES(epoll_wait(epfd, got, 3, 0), 3);
     FAILS(epoll_wait(epfd, got, 2, 0), EINTR);
 }
 
-/* What no rule fires on is as without rules: results, errno, state. */
+/* A call for which no rule fires is as without rules: results, errno, state. */
 static void quiet_rules(void) {
     build();
     ARM("all:error=EIO:when=1000000;epoll_wait:delay_enter=9s:prob=0;epoll_ctl:error=EIO:events=EPOLLPRI;all:signal=KILL:max=0");
@@ -414,7 +418,7 @@ static void quiet_rules(void) {
     LEDGER_KNOWS();
 }
 
-/* As the kernel's own: a small negative number is an errno. */
+/* As the kernel does it: a small negative number is an errno. */
 static void negative_values(void) {
     build();
     struct state before = state_of(epfd);
@@ -427,7 +431,7 @@ static void negative_values(void) {
     SAME_STATE(before, epfd);
 }
 
-/* A known number of calls, for the report; the rules are the environment's. */
+/* A known number of calls, for the report. The rules come from the environment. */
 static void counted(void) {
     struct epoll_event in = interest(EPOLLIN, 1);
     memset(got, 0, sizeof got);

@@ -1,4 +1,5 @@
-/* fault_late [RULE]: arms a rule while it runs, without another one that asks for the call stack, and prints what comes of it. */
+/* fault_late [RULE]: arms a rule while it runs, where no other rule needs the call stack, and
+ * prints the result. */
 #include "epollshim.h"
 
 #include <dlfcn.h>

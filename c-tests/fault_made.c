@@ -1,4 +1,5 @@
-/* Calls that are made and fail all the same: what the kernel has afterwards, and what the ledger has. */
+/* Calls that are made and still return a failure: what the kernel has afterwards, and what the
+ * ledger has. */
 #include "fault_rows.h"
 
 static int is_open(int fd) {
@@ -22,28 +23,28 @@ int main(void) {
     LEDGER_KNOWS();
     FAILS(epoll_ctl(epfd, EPOLL_CTL_DEL, one, NULL), ENOENT);
     GIVES(epoll_ctl(epfd, EPOLL_CTL_ADD, one, &in), 0);
-    /* The end of a descriptor that epoll knows, and of the raw call. */
+    /* The close of a descriptor that epoll knows, and the raw call. */
     FAILS(close(one), EIO);
     CHECK(!is_open(one));
     LEDGER_KNOWS();
     FAILS(syscall(SYS_close, two), EIO);
     CHECK(!is_open(two));
     LEDGER_KNOWS();
-    /* Of the instance itself, by a rule that a signal handler arms. */
+    /* The close of the instance itself, by a rule that a signal handler arms. */
     signal(SIGUSR1, handler);
     raise(SIGUSR1);
     FAILS(close(epfd), EIO);
     CHECK(!is_open(epfd));
     LEDGER_KNOWS();
-    /* Closed again, as programs do that take the error for a descriptor that is still there. */
+    /* Closes it again, as programs do that conclude from the error that it is still open. */
     FAILS(close(epfd), EBADF);
-    /* Without `made` nothing is done. */
+    /* Without `made` the call is not made. */
     ARM("close:error=EIO:fd=3:max=1");
     int three = WORKS(eventfd(0, 0));
     FAILS(close(three), EIO);
     CHECK(is_open(three));
     GIVES(close(three), 0);
-    /* With no descriptor free. */
+    /* With no free descriptor. */
     struct rlimit limit = {0, 0};
     int last = WORKS(dup(1));
     DISARM();

@@ -1,5 +1,7 @@
-/* Takes memory by each function that there is for it, three times over, and prints of each whether it got it, or the errno. "threads": takes and
- * gives back memory in threads, signal handlers and a forked child meanwhile, and says "done". With OWN_MALLOC it has an allocator of its own. */
+/* Allocates memory by each function that allocates, three times, and prints for each whether it
+ * succeeded, or the errno. "threads": at the same time allocates and frees memory in threads,
+ * signal handlers and a forked child, and prints "done". With OWN_MALLOC it has its own
+ * allocator. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <pthread.h>
@@ -25,7 +27,7 @@ static void say(const char *text) {
     if (write(1, text, strlen(text)) < 0) _exit(3);
 }
 
-/* Nothing of stdio, which takes memory. */
+/* Without stdio, which allocates memory. */
 static void result(const char *name, int error) {
     say(name);
     say(error == 0 ? " got\n" : error == ENOMEM ? " ENOMEM\n" : " other\n");
@@ -38,7 +40,8 @@ static void result(const char *name, int error) {
         result(#name, taken == (failed) ? errno : 0);  \
     } while (0)
 
-/* A null that the compiler does not know: of realloc(NULL, size) it makes malloc(size). */
+/* A null pointer that the compiler does not know: it turns realloc(NULL, size) into
+ * malloc(size). */
 static void *volatile nothing;
 
 static void *work(void *rounds) {

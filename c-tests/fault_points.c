@@ -1,5 +1,6 @@
-/* fault_points DIRECTORY [waits]: makes each call that closes, copies or changes descriptors, from a function of its own that has the call's name. Each is
- * given a descriptor of another kind, where it takes one. Then it says so and waits to be killed, if that is asked for. */
+/* fault_points DIRECTORY [waits]: makes each call that closes, copies or changes descriptors, each
+ * in a separate function that has the call's name. A call that takes a descriptor gets one of
+ * another kind. With `waits` it then prints a line and waits to be killed. */
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <fcntl.h>
@@ -10,7 +11,8 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
-/* The call does not come last: a function that ends in a jump to it is not among its callers. */
+/* The call must not be the last one: a function that ends in a jump to it is not among its
+ * callers. */
 #define CALLER(name, body)                                    \
     static __attribute__((noinline)) void of_##name(int fd) { \
         (void)fd;                                             \

@@ -1,5 +1,9 @@
-/* Calls whose results are printed, an errno or 0 each: of four threads, whose first calls come one after the other and whose others race.
- * fork: those of a parent and, before it goes on, of its child. full: without a free descriptor. killed: then it kills itself. */
+/* Calls whose results are printed, an errno or 0 each. They come from four threads, whose first
+ * calls are made one after the other and whose other calls race.
+ *
+ * fork     those of a parent and then, before the parent continues, of its child
+ * full     without a free descriptor
+ * killed   then kills itself */
 #include "check.h"
 
 enum { THREADS = 4, CALLS = 200 };

@@ -1,4 +1,4 @@
-/* For programs that arm faults themselves: they run under the shim alone. */
+/* For programs that arm faults themselves. They run only under the library. */
 #ifndef FAULT_ROWS_H
 #define FAULT_ROWS_H
 #include "check.h"
@@ -10,7 +10,7 @@ extern int epollshim_inject_clear(void) __attribute__((weak));
 extern int epollshim_reset(void) __attribute__((weak));
 extern const char *epollshim_error(void) __attribute__((weak));
 
-/* These rules and no others, their counts from zero. */
+/* Only these rules, with their counts at zero. */
 #define ARM(rules)                                                                                                  \
     do {                                                                                                            \
         QUIETLY(epollshim_inject_clear() == 0);                                                                     \
@@ -23,8 +23,8 @@ extern const char *epollshim_error(void) __attribute__((weak));
     } while (0)
 #define DISARM() QUIETLY(epollshim_inject_clear() == 0)
 
-/* Everything of the kernel's that a call could change: which descriptors are open with which flags, and what the epoll
- * instance watches. By system calls that nobody hooks. */
+/* All kernel state that a call could change: which descriptors are open with which flags, and what
+ * the epoll instance watches. Read by system calls that have no hook. */
 struct state {
     char open[4096];
     char watched[4096];

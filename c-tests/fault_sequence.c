@@ -1,6 +1,6 @@
-/* A fixed sequence of calls. Each prints what it gave, with what errno, how often a handler has run by then, and which
- * descriptors are open after it: the same whoever injects the faults, strace or the shim. How long each took goes to
- * descriptor 2. */
+/* A fixed sequence of calls. Each prints its result, its errno, how often a handler has run by
+ * then, and which descriptors are open afterwards. This is the same whether strace or epollshim
+ * injects the faults. How long each call took goes to descriptor 2. */
 #include "check.h"
 
 #include <linux/close_range.h>
@@ -13,7 +13,7 @@ static void on_signal(int number) {
     handled++;
 }
 
-/* By poll(2), which nobody injects into. */
+/* By poll(2), which no rule affects. */
 static void say_what_is_open(void) {
     struct pollfd {
         int fd;
@@ -37,7 +37,7 @@ static void tell(const char *call, long result, int error, int64_t began, int is
     if (name != NULL) say("%s", name);
     else say("%d", error);
     if (is_wait) {
-        /* The untouched part of the buffer too. */
+        /* Including the untouched part of the buffer. */
         uint64_t sum = 0;
         for (size_t i = 0; i < sizeof got; i++) sum = sum * 31 + ((unsigned char *)got)[i];
         for (long i = 0; i < result && i < 8; i++) say(" {%x %llu}", got[i].events, (unsigned long long)got[i].data.u64);

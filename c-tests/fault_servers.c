@@ -1,5 +1,6 @@
-/* What decides the fate of a server besides its descriptors: each call once, and what it returned. In order: bind, listen, setsockopt, connect,
- * fork, pthread_create, and bind by its number. A call that fails by a fault has done nothing. */
+/* The calls on which a server depends besides its descriptors: each call once, and its result. In
+ * order: bind, listen, setsockopt, connect, fork, pthread_create, and bind by its number. A call
+ * that fails by a fault has no effect. */
 #include "check.h"
 
 #include <sys/un.h>
@@ -27,7 +28,7 @@ int main(void) {
     int server = socket(AF_UNIX, SOCK_STREAM, 0), client = socket(AF_UNIX, SOCK_STREAM, 0), one = 1;
     int other = socket(AF_UNIX, SOCK_STREAM, 0);
     for (int round = 0; round < 2; round++) {
-        /* Without its first call the later ones are made by the second round. */
+        /* If its first call fails, the second round makes the later ones. */
         int binding = error_of(bind(server, (struct sockaddr *)&address, sizeof address.sun_family));
         int listening = error_of(listen(server, 8));
         int setting = error_of(setsockopt(server, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one));

@@ -1,4 +1,4 @@
-/* Faults beside signals, cancellation and children. */
+/* Faults together with signals, cancellation and children. */
 #include "fault_rows.h"
 
 #include <sys/auxv.h>
@@ -33,7 +33,7 @@ static void build(void) {
 
 #define SECOND 1000000000ll
 
-/* A handler ends the delay of a wait, as it would end the wait. */
+/* A handler ends the delay of a wait, just as it would end the wait. */
 static void delayed_waits_are_interrupted(void) {
     build();
     struct timespec long_time = {20, 0}, no_time = {0, 0};
@@ -41,7 +41,7 @@ static void delayed_waits_are_interrupted(void) {
     for (int restarts = 0; restarts < 2; restarts++) {
         handle(SIGALRM, restarts ? SA_RESTART : 0);
         int64_t began = now_ns();
-/* The timer goes on every second: on a busy machine the first signal may come before the call. */
+/* The timer fires every second: on a busy machine the first signal may arrive before the call. */
 #define ALARMED(check)              \
     do {                            \
         handled = 0;                \
@@ -58,19 +58,19 @@ static void delayed_waits_are_interrupted(void) {
         INTERRUPTED(epoll_pwait2(epfd, got, 8, &long_time, NULL));
         INTERRUPTED(syscall(SYS_epoll_wait, epfd, got, 8, -1));
         INTERRUPTED(syscall(SYS_epoll_pwait, epfd, got, 8, -1, NULL, 0));
-        /* What would not have blocked is no failure. */
+        /* A wait that would not have blocked does not fail. */
         ALARMED(GIVES(epoll_wait(epfd, got, 8, 0), 0));
         ALARMED(GIVES(epoll_pwait2(epfd, got, 8, &no_time, NULL), 0));
-        /* What is ready is told. */
+        /* What is ready is returned. */
         GIVES(add(epfd, ready, EPOLLIN), 0);
         ALARMED(GIVES(epoll_wait(epfd, got, 8, -1), 1));
         EQUAL(got[0].data.u64, ready);
         GIVES(epoll_ctl(epfd, EPOLL_CTL_DEL, ready, NULL), 0);
-        /* Not one of the delays was waited for to its end. */
+        /* None of the delays lasted until its end. */
         CHECK(now_ns() - began < 20 * SECOND);
         alarm(PATIENCE);
     }
-    /* A signal that nobody handles is no interruption. */
+    /* A signal without a handler is no interruption. */
     ARM("epoll_wait:delay_enter=200ms");
     signal(SIGALRM, SIG_IGN);
     timer(50, 0);
@@ -79,7 +79,7 @@ static void delayed_waits_are_interrupted(void) {
     CHECK(now_ns() - start >= SECOND / 5);
 }
 
-/* Other calls keep their delay whatever comes, and succeed. */
+/* Other calls keep their delay whatever arrives, and succeed. */
 static void delayed_calls_are_not_interrupted(void) {
     build();
     handle(SIGALRM, 0);
@@ -103,7 +103,7 @@ static void delayed_calls_are_not_interrupted(void) {
     LEDGER_KNOWS();
 }
 
-/* The signal of a rule: once a call, with the program's mask after it as before it. */
+/* The signal of a rule: once per call, with the program's mask both before and after it. */
 static void signals_of_rules(void) {
     build();
     handle(SIGUSR1, 0);
@@ -137,10 +137,10 @@ static void signals_of_rules(void) {
     SIGNALLED(FAILS(epoll_wait(-1, got, 8, -1), EBADF));
     SIGNALLED(FAILS(dup(-1), EBADF));
     SIGNALLED(GIVES(epoll_ctl(epfd, EPOLL_CTL_DEL, ready, NULL), 0));
-    /* Blocked by the wait's own mask: after it. */
+    /* Blocked by the wait's own mask: delivered after it. */
     sigaddset(&set, SIGUSR1);
     SIGNALLED(GIVES(epoll_pwait(epfd, got, 8, 10, &set), 0));
-    /* Blocked by the program: later. */
+    /* Blocked by the program: delivered later. */
     pthread_sigmask(SIG_SETMASK, &set, NULL);
     GIVES(epoll_wait(epfd, got, 8, 10), 0);
     EQUAL(handled, expected);
@@ -165,7 +165,8 @@ static void *waits_for_ever(void *unused) {
     return unused;
 }
 
-/* A thread that only ever gets injected answers can be cancelled; so can one whose waits are delayed, or signalled. */
+/* A thread that gets only injected answers can be cancelled. So can a thread whose waits are
+ * delayed or signalled. */
 static void cancellation(void) {
     build();
     handle(SIGUSR1, 0);
@@ -187,7 +188,7 @@ static void cancellation(void) {
         CHECK(end == PTHREAD_CANCELED);
         EQUAL(cleaned, 1);
     }
-    /* Nor does it have to wait for a long delay to end. */
+    /* Nor must it wait until a long delay ends. */
     ARM("epoll_wait:delay_enter=60s");
     pthread_t thread;
     void *end = NULL;
@@ -198,14 +199,14 @@ static void cancellation(void) {
     pthread_cancel(thread);
     pthread_join(thread, &end);
     CHECK(end == PTHREAD_CANCELED && cleaned == 1 && now_ns() - began < 30 * SECOND);
-    /* Not one that does not let itself be cancelled. */
+    /* But not a thread that has disabled cancellation. */
     ARM("epoll_wait:error=EINTR");
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
     pthread_cancel(pthread_self());
     FAILS(epoll_wait(epfd, got, 8, -1), EINTR);
 }
 
-/* A child of fork begins at one; what was armed is armed there, too. */
+/* A child of fork starts counting at one. What was armed is armed there, too. */
 static void forks(void) {
     build();
     ARM("dup:error=EMFILE:when=3;epoll_wait:error=EINTR:max=2;epoll_pwait:error=EINTR:scope=thread:when=2");
@@ -273,7 +274,8 @@ static void on_small_stack(int number) {
     errno = kept;
 }
 
-/* Calls of a handler on the smallest stack that the system allows, behind a page that faults, amid calls of the same kind. */
+/* Calls in a handler on the smallest stack that the system allows, after a page that faults, in the
+ * middle of calls of the same kind. */
 static void small_stacks(void) {
     build();
     QUIETLY(add(epfd, ready, EPOLLIN) == 0);

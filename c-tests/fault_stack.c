@@ -1,5 +1,6 @@
-/* Makes the same call from several callers, and prints for each whether it succeeds. With a path: also from a library that is loaded by
- * then, which has one function that it exports and one that it does not. */
+/* Makes the same call from several callers, and prints for each whether it succeeds. With a path,
+ * also from a library that it then loads, which has one function that it exports and one that it
+ * does not. */
 #include "check.h"
 
 static int leaf(void) {

@@ -1,4 +1,4 @@
-/* Faults among threads, and the C interface that arms them. */
+/* Faults with several threads, and the C interface that arms them. */
 #include "fault_rows.h"
 
 enum { THREADS = 16 };
@@ -31,7 +31,7 @@ static int sum(void) {
     return all;
 }
 
-/* Ordinals of the process are given out once each; those of a thread are its own. */
+/* Each ordinal of the process is given to one call. Each thread has its own ordinals. */
 static void scopes(void) {
     for (int round = 0; round < 5; round++) {
         ARM("epoll_wait:error=EINTR:when=7+5:scope=process");
@@ -46,14 +46,14 @@ static void scopes(void) {
         for (int i = 0; i < THREADS; i++) {
             for (int j = 0; j < 40; j++) QUIETLY(results[i][j] == (j + 1 >= 7 && (j + 1 - 7) % 5 == 0));
         }
-        /* A random choice of a thread's own ordinals: the same for all. */
+        /* A random choice among a thread's own ordinals is the same for all threads. */
         ARM("epoll_wait:error=EINTR:prob=0.5:scope=thread");
         many(THREADS, forty_waits);
         for (int i = 1; i < THREADS; i++) QUIETLY(memcmp(results[i], results[0], sizeof results[0]) == 0);
     }
 }
 
-/* Exactly so often, however many race. */
+/* Exactly this often, however many threads race. */
 static void most(void) {
     for (int round = 0; round < 20; round++) {
         ARM("epoll_wait:error=EINTR:max=100");
@@ -91,7 +91,7 @@ static void texts(void) {
         FAILS(epollshim_inject(wrong[i].rules), EINVAL);
         say("     %s: %s\n", wrong[i].rules, epollshim_error());
         CHECK(strstr(epollshim_error(), wrong[i].says) != NULL);
-        /* Of a text with a mistake nothing is armed. */
+        /* A text with a mistake arms nothing. */
         GIVES(epoll_wait(epfd, &(struct epoll_event){.events = 0}, 1, 0), 0);
     }
     FAILS(epollshim_inject(NULL), EINVAL);
@@ -104,13 +104,14 @@ static int fails(void) {
     return epoll_wait(epfd, &event, 1, 0) == -1 ? errno : 0;
 }
 
-/* Rules come behind those that are armed; 64 in all, or none of the text's. */
+/* Rules are appended to those that are armed. If there would be more than 64, none of the text is
+ * armed. */
 static void adding(void) {
     GIVES(epollshim_inject("epoll_wait:error=EINTR:when=2"), 0);
     EQUAL(fails(), 0);
     GIVES(epollshim_inject("epoll_wait:error=EBADF:when=1..2"), 0);
     EQUAL(fails(), EINTR);
-    EQUAL(fails(), EBADF); /* its second: it has counted from its own beginning */
+    EQUAL(fails(), EBADF); /* its second: it counts from its own start */
     EQUAL(fails(), 0);
     GIVES(epollshim_inject_clear(), 0);
     EQUAL(fails(), 0);
@@ -133,7 +134,7 @@ static void adding(void) {
     GIVES(epollshim_inject_clear(), 0);
     GIVES(epollshim_inject_clear(), 0);
     QUIETLY(dup(epfd) >= 0);
-    /* A text too long for the table, though its rules are few. */
+    /* A text that is too long for the table, although it has few rules. */
     static char text[20000];
     memset(text, 0, sizeof text);
     strcpy(text, "epoll_wait:error=EINTR");
@@ -171,7 +172,7 @@ static void *notes_errors(void *unused) {
     return unused;
 }
 
-/* Armed and cleared 10,000 times under the feet of four threads: whole rules are all that is ever seen. */
+/* Armed and cleared 10,000 times while four threads make calls: they only ever see whole rules. */
 static void storm(void) {
     pthread_t threads[4];
     pthread_barrier_init(&start, NULL, 5);
@@ -209,7 +210,7 @@ static void storm(void) {
     EQUAL(fails(), 0);
 }
 
-/* A rule's count is not disturbed by calls that still read an earlier turn of the table. */
+/* Calls that still read an earlier generation of the table do not disturb a rule's count. */
 static void counts_in_a_storm(void) {
     pthread_t threads[4];
     int wrong = 0;
@@ -239,7 +240,7 @@ static void *arms_and_clears(void *unused) {
     return unused;
 }
 
-/* A child of fork arms what it will, whatever another thread of its parent was doing to the rules. */
+/* A child of fork can arm rules, whatever another thread of its parent was doing to the rules. */
 static void children_arm(void) {
     pthread_t thread;
     int wrong = 0;
@@ -261,7 +262,8 @@ static void children_arm(void) {
     EQUAL(wrong, 0);
 }
 
-/* Of threads that all arm and clear at once, each succeeds or is told that it is busy; and what is armed at last works. */
+/* If several threads arm and clear at the same time, each succeeds or gets EBUSY, and what is armed
+ * last works. */
 static void racing_arms(void) {
     for (int round = 0; round < 100; round++) {
         pthread_t thread;

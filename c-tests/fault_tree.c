@@ -1,4 +1,5 @@
-/* Calls in a tree of processes, and how many of them fail by a fault. dup(-1) fails in any case: with EBADF, or with the fault's errno. */
+/* Calls in a tree of processes, and how many of them fail by a fault. dup(-1) always fails: with
+ * EBADF, or with the fault's errno. */
 #include "fault_rows.h"
 
 #define CALLS 200
@@ -15,7 +16,8 @@ static int ended(pid_t child) {
     return WIFEXITED(status) ? WEXITSTATUS(status) : 255;
 }
 
-/* Eight children at once: half of them execute this program again, one has a child of its own, one has no descriptor left. */
+/* Eight children at the same time: half of them execute this program again, one has a child of its
+ * own, and one has no descriptor left. */
 static int tree(const char *self) {
     pid_t children[8];
     int count = 0;
@@ -44,7 +46,8 @@ static void handler(int number) {
     if (epollshim_inject("dup:error=EIO:scope=tree:max=1") != 0) say("%s\n", epollshim_error());
 }
 
-/* Armed in a signal handler on a small stack, with no descriptor free: the page is mapped all the same. */
+/* Armed in a signal handler on a small stack, with no free descriptor: the page is mapped
+ * nevertheless. */
 static int armed(void) {
     stack_t small = {.ss_sp = malloc(16384), .ss_size = 8192};
     sigaltstack(&small, NULL);
@@ -65,7 +68,7 @@ int main(int argc, char **argv) {
     if (strcmp(mode, "work") == 0) return faulted(CALLS);
     if (strcmp(mode, "armed") == 0) return armed();
     if (strcmp(mode, "tree") == 0) return tree(argv[0]);
-    /* A call for each byte. */
+    /* One call for each byte. */
     while (read(0, &byte, 1) == 1) say("%d\n", faulted(1));
     return 0;
 }

@@ -1,8 +1,9 @@
-/* A handler that runs within a thread's first call, while the shim asks the kernel for the thread's id, and makes the thread's
- * first call itself. Every call counts.
+/* A handler runs during a thread's first call, while the library asks the kernel for the thread's
+ * id, and itself makes the thread's first call. Every call counts.
  *
- * The handler comes by a filter that traps gettid. It is installed behind the library's back, and after the library has looked
- * for filters (at the first epoll call): a filter that it knows keeps it from asking. */
+ * A filter that traps gettid causes the handler to run. It is installed without the library's
+ * knowledge, after the library has looked for filters (at the first epoll call): if the library
+ * knew the filter, it would not ask. */
 #include "check.h"
 
 #include <linux/filter.h>
@@ -14,7 +15,7 @@
 enum { THREADS = 20, LET_THROUGH = 0x5a };
 static _Thread_local int deep;
 
-/* A trapped gettid: before it is answered, another call of epoll. */
+/* A trapped gettid: makes another epoll call before it returns. */
 static void on_trap(int number, siginfo_t *info, void *context) {
     int kept = errno;
     (void)number;
@@ -25,7 +26,7 @@ static void on_trap(int number, siginfo_t *info, void *context) {
     errno = kept;
 }
 
-/* prctl(PR_SET_SECCOMP), seen by nobody but the kernel. */
+/* prctl(PR_SET_SECCOMP), which only the kernel sees. */
 static long set_filter(struct sock_fprog *program) {
     register long unused1 __asm__("r10") = 0, unused2 __asm__("r8") = 0;
     long result;

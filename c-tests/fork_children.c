@@ -1,9 +1,10 @@
-/* Children by fork use, share and close what they inherited, and end in every way; grandchildren do the same. */
+/* Children of fork use, share and close what they inherited, and end in every way. Grandchildren do
+ * the same. */
 #include "check.h"
 
 static int epfd, fd, copy, twin;
 
-/* Its own instances and interests, from birth to death. */
+/* The child's own instances and interests, from creation to close. */
 static void own_work(void) {
     int own = epoll_create1(0), events = eventfd(1, 0);
     QUIETLY(own >= 0 && add(own, events, EPOLLIN) == 0 && events_of(own, 0) == EPOLLIN);
@@ -29,11 +30,12 @@ static int ended(int way) { return way == 6 ? 1000 + SIGKILL : 20 + way; }
 static void child(int way) {
     own_work();
     LEDGER_AGREES();
-    /* What the parent will notice: the interest is the shared instance's. Put back before the end. */
+    /* What the parent notices: the interest belongs to the shared instance. It is restored before
+     * the end. */
     GIVES(epoll_ctl(epfd, EPOLL_CTL_DEL, fd, NULL), 0);
     FAILS(epoll_ctl(copy, EPOLL_CTL_DEL, fd, NULL), ENOENT);
     GIVES(add(copy, fd, EPOLLIN), 0);
-    /* What it will not: the child's descriptors are its own. */
+    /* What the parent does not notice: the child's descriptors are its own. */
     GIVES(close(epfd), 0);
     FAILS(add(epfd, fd, EPOLLIN), EBADF);
     GIVES(close(twin), 0);
@@ -68,7 +70,8 @@ int main(void) {
         FAILS(add(epfd, fd, EPOLLIN), EEXIST);
         EQUAL(fcntl(twin, F_GETFD), 0);
     }
-    /* What a child removes from the shared instance is gone for the parent, whose descriptors are what they were. */
+    /* What a child removes from the shared instance is gone for the parent, whose descriptors are
+     * unchanged. */
     int inner = WORKS(epoll_create1(0)), inner_copy = WORKS(dup(inner));
     GIVES(add(epfd, inner, EPOLLIN), 0);
     pid_t remover = fork();
@@ -81,7 +84,8 @@ int main(void) {
     GIVES(close(inner), 0);
     GIVES(close(inner_copy), 0);
     LEDGER_AGREES();
-    /* An event of the child's making; and an interest that outlives its descriptor because a child still holds it. */
+    /* An event that the child causes, and an interest that outlives its descriptor because a child
+     * still holds it. */
     int ends_of[2];
     struct epoll_event got[3];
     CHECK(pipe(ends_of) == 0);

@@ -1,4 +1,5 @@
-/* fork while eight threads change the ledger: the child's copy is taken mid-change, and must work all the same. */
+/* fork while eight threads change the ledger: the child gets a copy in the middle of a change, and
+ * must work nevertheless. */
 #include "check.h"
 
 #define THREADS 8
@@ -34,7 +35,7 @@ int main(void) {
             int fine = 1;
             for (int round = 0; round < 20; round++) fine &= work();
             if (i % 3 == 0) fine &= close_range(3, ~0u, 0) == 0 && epoll_create1(0) == 3;
-            /* exit() is not for the child of a process with threads, in strictness; many call it. */
+            /* Strictly, the child of a process with threads may not call exit(), but many do. */
             if (i % 2) exit(fine ? 7 : 8);
             _exit(fine ? 7 : 8);
         }

@@ -28,7 +28,7 @@ static void on_signal(int number) {
     }
     if (status_of(child) != 7) bad++;
     handled++;
-    // One at a time, so that the program goes on between two, however long a child takes.
+    /* One at a time, so that the program makes progress between two, however long a child takes. */
     struct itimerval tick = {{0, 0}, {0, 1000}};
     setitimer(ITIMER_REAL, &tick, NULL);
     errno = kept;

@@ -1,4 +1,5 @@
-/* Ends by a signal that the process does not send itself: nothing in it can know beforehand. */
+/* Ends by a signal that the process does not send itself, so that nothing in the process can know
+ * it in advance. */
 #pragma once
 #include <signal.h>
 #include <time.h>

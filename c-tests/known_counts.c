@@ -1,6 +1,7 @@
-/* known_counts THREADS ROUNDS [signal]: every epoll call, with every errno it can give here, a known number of times,
- * from THREADS threads, from the end of each thread, and with `signal` from handlers that interrupt them. Prints one
- * line of JSON: what it did, as it counted it itself. */
+/* known_counts THREADS ROUNDS [signal]: makes every epoll call, with every errno that it can return
+ * here, a known number of times: from THREADS threads, from the end of each thread, and with
+ * `signal` from handlers that interrupt them. Prints one line of JSON: what it did, by its own
+ * count. */
 #include "check.h"
 
 enum { CREATE, CREATE1, CTL, WAIT, PWAIT, PWAIT2, CALLS };
@@ -13,7 +14,7 @@ static const struct {
               {ELOOP, "ELOOP"},   {EMFILE, "EMFILE"}, {ENOENT, "ENOENT"}, {EPERM, "EPERM"}};
 #define ERRORS (sizeof errors / sizeof *errors)
 
-/* Written by one thread, or by the handlers of one thread, and read when both are over. */
+/* Written by one thread, or by the handlers of one thread, and read when both have ended. */
 struct tally {
     volatile uint64_t calls[CALLS], failed[CALLS][ERRORS], added, modified, deleted;
 };
@@ -107,7 +108,8 @@ static void script(struct tally *t) {
 #ifdef SYS_epoll_pwait2
     note(t, PWAIT2, syscall(SYS_epoll_pwait2, epfd, got, 4, &zero, NULL, 8));
 #endif
-    /* A pending signal that the wait lets in. (A handler that did the same may have taken it: hence the timeout.) */
+    /* A pending signal that the wait lets in. (A handler that did the same may have taken it, hence
+     * the timeout.) */
     pthread_sigmask(SIG_BLOCK, &usr2, &before);
     pthread_kill(pthread_self(), SIGUSR2);
     note(t, PWAIT, epoll_pwait(other, got, 4, 1, &usr1));
@@ -140,7 +142,8 @@ static void *thread_of(void *argument) {
     return NULL;
 }
 
-/* The table is full: both creations fail. Process-wide, so for main alone. */
+/* The table is full, so both creations fail. It belongs to the whole process, so only main does
+ * this. */
 static void full_table(struct tally *tally) {
     struct rlimit before, tight;
     int lowest = dup(0);
@@ -209,7 +212,8 @@ int main(int count, char **arguments) {
     for (int i = 0; i < threads; i++) pthread_create(&ids[i], NULL, thread_of, tallies[i]);
     while (signals && finished < threads) {
         for (int i = 0; i < threads; i++) pthread_kill(ids[i], SIGUSR1);
-        /* A handler sleeps for 3 ms and makes 45 calls, with a line of the log each: the thread is to get on in between. */
+        /* A handler sleeps for 3 ms and makes 45 calls, each with a line of the log. The thread
+         * must make progress in between. */
         struct timespec pace = {0, 20000000};
         nanosleep(&pace, NULL);
     }

@@ -1,4 +1,5 @@
-/* The ledger (epollshim_stats, found at run time, absent natively) beside the kernel's own list in /proc. */
+/* Compares the ledger (epollshim_stats, found at run time, absent natively) with the kernel's own
+ * list in /proc. */
 #if __has_include("epollshim.h")
 #include "epollshim.h"
 #else
@@ -13,7 +14,8 @@ struct truth {
     int instances, watches, instance[1024];
 };
 
-/* What the kernel holds for this process: instances are told apart by kcmp(2), interests by their `tfd` lines. */
+/* What the kernel holds for this process. kcmp(2) distinguishes instances, and `tfd` lines are
+ * interests. */
 __attribute__((unused)) static struct truth kernel_truth(void) {
     struct truth truth = {.instances = 0};
     DIR *directory = opendir("/proc/self/fd");
@@ -41,7 +43,8 @@ __attribute__((unused)) static struct truth kernel_truth(void) {
     return truth;
 }
 
-/* One line: do the ledger and the kernel name the same number of instances and interests? */
+/* Prints one line: whether the ledger and the kernel have the same number of instances and
+ * interests. */
 #define LEDGER_AGREES() ledger_agrees(__LINE__, 0)
 /* The same, and the ledger knew it by itself: nothing was healed and nothing unseen. */
 #define LEDGER_KNOWS() ledger_agrees(__LINE__, 1)

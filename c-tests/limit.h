@@ -1,17 +1,17 @@
-/* What the programs that hold limits need besides check.h: what the kernel has of this process, before and after a call
- * that must not have been made. */
+/* What the programs about limits need besides check.h: the kernel's state of this process, before
+ * and after a call that must not have been made. */
 #ifndef LIMIT_H
 #define LIMIT_H
 #include "check.h"
 
-/* The interests in one instance, by its `tfd` lines; -1: not readable. */
+/* The number of interests of an instance, from its `tfd` lines; -1: not readable. */
 __attribute__((unused)) static int watches_of(int epfd) {
     char path[64], text[16384];
     int lines = 0;
     snprintf(path, sizeof path, "/proc/self/fdinfo/%d", epfd);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) return -1;
-    /* By read(2) alone: handlers and children of vfork may ask. */
+    /* By read(2) alone, so that handlers and children of vfork may call it. */
     size_t kept = 0;
     for (ssize_t got; (got = read(fd, text + kept, sizeof text - kept)) > 0;) {
         size_t end = kept + (size_t)got, start = 0;
@@ -27,7 +27,7 @@ __attribute__((unused)) static int watches_of(int epfd) {
     return lines;
 }
 
-/* How many descriptors are open. */
+/* The number of open descriptors. */
 __attribute__((unused)) static int descriptors_open(void) {
     DIR *directory = opendir("/proc/self/fd");
     int count = 0;
@@ -36,7 +36,7 @@ __attribute__((unused)) static int descriptors_open(void) {
     return count;
 }
 
-/* What a call that is refused must leave as it was. */
+/* What a refused call must leave unchanged. */
 struct kept {
     int instances, watches, descriptors, next;
 };
@@ -48,7 +48,7 @@ __attribute__((unused)) static struct kept kept_now(void) {
     return kept;
 }
 
-/* Refused with this errno, and nothing has changed in the kernel. */
+/* The call was refused with this errno, and nothing has changed in the kernel. */
 #define REFUSED(call, error)                                                                             \
     do {                                                                                                 \
         struct kept before_ = kept_now();                                                                \
@@ -71,7 +71,7 @@ __attribute__((unused)) static const char *why(void) {
     return text == NULL ? "no shim" : text();
 }
 
-/* How many instances can be made now; they are closed again. */
+/* How many instances can be created now. They are closed again. */
 __attribute__((unused)) static int instances_to_be_had(void) {
     int made[256], count = 0, error;
     while (count < 256 && (made[count] = epoll_create1(EPOLL_CLOEXEC)) >= 0) count++;
@@ -81,7 +81,7 @@ __attribute__((unused)) static int instances_to_be_had(void) {
     return count;
 }
 
-/* How many interests can be added to an instance now; they are deleted again. */
+/* How many interests can be added to an instance now. They are deleted again. */
 __attribute__((unused)) static int watches_to_be_had(int epfd) {
     int made[256], count = 0, error = 0;
     for (; count < 256; count++) {

@@ -1,11 +1,11 @@
-/* limit_again instances|user-instances|watches|user-watches N: what charges can be lost by, or be given back twice by. After
- * each, exactly N are to be had again. */
+/* limit_again instances|user-instances|watches|user-watches N: operations by which a charge could
+ * be lost or released twice. After each of them, exactly N can be created again. */
 #include "limit.h"
 #include <spawn.h>
 #include <sys/time.h>
 
 static int limit, watching;
-static int common; /* the instance that watches are added to */
+static int common; /* the instance to which watches are added */
 
 #define AGAIN(what)                                                                       \
     do {                                                                                  \
@@ -13,8 +13,8 @@ static int common; /* the instance that watches are added to */
         check_equal(had_, limit, "after " what ", to be had again", __LINE__);            \
     } while (0)
 
-/* How many can be had when the shim has looked again: it does so for no more than a part of its time, and a look that was
- * interrupted for long puts off the next. */
+/* How many can be created after the library has compared again. It does that for only a part of its
+ * time, and a comparison that was interrupted for long delays the next. */
 static int to_be_had_soon(int wanted) {
     int had = -1;
     for (int look = 0; look < 250 && had != wanted; look++) {
@@ -30,7 +30,7 @@ static int watched_fd(void) {
     return fd;
 }
 
-/* One of what is limited: an instance, or a watched descriptor. */
+/* Creates one of what is limited: an instance, or a watched descriptor. */
 static int one(void) { return watching ? watched_fd() : epoll_create1(0); }
 
 static void closes(void) {
@@ -69,7 +69,7 @@ static void closes(void) {
     close(spare);
 }
 
-/* Closed by libc's own system call, which nobody sees. */
+/* Closed by libc's own system call, which no hook sees. */
 static void unseen(void) {
     for (int round = 0; round < 3; round++) {
         int fd[256];
@@ -133,7 +133,7 @@ static void threads(void) {
     AGAIN("closing what an ended thread had made");
 }
 
-/* Cancelled in close: glibc looks before it asks the kernel, so that the descriptor stays open. */
+/* Cancelled in close: glibc tests before it asks the kernel, so the descriptor stays open. */
 static void *cancelled(void *fd) {
     int *of = fd;
     *of = one();
@@ -170,7 +170,7 @@ static void children(void) {
     int fds[256];
     for (int i = 0; i < limit; i++) fds[i] = one();
     for (int i = 0; i < 3; i++) EQUAL(vforked(), 7);
-    /* Of a child's closes in its own table nothing is given back here. */
+    /* A child's closes in its own table release nothing here. */
     EQUAL(watching ? watches_to_be_had(common) : instances_to_be_had(), 0);
     for (int i = 0; i < limit; i++) close(fds[i]);
     AGAIN("vfork children that closed everything");

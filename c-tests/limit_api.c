@@ -1,4 +1,5 @@
-/* Limits set, changed and lifted from inside: epollshim_limit, before and while threads run. */
+/* Limits that are set, changed and removed from inside: epollshim_limit, before threads run and
+ * while they do. */
 #include "limit.h"
 
 typedef int (*reset_function)(void);
@@ -55,11 +56,11 @@ int main(void) {
     GIVES(set_limits("instances=4,watches=3"), 0);
     EQUAL(instances_to_be_had(), 2);
     EQUAL(watches_to_be_had(second), 1);
-    /* Another text is in place of the one before. */
+    /* A new text replaces the one before. */
     GIVES(set_limits("instances=3"), 0);
     EQUAL(instances_to_be_had(), 1);
     EQUAL(watches_to_be_had(second), 256);
-    /* Beyond it already: all stays, nothing comes. */
+    /* If the limit is already exceeded, everything stays and nothing can be added. */
     GIVES(set_limits("instances=1,instance-watches=1"), 0);
     EQUAL(instances_to_be_had(), 0);
     EQUAL(watches_to_be_had(first), 0);
@@ -77,7 +78,7 @@ int main(void) {
     bad("instances=99999999999999999999", "999");
     bad("on-limit=maybe", "maybe");
     bad("instances=1,instances=2", "instances");
-    /* Of a text with a mistake nothing is taken. */
+    /* A text with a mistake sets nothing. */
     bad("instances=100,watches=x", "x");
     EQUAL(instances_to_be_had(), 0);
 

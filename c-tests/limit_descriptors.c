@@ -1,6 +1,12 @@
-/* limit_descriptors WHAT: descriptors=N. `rows`: every call that makes a descriptor is refused at the limit and changes nothing, and what
- * makes none is not refused. `race COUNT ROUNDS`: threads that open and close never have more than they may, and none is refused while
- * there is room. `ends`: no room is lost by a thread that is cancelled, a call that fails, a fork, a close out of sight. `warn`. */
+/* limit_descriptors WHAT, with descriptors=N:
+ *
+ * rows                  every call that creates a descriptor is refused at the limit and changes
+ *                       nothing; other calls are not refused
+ * race COUNT ROUNDS     threads that open and close never have more than the limit, and none is
+ *                       refused while there is room
+ * ends                  no room is lost by a cancelled thread, a failing call, a fork, or a close
+ *                       that the library does not see
+ * warn                  on-limit=warn */
 #include "limit.h"
 
 #include <fcntl.h>
@@ -11,7 +17,7 @@
 #include <sys/timerfd.h>
 #include <pthread.h>
 
-/* So many more may be open than are now. */
+/* How many more may be open than are now. */
 static void allow(int more) {
     char text[64];
     int open_now = 0;
@@ -20,7 +26,7 @@ static void allow(int more) {
     check_that(set_limits(text) == 0, why(), __LINE__);
 }
 
-/* How many can be opened now; they are closed again. */
+/* How many can be opened now. They are closed again. */
 static int to_be_had(void) {
     int made[256], count = 0;
     while (count < 256 && (made[count] = open("/dev/null", O_RDONLY)) >= 0) count++;
@@ -29,7 +35,7 @@ static int to_be_had(void) {
     return count;
 }
 
-/* Soon: the library does not ask the kernel at every refusal. */
+/* Within a short time: the library does not ask the kernel at every refusal. */
 static int soon_to_be_had(int wanted) {
     int count = to_be_had();
     for (int i = 0; i < 5000 && count != wanted; i++) nap(1), count = to_be_had();
@@ -102,7 +108,8 @@ static void rows(void) {
     EQUAL(to_be_had(), 1);
     int last = WORKS(dup(source));
     none_to_be_had(source, server);
-    /* A call that makes no descriptor is not refused, and a bad argument still gets its own errno. */
+    /* A call that creates no descriptor is not refused, and a bad argument still gets its own
+     * errno. */
     GIVES(dup2(source, last), last);
     GIVES(dup2(source, source), source);
     GIVES(dup3(source, last, O_CLOEXEC), last);
@@ -112,10 +119,10 @@ static void rows(void) {
     FAILS(dup2(-1, 201), EBADF);
     FAILS(accept(-1, NULL, NULL), EBADF);
     FAILS(openat(-1, "x", O_RDONLY), EMFILE); /* as at the kernel's own limit */
-    /* A stream takes a number over, and a new file has the old one's. */
+    /* A stream takes over a number, and a new file gets the old stream's. */
     FILE *stream = fdopen(last, "w");
     CHECK(stream != NULL && freopen("/dev/null", "r", stream) == stream && fileno(stream) == last);
-    /* One is closed, and one may come: the connection has waited. */
+    /* One is closed, so one may be accepted: the connection has waited. */
     GIVES(fclose(stream), 0);
     int connection = WORKS(accept(server, NULL, NULL));
     none_to_be_had(source, server);
@@ -179,7 +186,7 @@ static int server;
 
 static void *accepts(void *unused) {
     (void)unused;
-    /* The main thread tries out how many are to be had: at times there is none left. */
+    /* The main thread tests how many can be opened: at times none is left. */
     while (accept(server, NULL, NULL) < 0 && errno == EMFILE) nap(1);
     return NULL;
 }
@@ -189,13 +196,13 @@ static void ends(void) {
     server = listener(&address);
     allow(4);
     EQUAL(to_be_had(), 4);
-    /* Out of sight, before there are threads. */
+    /* Not seen by the library, before there are threads. */
     FILE *streams[3];
     for (int i = 0; i < 3; i++) streams[i] = fdopen(open("/dev/null", O_RDONLY), "r");
     EQUAL(to_be_had(), 1);
     for (int i = 0; i < 3; i++) fclose(streams[i]);
     EQUAL(soon_to_be_had(4), 4);
-    /* As the kernel: who waits in accept has a number already. */
+    /* As in the kernel: a thread that waits in accept has already reserved a number. */
     pthread_t thread;
     pthread_create(&thread, NULL, accepts, NULL);
     EQUAL(soon_to_be_had(3), 3);
@@ -210,7 +217,7 @@ static void ends(void) {
         FAILS(epoll_create1(77), EINVAL);
     }
     EQUAL(to_be_had(), 4);
-    /* A child has what its parent has, and its own count from then on. */
+    /* A child has what its parent has, and counts separately from then on. */
     int kept = open("/dev/null", O_RDONLY);
     pid_t child = fork();
     if (child == 0) {

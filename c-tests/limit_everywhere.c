@@ -1,5 +1,6 @@
-/* Limits are held before main, after exit began, and in handlers on an alternate stack of the smallest size, which may have
- * interrupted anything. instances=4,user-instances=4,watches=3,user-watches=3. */
+/* Limits hold before main, after exit has begun, and in handlers on an alternate stack of the
+ * smallest size, which may have interrupted anything.
+ * instances=4,user-instances=4,watches=3,user-watches=3. */
 #include "limit.h"
 
 #include <sys/auxv.h>
@@ -24,7 +25,7 @@ static void late(void) {
 static volatile sig_atomic_t handled, refused, wrong;
 static int common, event_fds[4];
 
-/* Takes what there is, and gives it back. */
+/* Creates as many as possible, and closes them again. */
 static void on_signal(int number) {
     int kept = errno, made[8], count = 0, watches = 0;
     (void)number;
@@ -49,7 +50,8 @@ int main(void) {
     common = before_main[1];
     for (int i = 0; i < 4; i++) event_fds[i] = eventfd(0, 0);
 
-    /* The kernel's frame for the registers, and 2 KiB for the handler; below it nothing may be touched. */
+    /* The kernel's frame for the registers, and 2 KiB for the handler. Nothing may touch what lies
+     * below. */
     size_t frame = getauxval(AT_MINSIGSTKSZ), size = ((frame ? frame : 2048) + 2048 + 4095) & ~(size_t)4095;
     char *start = mmap(NULL, size + 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     mprotect(start, 4096, PROT_NONE);
@@ -59,7 +61,7 @@ int main(void) {
     struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_ONSTACK | SA_RESTART};
     sigaction(SIGALRM, &action, NULL);
     struct itimerval soon = {{0, 400}, {0, 400}}, never = {{0, 0}, {0, 0}};
-    /* The very first claim of a forked child, in a handler: the child has no place in the session yet. */
+    /* The first claim of a forked child, in a handler: the child has no slot in the session yet. */
     for (int i = 0; i < 5; i++) {
         pid_t child = fork();
         if (child == 0) {

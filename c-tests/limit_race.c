@@ -1,12 +1,15 @@
-/* limit_race WHAT LIMIT AMOUNT: sixteen threads against a limit (which the environment has set) of LIMIT.
+/* limit_race WHAT LIMIT AMOUNT: sixteen threads against a limit of LIMIT, which the environment has
+ * set.
  *
- *   burst instances|watches   they all ask at once, AMOUNT times over: exactly LIMIT of them get what they ask for
- *   fair                      each holds at most one instance, and LIMIT is sixteen: nobody is ever refused
- *   instances|watches|memory|instance-watches|wild
- *                             AMOUNT milliseconds of random work, while every thread keeps a count that is never more
- *                             than what the kernel has (one more after a call that makes, one less before a call that
- *                             ends), and a checker reads /proc: neither ever shows more than LIMIT. When all is over,
- *                             exactly LIMIT are to be had again. */
+ * burst instances|watches
+ *     all create at the same time, AMOUNT times: exactly LIMIT of them succeed
+ * fair
+ *     each holds at most one instance, and LIMIT is sixteen: none is ever refused
+ * instances|watches|memory|instance-watches|wild
+ *     AMOUNT milliseconds of random work. Every thread keeps a count that never exceeds the
+ *     kernel's (plus one after a call that creates, minus one before a call that ends), and a
+ *     checker reads /proc: neither ever exceeds LIMIT. At the end, exactly LIMIT can be created
+ *     again. */
 #include "limit.h"
 
 #define THREADS 16
@@ -140,7 +143,7 @@ static void *instances(void *number) {
 
 static int shared[4];
 
-/* Watches of four instances that stay; memory too, with instances that come and go. */
+/* Watches of four instances that stay. With memory, also instances that come and go. */
 static void *watches(void *number) {
     int fds[MINE], in[MINE], bytes = strcmp(what, "memory") == 0, epfd = -1;
     long size = bytes ? 192 : 1;
@@ -164,7 +167,7 @@ static void *watches(void *number) {
         if (in[i] < 0) {
             int to = (int)pick(4);
             if (pick(8) == 0) {
-                /* What fails for a reason of its own leaves nothing. */
+                /* A call that fails for another reason leaves nothing behind. */
                 struct epoll_event event = interest(EPOLLIN, 1);
                 QUIETLY(epoll_ctl(shared[to], EPOLL_CTL_ADD, shared[to], &event) == -1 && errno == EINVAL);
                 QUIETLY(epoll_ctl(shared[to], EPOLL_CTL_ADD, 9999, &event) == -1 && errno == EBADF);
@@ -198,9 +201,10 @@ static void *watches(void *number) {
 static pthread_rwlock_t replaced[4] = {PTHREAD_RWLOCK_INITIALIZER, PTHREAD_RWLOCK_INITIALIZER, PTHREAD_RWLOCK_INITIALIZER,
                                        PTHREAD_RWLOCK_INITIALIZER};
 
-/* Four instances that are replaced by others, which may get their numbers and their records: between two calls of those
- * who use them; or (`wild`) at any moment, when an ADD that is under way may reach another instance than the one that it
- * was asked for, and only what is left in the end can be told. */
+/* Four instances that are replaced by others, which may get their numbers and their records. They
+ * are replaced between two calls of the threads that use them, or (`wild`) at any moment: then an
+ * ADD in progress may reach another instance than intended, and only the final state can be
+ * checked. */
 static void *instance_watches(void *number) {
     int fds[MINE], wild = strcmp(what, "wild") == 0;
     state = (uint64_t)number * 7654321 + 1;
@@ -233,7 +237,7 @@ static void *instance_watches(void *number) {
     return NULL;
 }
 
-/* Each reading of an interest list is a moment's. */
+/* Each reading of an interest list shows one moment. */
 static void check_the_kernel(void) {
     if (strcmp(what, "instances") == 0 || strcmp(what, "wild") == 0) {
         nap(5);
@@ -279,7 +283,7 @@ int main(int count, char **arguments) {
         CHECK(refused > 0);
         if (highest > limit) EQUAL(highest, limit);
     }
-    /* All of it is to be had again. */
+    /* All of it can be created again. */
     if (strcmp(what, "memory") == 0) {
         EQUAL(held, 4 * 704);
         EQUAL(watches_to_be_had(shared[0]), (limit - 4 * 704) / 192 < 256 ? (limit - 4 * 704) / 192 : 256);

@@ -1,6 +1,8 @@
-/* limit_random SEED N [user]: N random operations of one thread with instance-watches=4,memory=5100,size=enforce and
- * instances=5,watches=9 armed; with `user`: user-instances=5,user-watches=9. Before each creation and each ADD the kernel is
- * asked what there is (/proc), and from that alone follows what the call must give, to the errno; it must give just that. */
+/* limit_random SEED N [user]: N random operations of one thread, with
+ * instance-watches=4,memory=5100,size=enforce and instances=5,watches=9 armed, or with `user`:
+ * user-instances=5,user-watches=9. Before each creation and each ADD it reads the kernel's state
+ * (/proc). From that alone follows what the call must return, down to the errno, and it must return
+ * exactly that. */
 #include "limit.h"
 
 #define LOWEST 3
@@ -15,7 +17,7 @@ static unsigned char kinds[TOP];
 static int promised[TOP]; /* the size that an instance was created with; -1: none */
 static uint64_t seed, state;
 static long step, refusals, agreed;
-static int user; /* the user's counts too, in which a child's and its parent's are summed up */
+static int user; /* also the user's counts, which add up a child's and its parent's */
 static char history[HISTORY][96];
 
 static unsigned pick(unsigned bound) {
@@ -59,7 +61,8 @@ static unsigned long inode_of(int fd) {
     return fstat(fd, &status) == 0 ? (unsigned long)status.st_ino : 0;
 }
 
-/* Every descriptor that is watched here is a socket: an inode of its own tells one from another. */
+/* Every descriptor that is watched here is a socket, whose inode distinguishes it from the
+ * others. */
 static void read_interests(int epfd, int fd, int *count, int *watched) {
     char path[64], text[8192];
     snprintf(path, sizeof path, "/proc/self/fdinfo/%d", epfd);
@@ -166,7 +169,7 @@ static void forked(void) {
     pid_t child = fork();
     if (child == 0) {
         alarm(60);
-        /* What is inherited counts, and is shared: no interest is touched here. */
+        /* What is inherited counts and is shared, so this changes no interest. */
         if (spoils == 0) {
             if (close_range(LOWEST, ~0u, 0) != 0) _exit(1);
             memset(kinds, CLOSED, sizeof kinds);

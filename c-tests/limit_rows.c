@@ -1,5 +1,6 @@
-/* limit_rows ROW: a row of the table of limits (docs, section 5): which call is refused, with which errno, that nothing
- * changes by it, and what is not refused. The limits come from the environment; the test sets what each row names. */
+/* limit_rows ROW: a row of the table of limits (docs, section 5): which call is refused, with which
+ * errno, that it changes nothing, and what is not refused. The limits come from the environment;
+ * the test sets those of each row. */
 #include "limit.h"
 
 static int scratch_file(void) {
@@ -9,7 +10,7 @@ static int scratch_file(void) {
     return fd;
 }
 
-/* Every way to create an instance is refused with `error`. */
+/* Every call that creates an instance is refused with `error`. */
 static void no_creation(int error) {
     REFUSED(epoll_create(1), error);
     REFUSED(epoll_create1(0), error);
@@ -34,7 +35,7 @@ static void instances(void) {
     int third = WORKS(syscall(SYS_epoll_create1, 0));
     no_creation(EMFILE);
     creations_of_the_kernels_own_mind();
-    /* An instance has descriptors; it is not one. */
+    /* An instance has descriptors but is none. */
     int again = WORKS(dup(first));
     GIVES(close(first), 0);
     no_creation(EMFILE);
@@ -46,7 +47,7 @@ static void instances(void) {
     second = WORKS(epoll_create(1));
     no_creation(EMFILE);
     GIVES(syscall(SYS_close, third), 0);
-    /* Where the kernel has no descriptor left, nothing is used up. */
+    /* If the kernel has no descriptor left, the call uses up nothing. */
     struct rlimit before, tight;
     getrlimit(RLIMIT_NOFILE, &before);
     tight = before;
@@ -56,7 +57,7 @@ static void instances(void) {
     setrlimit(RLIMIT_NOFILE, &before);
     third = WORKS(epoll_create1(0));
     no_creation(EMFILE);
-    /* What else instances do is theirs. */
+    /* Other operations on instances are not limited. */
     int fd = eventfd(1, 0);
     GIVES(add(third, fd, EPOLLIN), 0);
     EQUAL(events_of(third, 0), EPOLLIN);
@@ -73,8 +74,8 @@ static void none(void) {
     creations_of_the_kernels_own_mind();
 }
 
-/* What the kernel refuses for a reason of its own, at a limit of interests. `watched` is in `epfd` already, `inner` is
- * another instance. */
+/* What the kernel refuses for another reason, at a limit of interests. `watched` is already in
+ * `epfd`, and `inner` is another instance. */
 static void additions_of_the_kernels_own_mind(int epfd, int watched, int inner) {
     struct epoll_event event = interest(EPOLLIN, 1), exclusive = interest(EPOLLIN | EPOLLEXCLUSIVE | EPOLLONESHOT, 1);
     struct epoll_event nested = interest(EPOLLIN | EPOLLEXCLUSIVE, 1);
@@ -125,14 +126,14 @@ static void watches(void) {
     GIVES(epoll_ctl(other, EPOLL_CTL_DEL, f[0], NULL), 0);
     GIVES(add(other, f[2], EPOLLIN), 0);
     no_addition(other, f[3], ENOSPC);
-    /* An interest outlives the number it was made by. */
+    /* An interest outlives the number with which it was added. */
     int copy = dup(f[2]);
     GIVES(close(f[2]), 0);
     no_addition(other, f[3], ENOSPC);
     GIVES(close(copy), 0);
     GIVES(add(other, f[3], EPOLLIN), 0);
     no_addition(one, f[4], ENOSPC);
-    /* With its instance it goes. */
+    /* It ends with its instance. */
     GIVES(close(other), 0);
     GIVES(add(one, f[4], EPOLLIN), 0);
     no_addition(one, f[5], ENOSPC);
@@ -142,7 +143,7 @@ static void watches(void) {
     EQUAL(errno, ENOSPC);
 }
 
-/* instance-watches=2: each has its own. */
+/* instance-watches=2: for each instance separately. */
 static void instance_watches(void) {
     int *f = event_fds, one = epoll_create1(0), other = epoll_create1(0);
     make_event_fds();
@@ -157,7 +158,7 @@ static void instance_watches(void) {
     GIVES(add(one, f[2], EPOLLIN), 0);
     no_addition(one, f[3], ENOSPC);
     close(one), close(copy), close(other);
-    /* A new instance in an old one's place begins at nothing. */
+    /* A new instance with the number of an old one starts at zero. */
     one = epoll_create1(0);
     EQUAL(watches_to_be_had(one), 2);
 }
@@ -185,7 +186,7 @@ static void memory(void) {
     EQUAL(watches_to_be_had(one), 4);
 }
 
-/* size=... : `promises` is what an ADD beyond the promise gives. */
+/* size=...: `promises` is the result of an ADD beyond the size that was passed to epoll_create. */
 static void size(int refused) {
     int *f = event_fds, promised = epoll_create(2), free = epoll_create1(0);
     make_event_fds();
@@ -208,7 +209,7 @@ static void size(int refused) {
     EQUAL(watches_of(promised), refused ? 2 : 3);
 }
 
-/* events=3: a wait delivers at most three, and the rest later. */
+/* events=3: a wait returns at most three events, and the rest later. */
 static void events(void) {
     static const int calls = 5;
     for (int call = 0; call < calls; call++) {
@@ -231,7 +232,7 @@ static void events(void) {
             for (int i = 0; i < count; i++) sum += seen[got[i].data.u64]++ == 0;
             QUIETLY(got[count > 0 ? count : 0].events == 0x55555555);
         }
-        check_equal(sum, 10, "different descriptors heard of", __LINE__);
+        check_equal(sum, 10, "different descriptors reported", __LINE__);
         FAILS(epoll_wait(epfd, got, (int)descriptors_open() * 0, 0), EINVAL);
         FAILS(epoll_wait(epfd, got, descriptors_open() * -1, 0), EINVAL);
         for (int fd = 3; fd < 64; fd++) close(fd);

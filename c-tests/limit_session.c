@@ -1,11 +1,14 @@
-/* limit_session WHAT LIMIT ROUNDS: the processes of one user against user-instances=LIMIT, or user-watches=LIMIT.
+/* limit_session WHAT LIMIT ROUNDS: the processes of one user against user-instances=LIMIT, or
+ * user-watches=LIMIT.
  *
- *   together    eight processes take all that they can get, at once: LIMIT together
- *   kill        eight busy processes, stopped now and then and looked at from outside, and killed at random: never more
- *               than LIMIT, and when all are dead, LIMIT to be had, even before anybody has waited for them
- *   exec        what goes through exec counts, what does not is given back (LIMIT is 6)
- *   fork        what a child inherits is not made twice (LIMIT is 6)
- *   own-exec, own-fork    the same with instances=6: what is inherited counts */
+ * together   eight processes create all that they can, at the same time: LIMIT in total
+ * kill       eight busy processes are stopped now and then, looked at from outside, and killed at
+ *            random. There are never more than LIMIT. When all are dead, LIMIT can be created, even
+ *            before any process has waited for them
+ * exec       what survives exec counts, the rest is released (LIMIT is 6)
+ * fork       what a child inherits does not count twice (LIMIT is 6)
+ * own-exec, own-fork
+ *            the same with instances=6: what is inherited counts */
 #include "limit.h"
 
 #define PROCESSES 8
@@ -168,7 +171,7 @@ static void again(char **arguments, const char *stage) {
 static void through_exec(char **arguments, int stage) {
     int made[8];
     if (stage < 20) {
-        /* Nothing of the images before is left. */
+        /* Nothing of the earlier programs of this process is left. */
         check_equal(instances_to_be_had(), 6, "at the beginning, to be had", __LINE__);
         for (int i = 0; i < 5; i++) made[i] = epoll_create1(EPOLL_CLOEXEC);
         char text[16];
@@ -198,7 +201,7 @@ static void through_fork(int of_user) {
         int mine = epoll_create1(0);
         close(one);
         close(other);
-        /* The parent's are the user's still; this process's own they are no more. */
+        /* The parent's still count for the user, but not for this process. */
         EQUAL(instances_to_be_had(), of_user ? 3 : 5);
         close(mine);
         for (int i = 0; i < 3; i++) mine = epoll_create1(0);

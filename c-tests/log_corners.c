@@ -1,11 +1,13 @@
-/* The corner cases of strace's own tests of epoll_create, epoll_create1, epoll_ctl, epoll_wait, epoll_pwait and epoll_pwait2, and of
- * the flags of fcntl and dup3: bits, operations, flags and sizes without a name, addresses that cannot be read. What the log says
- * of them is held against strace's lines of the same run (tests/log.rs). No result is looked at here: the kernel's is the log's. */
+/* The corner cases of strace's own tests of epoll_create, epoll_create1, epoll_ctl, epoll_wait,
+ * epoll_pwait and epoll_pwait2, and of the flags of fcntl and dup3: bits, operations, flags and
+ * sizes without a name, addresses that cannot be read. tests/log.rs compares the log with strace's
+ * lines of the same run. This program checks no result: the log must have what the kernel
+ * returned. */
 #include "check.h"
 
 #include <sys/mman.h>
 
-static char *readable_to; /* The page behind it is not mapped. */
+static char *readable_to; /* The page after it is not mapped. */
 
 static struct epoll_event *last_event(void) { return (struct epoll_event *)(readable_to - sizeof(struct epoll_event)); }
 

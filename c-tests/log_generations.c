@@ -1,5 +1,5 @@
-/* Each generation forks while its threads are busy with epoll: what those threads held of the log's must not be missing in
- * the child, and in the child's child. */
+/* Each generation forks while its threads are busy with epoll. The parts of the log that those
+ * threads held must not be missing in the child, or in the child's child. */
 #include "check.h"
 
 #define THREADS 8

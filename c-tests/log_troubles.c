@@ -1,18 +1,18 @@
-/* Epoll calls in whatever trouble the log may be in; what is printed must not tell whether there is a log (tests/log.rs).
- * Ends with 7. Each word of the command line is a step:
+/* Epoll calls in all kinds of trouble that the log may meet. What it prints must not depend on
+ * whether there is a log (tests/log.rs). Exits with 7. Each word of the command line is a step:
  *
- *   calls=N      an ADD, N waits of which each gives an event, a failing MOD, a DEL
- *   descriptors  lists /proc/self/fd between calls
- *   full-table   calls while no descriptor is left
- *   small-files  calls while no file may grow beyond 2,500 bytes
- *   no-stderr    closes descriptor 2, and has a socket take its number
- *   other-stderr makes descriptor 2 a socket
- *   chdir=DIR    goes there
- *   unlink=FILE  removes it
- *   forks=N      so many children make calls, all at once
- *   name=NAME    renames the process (PR_SET_NAME)
- *   exec         runs this program anew, with the words that follow
- *   masks=N      N waits with a full mask and 16 events: long lines */
+ * calls=N        an ADD, N waits that each return an event, a failing MOD, a DEL
+ * descriptors    lists /proc/self/fd between calls
+ * full-table     calls while no descriptor is left
+ * small-files    calls while no file may grow beyond 2,500 bytes
+ * no-stderr      closes descriptor 2, and makes a socket take its number
+ * other-stderr   makes descriptor 2 a socket
+ * chdir=DIR      changes to that directory
+ * unlink=FILE    removes it
+ * forks=N        N children make calls at the same time
+ * name=NAME      renames the process (PR_SET_NAME)
+ * exec           executes this program again, with the words that follow
+ * masks=N        N waits with a full mask and 16 events: long lines */
 #include "check.h"
 
 #include <sys/prctl.h>

@@ -1,7 +1,7 @@
-/* Every epoll call, its errors, every event bit, masks, timeouts and more events than a line tells, one after another in
- * one thread: what the log says of them is held against strace's own lines of the same run (tests/log.rs).
- *
- * `log_walk descriptors` goes on with the calls that make and close descriptors. */
+/* Every epoll call, its errors, every event bit, masks, timeouts and more events than a line
+ * prints, one after another in one thread. tests/log.rs compares the log with strace's own lines of
+ * the same run. `log_walk descriptors` continues with the calls that create and close
+ * descriptors. */
 #include "check.h"
 
 #include <sys/time.h>
@@ -76,7 +76,7 @@ static void controls(int epfd) {
     close(fd), close(other), close(file);
 }
 
-/* Every bit that a wait can deliver. */
+/* Every bit that a wait can return. */
 static void delivered(int epfd) {
     struct epoll_event got[8];
     int pair[2], pipes[2];

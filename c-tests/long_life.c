@@ -1,4 +1,4 @@
-/* What a server does for months, a few hundred thousand times: its memory must not grow with it. */
+/* What a server does for months, a few hundred thousand times: its memory must not keep growing. */
 #include "check.h"
 
 #define TIMES 100000

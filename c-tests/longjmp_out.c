@@ -1,6 +1,7 @@
-/* A handler that leaves by siglongjmp, out of whatever epoll call it interrupted (a classic way to time out). The
- * program goes on as if nothing had been, and so must the ledger: also where the program goes on in a function that
- * lies deeper on the stack than the call that was left, where a handler's calls would lie. */
+/* A handler that leaves by siglongjmp, out of whatever epoll call it interrupted (a classic
+ * timeout). The program continues as if nothing had happened, and so must the ledger. This also
+ * holds if the program continues in a function that lies deeper on the stack than the call that was
+ * left, where a handler's calls would lie. */
 #include "check.h"
 
 #include <alloca.h>
@@ -56,7 +57,7 @@ static void go_on(void) {
     EQUAL(close_range((unsigned)epfd + 1, ~0u, 0), 0);
     GIVES(events_of(epfd, 0), 0);
     LEDGER_AGREES();
-    /* Nothing is stuck: what comes after is followed as ever. */
+    /* Nothing is stuck: what follows is tracked as before. */
     int fd = WORKS(eventfd(1, 0)), second = WORKS(epoll_create1(0));
     GIVES(add(epfd, fd, EPOLLIN), 0);
     GIVES(add(second, fd, EPOLLIN), 0);

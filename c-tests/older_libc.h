@@ -1,5 +1,5 @@
-/* Included ahead of a test that is compiled on another host (-include): what its C library lacks is made as a program of that host
- * would make it, by system call. */
+/* Included before a test that is compiled on another host (-include). If the C library there lacks
+ * a function, this makes it by system call, as a program of that host would. */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif

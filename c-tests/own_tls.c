@@ -1,5 +1,6 @@
-/* A thread of clone(2)'s own making, with thread-local storage that the program has made itself, of zeros: libc's calls work there. So must
- * the shim's, whose words are zero there as in any new thread. */
+/* A thread that the program starts by clone(2), with thread-local storage that the program has
+ * created itself, full of zeros. libc's calls work there. So must the library's, whose words are
+ * zero there as in any new thread. */
 #include "check.h"
 
 #include <sched.h>
@@ -25,7 +26,7 @@ int main(void) {
     char *stack = mmap(NULL, STORAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
     char *storage = mmap(NULL, 2 * STORAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     char **block = (char **)(storage + STORAGE);
-    block[0] = block[2] = (char *)block; /* its own address, where the ABI and glibc look for it */
+    block[0] = block[2] = (char *)block; /* its own address, where the ABI and glibc expect it */
     epfd = epoll_create1(EPOLL_CLOEXEC);
     fd = eventfd(1, EFD_CLOEXEC);
     pid_t pid = clone(uses_epoll, stack + STORAGE, CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SETTLS | SIGCHLD, NULL, NULL, block);

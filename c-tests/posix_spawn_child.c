@@ -1,4 +1,5 @@
-/* posix_spawn with file actions, system and popen: the children's closes are not the parent's. */
+/* posix_spawn with file actions, system and popen: the children's closes do not affect the
+ * parent. */
 #include "check.h"
 
 #include <spawn.h>

@@ -1,5 +1,5 @@
-/* Each hook has the prototype that the system's headers give it (a wrong one would not compile here), and the
- * dynamic loader finds it, at the address that the program itself calls. */
+/* Each hook has the prototype that the system's headers give it (a wrong one would not compile
+ * here), and the dynamic loader finds it at the address that the program itself calls. */
 #include "check.h"
 #include <sched.h>
 #include <spawn.h>

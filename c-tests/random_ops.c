@@ -1,6 +1,7 @@
-/* random_ops SEED N [strict]: N operations on descriptors and instances, drawn from SEED. Every 64 operations the ledger
- * must name as many instances and interests as the kernel does. `strict` leaves out what goes round the shim, and then
- * the ledger must have known it all by itself. Prints a hash of every result, which the shim must not change. */
+/* random_ops SEED N [strict]: N operations on descriptors and instances, drawn from SEED. Every 64
+ * operations the ledger must have as many instances and interests as the kernel. `strict` omits
+ * operations that bypass the library, and then the ledger must have known everything by itself.
+ * Prints a hash of every result, which the library must not change. */
 #include "check.h"
 
 #define LOWEST 3
@@ -21,7 +22,7 @@ static unsigned pick(unsigned bound) {
     return (unsigned)((state * 2685821657736338717u) >> 33) % bound;
 }
 
-/* Every result goes through here: into the hash and into what is shown on failure. */
+/* Every result passes through here: into the hash, and into what is printed on failure. */
 __attribute__((format(printf, 2, 3))) static long did(long result, const char *format, ...) {
     int error = result < 0 ? errno : 0;
     char *line = history[step % (EVERY + 16)];
@@ -39,7 +40,8 @@ static void learn(long fd, enum kind kind) {
     if (fd >= 0 && fd < TOP) kinds[fd] = (unsigned char)kind;
 }
 
-/* A descriptor of this kind (CLOSED: of any), if there is one; now and then any number at all. */
+/* A descriptor of this kind (CLOSED: of any kind), if there is one; now and then any number at
+ * all. */
 static int some(enum kind kind) {
     int start = LOWEST + (int)pick(TOP - LOWEST);
     if (pick(25) == 0) return start;
@@ -52,7 +54,7 @@ static int some(enum kind kind) {
 
 static void compare(void) {
     ledger_stats stats = (ledger_stats)(uintptr_t)dlsym(RTLD_DEFAULT, "epollshim_stats");
-    /* Reading /proc takes descriptors; the table may be full. */
+    /* Reading /proc takes descriptors, and the table may be full. */
     setrlimit(RLIMIT_NOFILE, &(struct rlimit){TOP + 50, TOP + 50});
     struct truth truth = kernel_truth();
     struct epollshim_stats ledger;
@@ -97,7 +99,7 @@ static void forked(void) {
         alarm(60);
         in_child = 1;
         if (fresh) {
-            /* Nothing of the parent's is left, so nothing is shared. */
+            /* The parent's instances are closed, so nothing is shared. */
             if (close_range(LOWEST, ~0u, 0) != 0) _exit(1);
             memset(kinds, CLOSED, sizeof kinds);
         }

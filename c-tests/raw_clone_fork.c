@@ -1,4 +1,5 @@
-/* fork by syscall(SYS_clone), which no wrapper and no atfork handler sees: the child is a process of its own. */
+/* fork by syscall(SYS_clone), which no wrapper and no atfork handler sees: the child is a separate
+ * process. */
 #include "check.h"
 
 #include <linux/sched.h>

@@ -1,4 +1,5 @@
-/* syscall(): every number that the shim knows, and others, which must pass untouched with all six arguments. */
+/* syscall(): every number that the library knows, and others, which must pass unchanged with all
+ * six arguments. */
 #include "check.h"
 
 #include <linux/close_range.h>

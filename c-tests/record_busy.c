@@ -1,8 +1,9 @@
-/* Eight threads that call without end, and count their calls in a page that they share with the test: each before the call,
- * and again after it. Killed at a random moment, their recording has as many calls as were counted: at least those that
- * have returned, at most those that were begun.
+/* Eight threads that make calls without a pause, and count them in a page that they share with the
+ * test: each call before it is made, and again when it has returned. Killed at a random moment,
+ * their recording has at least the calls that have returned, and at most those that were begun.
  *
- *   record_busy PAGE      PAGE: a file of 4,096 bytes; word 2i: calls begun by thread i, word 2i + 1: returned */
+ * record_busy PAGE
+ *     PAGE: a file of 4,096 bytes. Word 2i: calls begun by thread i; word 2i + 1: returned */
 #include "check.h"
 #include <sys/mman.h>
 

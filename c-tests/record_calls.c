@@ -1,9 +1,11 @@
-/* Calls from threads, from signal handlers that come between any two instructions, and from forked children, each counted by
- * the program itself.
+/* Calls from threads, from signal handlers that run between any two instructions, and from forked
+ * children, each counted by the program itself.
  *
- *   record_calls COUNTS THREADS ROUNDS     COUNTS: a file to which each process adds a line, its pid and how many calls it made;
- *                                          ROUNDS: of each thread, 0: until standard input ends
- *   record_calls COUNTS THREADS ROUNDS N   N such threads after each other, THREADS at a time, and no children */
+ * record_calls COUNTS THREADS ROUNDS
+ *     COUNTS: a file to which each process appends a line, its pid and how many calls it made.
+ *     ROUNDS: of each thread; 0: until standard input ends
+ * record_calls COUNTS THREADS ROUNDS N
+ *     N such threads one after another, THREADS at a time, and no children */
 #include "check.h"
 
 #include <sys/time.h>
@@ -43,7 +45,7 @@ static void rounds(long number) {
     close(epfd);
 }
 
-/* All threads of a time have made a call before the first one goes on, and ends. */
+/* All concurrent threads have made a call before the first one continues and ends. */
 static pthread_barrier_t start;
 
 static void *thread(void *number) {
@@ -95,7 +97,7 @@ int main(int count, char **arguments) {
     pthread_barrier_init(&start, NULL, (unsigned)wide);
     for (long begun = 0; begun < all; begun += wide) {
         for (long i = 0; i < wide; i++) QUIETLY(pthread_create(&threads[i], &small, thread, (void *)number) == 0);
-        /* The handlers come into the threads, not into this one. */
+        /* The handlers run in the threads, not in this one. */
         pthread_sigmask(SIG_BLOCK, &alarms, NULL);
         if (number == 0) {
             char end;

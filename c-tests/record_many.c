@@ -1,5 +1,6 @@
-/* record_many: eight threads make 300 instances each, with 30 interests in each, and wait on each of them once; and then the
- * process is killed. The tables of a recording have grown many times by then. */
+/* record_many: eight threads create 300 instances each, with 30 interests in each, and wait on each
+ * instance once. Then the process is killed. The tables of a recording have grown many times by
+ * then. */
 #include "check.h"
 
 #include <signal.h>

@@ -1,4 +1,4 @@
-/* Sixteen threads begin at one moment, and make a thousand calls each. */
+/* Sixteen threads start at the same moment, and make a thousand calls each. */
 #include "check.h"
 
 enum { THREADS = 16 };

@@ -1,4 +1,5 @@
-/* An instance and a watched descriptor travel through SCM_RIGHTS to a child and back, under other numbers. */
+/* An instance and a watched descriptor travel through SCM_RIGHTS to a child and back, with other
+ * numbers. */
 #include "check.h"
 
 static void send_two(int channel, int first, int second) {
@@ -13,7 +14,7 @@ static void send_two(int channel, int first, int second) {
     control.header.cmsg_type = SCM_RIGHTS;
     control.header.cmsg_len = CMSG_LEN(2 * sizeof(int));
     memcpy(CMSG_DATA(&control.header), (int[]){first, second}, 2 * sizeof(int));
-    QUIETLY(sendmsg(channel, &message, 0) == 1); /* the other side may speak first */
+    QUIETLY(sendmsg(channel, &message, 0) == 1); /* the other side may send first */
 }
 
 static void receive_two(int channel, int *fds) {
@@ -33,7 +34,7 @@ int main(void) {
     EQUAL(socketpair(AF_UNIX, SOCK_STREAM, 0, channel), 0);
     pid_t child = fork();
     if (child == 0) {
-        /* It has never seen these descriptors made. */
+        /* It never saw these descriptors being created. */
         close(channel[0]);
         receive_two(channel[1], got);
         say("     the child got %d and %d\n", got[0], got[1]);
@@ -56,7 +57,7 @@ int main(void) {
     send_two(channel[0], epfd, fd);
     EQUAL(status_of(child), 12);
     LEDGER_AGREES();
-    /* Now in the socket's queue, and nowhere else. */
+    /* Now they are only in the socket's queue. */
     GIVES(close(epfd), 0);
     GIVES(close(fd), 0);
     GIVES(close(pad), 0);

@@ -1,5 +1,5 @@
-/* A sandbox (seccomp) that refuses, with EPERM, every system call that this program does not make itself: epoll and
- * the end of the process go on as they would alone. */
+/* A sandbox (seccomp) that refuses, with EPERM, every system call that this program does not make
+ * itself: epoll and the end of the process work as they do without the library. */
 #include "check.h"
 
 #include <linux/filter.h>
@@ -62,7 +62,7 @@ static void work(void) {
 }
 
 int main(int count, char **arguments) {
-    /* `first`: the sandbox is there before the first epoll call. */
+    /* `first`: the sandbox exists before the first epoll call. */
     if (count < 2 || strcmp(arguments[1], "first") != 0) work();
     enter_sandbox();
     FAILS(syscall(SYS_getppid), EPERM);

@@ -1,5 +1,5 @@
-/* Handlers that call epoll themselves, on a small alternate stack, while the interrupted code does the same; and the
- * same work on the smallest thread stacks there may be. */
+/* Handlers that call epoll themselves, on a small alternate stack, while the interrupted code does
+ * the same; and the same work on the smallest thread stacks that the system allows. */
 #include "check.h"
 
 #include <limits.h>
@@ -12,7 +12,7 @@ static volatile sig_atomic_t handled, handler_failed;
 static int shared;
 static size_t small; /* the kernel's frame for the registers, and 2 KiB for the handler */
 
-/* Everything once: births, interests, a wait, deaths. 1 if all went as it must. */
+/* Everything once: creations, interests, a wait, closes. Returns 1 if all went well. */
 static int work(void) {
     struct epoll_event event = interest(EPOLLIN, 1);
     int epfd = epoll_create1(EPOLL_CLOEXEC), fd = eventfd(1, EFD_CLOEXEC), copy = dup(fd), instance = dup(epfd);
@@ -55,7 +55,7 @@ static void *on_small_stack(void *alternate) {
     return (void *)fine;
 }
 
-/* `size` bytes right behind a page that faults. */
+/* `size` bytes right after a page that faults. */
 static void *guarded(size_t size) {
     size_t pages = (size + 4095) / 4096 * 4096;
     char *map = mmap(NULL, pages + 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);

@@ -1,5 +1,5 @@
-/* Makes an instance and an interest three calls deep, built without frame pointers; and once more from a signal handler on the smallest
- * stack that there may be. */
+/* Creates an instance and an interest three calls deep, compiled without frame pointers, and does
+ * the same in a signal handler on the smallest stack that the system allows. */
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <signal.h>

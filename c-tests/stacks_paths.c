@@ -1,5 +1,5 @@
-/* One call reached by several paths, again and again, on several threads: through two functions, and through one whose frame has another
- * size each time. */
+/* One call that is reached by several paths, again and again, on several threads: through two
+ * functions, and through one whose frame has another size each time. */
 #define _GNU_SOURCE
 #include <alloca.h>
 #include <pthread.h>

@@ -1,5 +1,6 @@
-/* Calls each function of streams, directories and other programs once, and prints its name, 0 or the error, and of those that end
- * something whether the descriptor is gone. By write(2) alone. */
+/* Calls each function for streams, directories and other programs once. Prints its name, and 0 or
+ * the error; for a function that closes something, also whether the descriptor is closed. Prints
+ * only by write(2). */
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <errno.h>
@@ -20,7 +21,7 @@ static void result(const char *name, int error, const char *more) {
     if (write(1, line, (size_t)length) != length) _exit(3);
 }
 
-/* Asks the kernel, past all hooks. */
+/* Asks the kernel, bypassing all hooks. */
 static const char *is_gone(long fd) {
     long answer;
 #ifdef __x86_64__

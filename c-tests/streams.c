@@ -1,5 +1,5 @@
-/* Streams and directories, alone and by threads, around forks and on numbers that change hands: natively and under the shim alike.
- * Prints last which descriptors are open. */
+/* Streams and directories, in one thread and in several, around forks, and on numbers that are
+ * reused: the same natively and under the library. Prints at the end which descriptors are open. */
 #include "check.h"
 
 #include <spawn.h>
@@ -38,7 +38,7 @@ static void reopened(void) {
     CHECK(freopen(NULL, "r", file) == file && is_open(fileno(file)));
     fd = fileno(file);
     CHECK(freopen("/nonexistent/file", "r", file) == NULL && !is_open(fd));
-    /* Onto a number that was closed by its owner. */
+    /* On a number that its owner has closed. */
     file = fopen("/dev/null", "r");
     fd = fileno(file);
     EQUAL(close(fd), 0);
@@ -93,7 +93,7 @@ static void programs(void) {
 
 static ssize_t callback(void *cookie, char *bytes, size_t size) {
     (void)cookie, (void)bytes, (void)size;
-    /* A hook in a hook. */
+    /* A hook within a hook. */
     FILE *file = fopen("/dev/null", "r");
     return file == NULL ? -1 : fclose(file);
 }
@@ -152,7 +152,8 @@ static void by_threads(void) {
 
 static void on_signal(int number) {
     (void)number;
-    /* Not allowed by POSIX, and done: the hook must not mind. The interrupted thread is in pause(). */
+    /* POSIX does not allow it, but programs do it, so the hook must accept it. The interrupted
+     * thread is in pause(). */
     int kept = errno;
     FILE *file = fopen("/dev/null", "r");
     if (file != NULL) fclose(file);
@@ -172,7 +173,7 @@ int main(void) {
     raise(SIGUSR1);
     FILE *kept = fopen("/dev/null", "r");
     CHECK(kept != NULL && opendir("/") != NULL && popen("true", "re") != NULL);
-    /* As programs do at their end, to hear of errors. */
+    /* As programs do at their end, to learn of errors. */
     EQUAL(fclose(stdin), 0);
     say("open");
     for (int fd = 0; fd < 1024; fd++)

@@ -1,10 +1,13 @@
-/* What a recording must have after a SIGKILL, and while the program runs. The first argument tells what is done:
- *   opens        200 sockets, and no epoll call
- *   waits        leaks a socket, then waits 5 ms, until it is killed
- *   late LIBRARY a library that is loaded when the recording has begun leaks 40 descriptors
- *   flat NUMBER  opens and closes so many descriptors; prints the resident KiB and the bytes of the recordings in
- *                EPOLLSHIM_RECORD after a tenth of them, and at the end
- *   child        forks with 20 sockets open; the child leaks 40 more
+/* What a recording must contain after a SIGKILL, and while the program runs. The first argument
+ * says what to do:
+ *
+ * opens          200 sockets, and no epoll call
+ * waits          leaks a socket, then waits 5 ms, until it is killed
+ * late LIBRARY   a library that is loaded after the recording has begun leaks 40 descriptors
+ * flat NUMBER    opens and closes that many descriptors; prints the resident KiB and the bytes of
+ *                the recordings in EPOLLSHIM_RECORD after a tenth of them, and at the end
+ * child          forks with 20 sockets open; the child leaks 40 more
+ *
  * All but the fourth end by SIGKILL. */
 #define _GNU_SOURCE
 #include <dirent.h>

@@ -1,5 +1,6 @@
-/* An instance that the shim did not see being made (by the bare instruction, past libc): what is added to it through libc is known at
- * once, not only when the ledger is compared with the kernel. */
+/* An instance that the library did not see being created (by the bare instruction, past libc): what
+ * is added to it through libc is known at once, and not only when the ledger is compared with the
+ * kernel. */
 #include "check.h"
 
 static int create_past_libc(void) {
@@ -12,7 +13,7 @@ int main(void) {
     struct epoll_event event = {.events = EPOLLIN};
     int first = epoll_create1(EPOLL_CLOEXEC), second = create_past_libc();
     int a = eventfd(0, EFD_CLOEXEC), b = eventfd(0, EFD_CLOEXEC);
-    /* So that the thread is not new to the shim when it comes to the other. */
+    /* So that the library already knows the thread. */
     GIVES(epoll_ctl(first, EPOLL_CTL_ADD, a, &event), 0);
     GIVES(epoll_ctl(second, EPOLL_CTL_ADD, a, &event), 0);
     GIVES(epoll_ctl(second, EPOLL_CTL_ADD, b, &event), 0);

@@ -1,5 +1,6 @@
-/* At every single instruction of a hook an unwinder must find the way back to the caller: pthread_exit in a signal
- * handler, a profiler or a debugger may come at any of them. Steps through each call by the processor's trap flag. */
+/* At every single instruction of a hook an unwinder must find the caller: pthread_exit in a signal
+ * handler, a profiler or a debugger may start at any of them. Steps through each call by the
+ * processor's trap flag. */
 #include "check.h"
 
 #include <unwind.h>
@@ -85,7 +86,7 @@ int main(void) {
     fd = eventfd(1, 0);
     event = interest(EPOLLIN, 1);
     for (int round = 0; round < 2; round++) {
-        /* In the first round the loader binds names: that is its own code, and not looked at. */
+        /* In the first round the loader binds names. That is its own code, which is not checked. */
         for (size_t i = 0; i < sizeof calls / sizeof *calls; i++) {
             if (round == 0) {
                 calls[i].call();

@@ -1,11 +1,13 @@
-/* vfork children close everything, in the memory of their parent: its epoll instances and its ledger are untouched. */
+/* vfork children close everything, in the memory of their parent: its epoll instances and its
+ * ledger stay unchanged. */
 #include "check.h"
 
 #include "borrowed.h"
 
 static volatile int failures;
 
-/* One child by each end. Not inlined: nothing of the caller may live in registers across vfork. */
+/* One child for each way to end. Not inlined: no value of the caller may live in registers across
+ * vfork. */
 __attribute__((noinline)) static pid_t child_that(int end) {
     pid_t child = vfork();
     if (child != 0) return child;
@@ -22,7 +24,7 @@ __attribute__((noinline)) static pid_t child_that(int end) {
 }
 
 static void *thread_of(void *unused) {
-    /* The ledger of another thread's calls, while its memory is lent: nothing of it may be lost. */
+    /* The calls of another thread while its memory is lent: the ledger must miss none of them. */
     int mine = epoll_create1(EPOLL_CLOEXEC), events = eventfd(1, EFD_CLOEXEC);
     for (int i = 0; i < 3000; i++) {
         int twin = dup(events);
@@ -37,7 +39,8 @@ static void *thread_of(void *unused) {
     return unused;
 }
 
-/* A descriptor that was dupped before any epoll knew it: the child's closes must not make that forgotten. */
+/* A descriptor that was dupped before any instance watched it: the child's closes must not make the
+ * library forget the dup. */
 static void dups_are_remembered(void) {
     int instance = epoll_create1(0), event = eventfd(1, 0), twin = dup(event);
     EQUAL(status_of(child_that(0)), 40);
@@ -51,7 +54,8 @@ static void dups_are_remembered(void) {
     LEDGER_AGREES();
 }
 
-/* A forked child that has done nothing yet lends its memory at once: it is its own all the same. */
+/* A forked child that has done nothing yet lends its memory at once. The memory is its own
+ * nevertheless. */
 static void a_fresh_child_lends_its_memory(void) {
     pid_t fresh = fork();
     if (fresh == 0) {

@@ -1,5 +1,5 @@
-/* Leaks sockets, and ends in the way that its first argument names. With a second argument it leaves no descriptor free, and its
- * limit cannot be raised (hard = soft). */
+/* Leaks sockets, and ends in the way that its first argument names. With a second argument it
+ * leaves no descriptor free, and its limit cannot be raised (hard = soft). */
 #define _GNU_SOURCE
 #include <pthread.h>
 #include <signal.h>
@@ -13,7 +13,7 @@
 
 #include "killed.h"
 
-/* So slowly that the end, on whatever machine, comes soon after the last in comparison. */
+/* Slowly enough that the end comes soon after the last one, on any machine. */
 static int leak(void) {
     usleep(2000);
     return socket(AF_INET, SOCK_STREAM, 0);

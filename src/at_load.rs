@@ -1,12 +1,14 @@
-//! What is done by the library's constructor alone.
+//! Work that only the library's constructor may do.
 
-/// Proof that this is the library's constructor, which alone makes one. What allocates, takes a lock or loads an object asks for
-/// it: no hook can come there, whatever its caller holds.
+/// Proof that the library's constructor is running. Only the constructor creates one.
+///
+/// A function that allocates, takes a lock or loads an object takes this proof as an argument. No
+/// hook can call it, so it is never called while the hook's caller holds a lock.
 pub struct AtLoad(());
 
 impl AtLoad {
     /// # Safety
-    /// For the constructor (init.rs).
+    /// Only the constructor (init.rs) may call this.
     pub const unsafe fn new() -> AtLoad {
         AtLoad(())
     }

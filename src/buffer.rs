@@ -1,7 +1,8 @@
-//! A growing array in memory of its own, for reports: no allocator of the program's is called.
+//! A growing array in a mapping of its own, for reports. It never calls the program's allocator.
 //!
-//! It is given back by [`Buffer::end`] and not by a `Drop`: what must be dropped when somebody unwinds brings the language's
-//! personality routine into the library, and with it all of std's panicking (tests/cost.rs looks).
+//! [`Buffer::end`] frees the memory, and not `Drop`: a value that must be dropped during unwinding
+//! would bring the language's personality routine into the library, and with it all of std's code
+//! for panics (tests/cost.rs checks).
 
 use core::fmt;
 use core::marker::PhantomData;
@@ -12,7 +13,8 @@ use crate::sys;
 
 pub use epollshim_ledger::sort::{exchange, run_length, sort_by_key};
 
-/// Elements of a plain type. What the kernel has no memory for is refused, never a panic.
+/// An array of elements of a plain type. If the kernel has no memory, an operation fails; it never
+/// panics.
 pub struct Buffer<T: Copy> {
     start: *mut u8,
     bytes: usize,
@@ -22,14 +24,15 @@ pub struct Buffer<T: Copy> {
 
 const FIRST: usize = 64 * 1024;
 
-/// Twice the memory, or the first, for elements of any type: it is there once.
+/// Doubles the memory, or maps the first. Not generic, so that the library has it only once.
 #[cold]
 #[inline(never)]
 fn grow(start: *mut u8, bytes: usize) -> Option<(*mut u8, usize)> {
     if bytes == 0 {
         return sys::map(FIRST).ok().map(|start| (start, FIRST));
     }
-    // SAFETY: the caller is the buffer whose whole mapping this is, and is borrowed mutably: no slice of it is in use.
+    // SAFETY: the caller is the buffer that owns this whole mapping. It is borrowed mutably, so no
+    // slice of it exists.
     unsafe { sys::remap(start, bytes, bytes * 2) }.ok().map(|start| (start, bytes * 2))
 }
 
@@ -38,7 +41,7 @@ impl<T: Copy> Buffer<T> {
         Buffer { start: core::ptr::null_mut(), bytes: 0, length: 0, kind: PhantomData }
     }
 
-    /// Lends an empty one for the time of some work.
+    /// Lends an empty buffer to `work`, and frees it afterwards.
     pub fn lend<R>(work: impl FnOnce(&mut Buffer<T>) -> R) -> R {
         let mut buffer = Buffer::new();
         let result = work(&mut buffer);
@@ -46,25 +49,25 @@ impl<T: Copy> Buffer<T> {
         result
     }
 
-    /// Gives its memory back.
+    /// Frees the memory.
     pub fn end(self) {
         if self.bytes != 0 {
-            // SAFETY: this buffer's own mapping, whole; nobody else has its address.
+            // SAFETY: this is the buffer's whole mapping, and no other code has its address.
             unsafe { sys::unmap(self.start, self.bytes) };
         }
     }
 
-    /// Its first element and their number, in memory that is never given back.
+    /// The first element and the number of elements, in memory that is never freed.
     pub fn keep(self) -> (*mut T, usize) {
         (self.start.cast(), self.length)
     }
 
-    /// False: no memory.
+    /// False: there is no memory.
     pub fn push(&mut self, element: T) -> bool {
         if (self.length + 1) * size_of::<T>() > self.bytes && !self.grow() {
             return false;
         }
-        // SAFETY: within the mapping, which is page-aligned; there is room for one more.
+        // SAFETY: the mapping is page-aligned and has room for one more element.
         unsafe { self.start.cast::<T>().add(self.length).write(element) };
         self.length += 1;
         true
@@ -95,7 +98,7 @@ impl<T: Copy> Buffer<T> {
         if self.length == 0 {
             return &mut [];
         }
-        // SAFETY: `length` elements were written; the borrow is unique.
+        // SAFETY: `length` elements were written, and the borrow is unique.
         unsafe { core::slice::from_raw_parts_mut(self.start.cast::<T>(), self.length) }
     }
 }
@@ -124,19 +127,20 @@ impl<T: Copy> List<T> for Buffer<T> {
 }
 
 impl Buffer<u8> {
-    /// Appends bytes. False: no memory.
+    /// Appends bytes. False: there is no memory.
     pub fn extend(&mut self, bytes: &[u8]) -> bool {
         bytes.iter().all(|byte| self.push(*byte))
     }
 
-    /// Room for at least `more` bytes behind the content, to read into; `advance` makes them content.
+    /// Room for at least `more` bytes after the content, to read into. `advance` makes them
+    /// content.
     pub fn room(&mut self, more: usize) -> Option<&mut [u8]> {
         while self.bytes - self.length < more {
             if !self.grow() {
                 return None;
             }
         }
-        // SAFETY: the mapping is zeroed or was written; the borrow is unique.
+        // SAFETY: every byte of the mapping is zero or was written, and the borrow is unique.
         Some(unsafe { core::slice::from_raw_parts_mut(self.start.add(self.length), self.bytes - self.length) })
     }
 
@@ -145,9 +149,9 @@ impl Buffer<u8> {
     }
 }
 
-/// Text. What there is no memory for is missing at its end.
+/// Appends text. If there is no memory, the text ends early.
 impl fmt::Write for Buffer<u8> {
-    // A copy in each place that writes would be several kilobytes.
+    // Inlined copies would take several kilobytes.
     #[inline(never)]
     fn write_str(&mut self, text: &str) -> fmt::Result {
         if self.extend(text.as_bytes()) { Ok(()) } else { Err(fmt::Error) }

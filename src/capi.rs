@@ -1,7 +1,8 @@
-//! The C interface: `include/epollshim.h` is generated from this file alone (cbindgen; `make header`).
+//! The C interface. cbindgen generates `include/epollshim.h` from this file alone (`make header`).
 //!
-//! For a program or a test harness that wants to look at the shim from inside. The functions may be called by
-//! any thread. A program finds them by weak symbols or `dlsym`: without the shim they are absent.
+//! Programs and test harnesses use it to query and control the library from inside the process. Any
+//! thread may call these functions. A program finds them by weak symbols or `dlsym`: they do not
+//! exist if the library is not loaded.
 
 use crate::sync::{AtomicBool, Ordering};
 use core::cell::UnsafeCell;
@@ -15,57 +16,60 @@ use crate::report::InstanceFacts;
 use crate::report::Sums;
 use crate::{findings, ledger, process, report, sigsafe, steer, sys, thread};
 
-/// What this process has done with epoll, since it began or since `epollshim_reset`. Times are nanoseconds.
+/// What this process has done with epoll since it began, or since `epollshim_reset`. Times are in
+/// nanoseconds.
 #[repr(C)]
 pub struct epollshim_stats {
-    /// Calls of each function, failed ones included.
+    /// Calls of each function, including failed ones.
     pub epoll_create_calls: u64,
     pub epoll_create1_calls: u64,
     pub epoll_ctl_calls: u64,
     pub epoll_wait_calls: u64,
     pub epoll_pwait_calls: u64,
     pub epoll_pwait2_calls: u64,
-    /// Calls of all of them that failed.
+    /// Failed calls of all these functions together.
     pub failures: u64,
     pub instances_created: u64,
-    /// Epoll instances that this process has a descriptor of.
+    /// Epoll instances that this process has a descriptor for.
     pub instances_live: u64,
     pub instances_peak: u64,
-    /// EPOLL_CTL_ADD, MOD and DEL that succeeded.
+    /// Successful EPOLL_CTL_ADD, EPOLL_CTL_MOD and EPOLL_CTL_DEL operations.
     pub watches_added: u64,
     pub watches_modified: u64,
     pub watches_deleted: u64,
-    /// Interests that the kernel removed at a close.
+    /// Watches that the kernel removed when a descriptor was closed.
     pub watches_vanished: u64,
     pub watches_live: u64,
     pub watches_peak: u64,
-    /// Waits that returned no event, were interrupted by a signal handler, or returned `maxevents` events.
+    /// Waits that returned no event, were interrupted by a signal handler, or returned `maxevents`
+    /// events.
     pub waits_empty: u64,
     pub waits_interrupted: u64,
     pub waits_full: u64,
-    /// Events delivered.
+    /// Events that waits returned.
     pub events: u64,
     /// Time spent in waits that could block.
     pub blocked_ns: u64,
-    /// Estimated kernel memory of instances and interests, in bytes.
+    /// Estimated kernel memory for instances and watches, in bytes.
     pub kernel_bytes: u64,
     pub kernel_bytes_peak: u64,
-    /// What went past the shim: instances and interests found in the kernel only, and entries of the shim's
-    /// ledger that were no longer true.
+    /// What the library missed: instances and watches that only the kernel knew, and entries of the
+    /// library's ledger that were no longer true and were corrected.
     pub unseen_instances: u64,
     pub unseen_watches: u64,
     pub healed: u64,
-    /// Calls or changes that could not be noted, for want of memory.
+    /// Calls or changes that could not be recorded because the kernel refused memory.
     pub lost: u64,
-    /// 1: this answer agrees with /proc/self/fdinfo, and with kcmp(2) about which descriptors are one instance; 0: they could
-    /// not be compared, or not all (kcmp is refused), or threads were too busy.
+    /// 1: these figures agree with /proc/self/fdinfo, and with kcmp(2) about which descriptors
+    /// refer to the same instance. 0: the comparison was impossible or incomplete (kcmp is
+    /// refused), or other threads were too busy.
     pub reconciled: u64,
 }
 
-/// What one epoll instance of this process has seen, by any of its descriptors.
+/// What one epoll instance of this process has seen, through any of its descriptors.
 #[repr(C)]
 pub struct epollshim_instance_stats {
-    /// 1 for the first instance of the process.
+    /// The instances of a process are numbered from 1.
     pub id: u64,
     pub watches_live: u64,
     pub watches_peak: u64,
@@ -75,29 +79,36 @@ pub struct epollshim_instance_stats {
     pub waits_full: u64,
     pub events: u64,
     pub kernel_bytes: u64,
-    /// The promise made to epoll_create; -1 where it was made otherwise.
+    /// The size that was passed to epoll_create; -1 if the instance was created another way.
     pub size: i64,
-    /// The return address of the call that made it; 0 where that was not seen.
+    /// The return address of the call that created the instance; 0 if the library did not see that
+    /// call.
     pub site: u64,
 }
 
-/// The shim's version, such as "0.1.0". Valid for ever.
+/// The library's version, such as "0.1.0". The string is valid for as long as the process runs.
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn epollshim_version() -> *const c_char {
     concat!(env!("CARGO_PKG_VERSION"), "\0").as_ptr().cast()
 }
 
-/// Why the last call here failed, for people; "" if none did. Valid until the next failing call of any thread.
+/// Why the last failed call of this interface failed, as text for people; "" if none has failed.
+/// Valid until the next failing call of any thread.
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn epollshim_error() -> *const c_char {
     ERROR.0.get().cast::<c_char>()
 }
 
-/// Fills `*out` with the figures of this process, compared with the kernel's lists first.
+/// Fills `*out` with the figures of this process, after comparing them with the kernel's lists.
 ///
-/// `size` is `sizeof(struct epollshim_stats)` of the header that the caller was compiled with: a shim that
-/// knows less leaves the rest zero, one that knows more leaves it out. Returns 0; or -1 with errno `EINVAL` (`out`
-/// is null, or `size` is smaller than the first field) or `ENOTSUP` (the shim only forwards in this process).
+/// `size` is `sizeof(struct epollshim_stats)` of the header that the caller was compiled with. An
+/// older library, which knows fewer fields, sets the others to zero. A newer library omits the
+/// fields that the caller does not know.
+///
+/// Returns 0, or -1 with errno set:
+///
+/// - `EINVAL`: `out` is null, or `size` is smaller than the first field;
+/// - `ENOTSUP`: the library is inactive in this process.
 ///
 /// # Safety
 /// `out` must be null or point to `size` writable bytes.
@@ -146,10 +157,14 @@ pub unsafe extern "C-unwind" fn epollshim_stats(size: usize, out: *mut epollshim
     0
 }
 
-/// Fills `*out` with the figures of the epoll instance that `epfd` refers to. Not compared with the kernel.
+/// Fills `*out` with the figures of the epoll instance that `epfd` refers to. They are not compared
+/// with the kernel's.
 ///
-/// Returns 0; or -1 with errno `EINVAL` (as `epollshim_stats`), `EBADF` (the shim knows no epoll instance by that
-/// descriptor) or `ENOTSUP`.
+/// Returns 0, or -1 with errno set:
+///
+/// - `EINVAL`: `out` is null, or `size` is smaller than the first field;
+/// - `EBADF`: the library knows no epoll instance with this descriptor;
+/// - `ENOTSUP`: the library is inactive in this process.
 ///
 /// # Safety
 /// `out` must be null or point to `size` writable bytes.
@@ -164,7 +179,7 @@ pub unsafe extern "C-unwind" fn epollshim_instance_stats(
     }
     let index = ledger::view().descriptors.get(epfd).instance();
     let Some(instance) = ledger::view().instance_of(epfd) else {
-        return fail(libc::EBADF, format_args!("no epoll instance is known by this descriptor"));
+        return fail(libc::EBADF, format_args!("epollshim knows no epoll instance with this descriptor"));
     };
     let facts = InstanceFacts::of(index, instance);
     let stats = epollshim_instance_stats {
@@ -185,9 +200,14 @@ pub unsafe extern "C-unwind" fn epollshim_instance_stats(
     0
 }
 
-/// Writes a report of the process as it stands to a descriptor, in the format of `EPOLLSHIM_REPORT_FORMAT`.
+/// Writes a report about the process in its current state to the descriptor `fd`, in the format of
+/// `EPOLLSHIM_REPORT_FORMAT`.
 ///
-/// Returns 0; or -1 with errno `ENOTSUP`, the error of write(2), or `ETIMEDOUT` (nobody read for two seconds).
+/// Returns 0, or -1 with errno set:
+///
+/// - `ETIMEDOUT`: the reader read nothing for two seconds;
+/// - `ENOTSUP`: the library is inactive in this process;
+/// - any error of write(2).
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn epollshim_report(fd: c_int) -> c_int {
     if let Err(error) = usable(usize::MAX, false) {
@@ -199,12 +219,18 @@ pub extern "C-unwind" fn epollshim_report(fd: c_int) -> c_int {
     }
 }
 
-/// Arms faults: the rules of `EPOLLSHIM_INJECT`, such as "epoll_wait:error=EINTR:prob=0.1". They come behind those that are
-/// armed already, and count their calls from now on. Rules that no kernel could have caused are refused unless
+/// Arms faults. `rules` has the syntax of `EPOLLSHIM_INJECT`, for example
+/// "epoll_wait:error=EINTR:prob=0.1". The rules are appended to those that are already armed, and
+/// count their calls from now on. Rules that cause something that no kernel does are refused unless
 /// `EPOLLSHIM_INJECT_IMPOSSIBLE=1` was in the environment.
 ///
-/// Returns 0; or -1 with errno `EINVAL` (`rules` is null, or the text is wrong: `epollshim_error` says where; or there
-/// are more than 64), `EBUSY` (another thread is changing them) or `ENOTSUP`. Of a text with a mistake nothing is armed.
+/// Arms all of the rules or, if it fails, none. Returns 0, or -1 with errno set:
+///
+/// - `EINVAL`: `rules` is null, the text has a mistake, or the rules cannot be armed, for example
+///   because there would be more than 64 (`epollshim_error` gives the reason);
+/// - `EBUSY`: another thread is changing the rules;
+/// - `EACCES`: the session that the rules need cannot be used;
+/// - `ENOTSUP`: the library is inactive in this process.
 ///
 /// # Safety
 /// `rules` must be null or zero-terminated.
@@ -213,14 +239,17 @@ pub unsafe extern "C-unwind" fn epollshim_inject(rules: *const c_char) -> c_int 
     if let Err(error) = usable(usize::MAX, false) {
         return error;
     }
-    // SAFETY: by this function's contract.
+    // SAFETY: the caller promises null or a zero-terminated text.
     let Some(text) = (unsafe { text(rules) }) else { return fail(libc::EINVAL, format_args!("rules is null")) };
     done(steer::inject(text))
 }
 
-/// Takes all faults back, those of the environment too.
+/// Disarms all faults, including those of the environment.
 ///
-/// Returns 0; or -1 with errno `EBUSY` (another thread is changing them) or `ENOTSUP`.
+/// Returns 0, or -1 with errno set:
+///
+/// - `EBUSY`: another thread is changing the rules;
+/// - `ENOTSUP`: the library is inactive in this process.
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn epollshim_inject_clear() -> c_int {
     if let Err(error) = usable(usize::MAX, false) {
@@ -236,12 +265,17 @@ fn done(steered: Result<(), steer::Refusal>) -> c_int {
     }
 }
 
-/// Sets limits as `EPOLLSHIM_LIMIT` does, such as "instances=8,watches=1000", in place of all that are set. Null or "":
-/// none. What lives already counts; what is beyond a limit already stays.
+/// Sets limits, in the syntax of `EPOLLSHIM_LIMIT`, for example "instances=8,watches=1000". They
+/// replace all limits that are set. Null or "" removes all limits. What exists already counts, and
+/// nothing is closed if it already exceeds a limit.
 ///
-/// Returns 0; or -1 with errno `EINVAL` (the text is wrong: `epollshim_error` says where), `EBUSY` (another thread has the
-/// ledger), `EACCES` (the session of `user-` limits cannot be used) or `ENOTSUP` (`descriptors=` without a census, or the shim only
-/// forwards in this process).
+/// Returns 0, or -1 with errno set:
+///
+/// - `EINVAL`: the text has a mistake (`epollshim_error` says where);
+/// - `EBUSY`: another thread is changing the counts;
+/// - `EACCES`: the session that `user-` limits need cannot be used;
+/// - `ENOTSUP`: `descriptors=` needs a census and there is none, or the library is inactive in this
+///   process.
 ///
 /// # Safety
 /// `limits` must be null or zero-terminated.
@@ -250,14 +284,15 @@ pub unsafe extern "C-unwind" fn epollshim_limit(limits: *const c_char) -> c_int 
     if let Err(error) = usable(usize::MAX, false) {
         return error;
     }
-    // SAFETY: by this function's contract.
+    // SAFETY: the caller promises null or a zero-terminated text.
     done(steer::limit(unsafe { text(limits) }.unwrap_or_default()))
 }
 
-/// Begins all counts and peaks anew, those of faults and limits too; what lives goes on to be known, and what is armed
-/// to be armed. Calls that other threads make meanwhile are counted in full, in part or not at all.
+/// Resets all counts and peaks, including those of faults and limits. Instances and watches that
+/// exist stay known, and what is armed stays armed. Calls that other threads make at the same time
+/// are counted completely, in part, or not at all.
 ///
-/// Returns 0; or -1 with errno `ENOTSUP`.
+/// Returns 0, or -1 with errno `ENOTSUP` if the library is inactive in this process.
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn epollshim_reset() -> c_int {
     if let Err(error) = usable(usize::MAX, false) {
@@ -274,37 +309,40 @@ pub extern "C-unwind" fn epollshim_reset() -> c_int {
 /// # Safety
 /// `start` must be null or zero-terminated.
 unsafe fn text<'a>(start: *const c_char) -> Option<&'a [u8]> {
-    // SAFETY: by this function's contract.
+    // SAFETY: the caller promises null or a zero-terminated text.
     (!start.is_null()).then(|| unsafe { CStr::from_ptr(start).to_bytes() })
 }
 
-/// Room for the text of a failure.
+/// The size of the text of a failure.
 const ERROR_BYTES: usize = 512;
 
 /// The text of the last failure.
 struct ErrorText(UnsafeCell<[u8; ERROR_BYTES]>, AtomicBool);
-// SAFETY: written by one thread at a time, by the flag; a reader may see a text change under it, never past its
-// end: the last byte is never written and stays zero.
+// SAFETY: the flag lets one thread at a time write. A reader may see the text change while it
+// reads, but never reads past the end: the last byte is never written and stays zero.
 unsafe impl Sync for ErrorText {}
 static ERROR: ErrorText = ErrorText(UnsafeCell::new([0; ERROR_BYTES]), AtomicBool::new(false));
 
 fn fail(error: c_int, reason: fmt::Arguments) -> c_int {
-    /// Writes text as far as there is room.
+    /// Writes as much of a text as there is room for.
     struct Cut(*mut u8, usize);
     impl Write for Cut {
         fn write_str(&mut self, text: &str) -> fmt::Result {
             let length = text.len().min(ERROR_BYTES - 1 - self.1);
-            // SAFETY: within the array, whose last byte stays zero; the flag makes this thread the only writer.
+            // SAFETY: writes within the array and before its last byte, which stays zero. The flag
+            // makes this thread the only writer.
             unsafe { self.0.add(self.1).copy_from_nonoverlapping(text.as_ptr(), length) };
             self.1 += length;
             Ok(())
         }
     }
-    // Acquire and Release: one writer's text is whole before the next begins.
+    // Acquire and Release pair with each other: one writer's text is complete before the next
+    // writer begins.
     if !ERROR.1.swap(true, Ordering::Acquire) {
         let mut text = Cut(ERROR.0.get().cast(), 0);
         let _ = text.write_fmt(reason);
-        // SAFETY: as above; what is left of a longer text goes.
+        // SAFETY: writes within the array. The flag makes this thread the only writer. This
+        // overwrites the rest of a longer text.
         unsafe { text.0.add(text.1).write_bytes(0, ERROR_BYTES - text.1) };
         ERROR.1.store(false, Ordering::Release);
     }
@@ -316,25 +354,21 @@ fn usable(size: usize, is_null: bool) -> Result<(), c_int> {
     if is_null || size < size_of::<u64>() {
         return Err(fail(libc::EINVAL, format_args!("out is null, or size is smaller than the first field")));
     }
-    // The first call of the process may be this one.
+    // This may be the first call of the process.
     if thread::block().is_none() || !process::is_own() {
         return Err(fail(
             libc::ENOTSUP,
-            format_args!(
-                "the shim only forwards in this process (EPOLLSHIM_ONLY, bad configuration, Linux before 4.14)"
-            ),
+            format_args!("epollshim is inactive in this process (EPOLLSHIM_ONLY, a bad option, or Linux before 4.14)"),
         ));
     }
     Ok(())
 }
 
-/// Copies what both sides know, and zeroes what only the caller knows.
-///
-/// # Safety
-/// `out` must have room for `size` bytes.
+/// Copies the fields that both sides know, and zeroes those that only the caller knows.
 unsafe fn give<T>(stats: &T, size: usize, out: *mut T) {
     let known = size.min(size_of::<T>());
-    // SAFETY: `known` bytes are within both, the rest within `out`.
+    // SAFETY: `known` bytes lie within both structures, and `size` bytes within `out`, as the
+    // caller promises.
     unsafe {
         out.cast::<u8>().write_bytes(0, size);
         out.cast::<u8>().copy_from_nonoverlapping(core::ptr::from_ref(stats).cast(), known);

@@ -1,8 +1,8 @@
-//! The clocks, read through the vDSO: no system call, no libc (whose clock another preload may have
-//! faked).
+//! The clocks, read through the vDSO: without a system call and without libc, whose clock another
+//! preloaded library may have replaced.
 //!
-//! `prepare` is called by the constructor or the first hook; `monotonic` may be called from
-//! anywhere, before that too: then it asks the kernel.
+//! The constructor or the first hook calls `prepare`. `monotonic` may be called from anywhere, also
+//! earlier: then it asks the kernel.
 
 use crate::sync::{AtomicPtr, AtomicU64, Ordering};
 
@@ -17,8 +17,8 @@ type ClockGettime = extern "C" fn(libc::clockid_t, *mut libc::timespec) -> libc:
 #[unsafe(link_section = ".data.hot.epollshim")]
 pub static CLOCK: AtomicPtr<()> = AtomicPtr::new(ask as ClockGettime as *mut ());
 
-/// Nanoseconds of CLOCK_MONOTONIC. A moment in the far future, the same or nearly so each time, if
-/// even the kernel may not be asked (seccomp).
+/// Nanoseconds of CLOCK_MONOTONIC. If a filter forbids asking even the kernel, a moment in the far
+/// future, nearly the same each time.
 pub fn monotonic() -> u64 {
     read(libc::CLOCK_MONOTONIC)
 }
@@ -30,14 +30,14 @@ pub fn realtime() -> u64 {
 
 fn read(clock: libc::clockid_t) -> u64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: `prepare`, and the other writers here, store only functions of this type.
+    // SAFETY: `prepare` and the other writers in this file store only functions of this type.
     let function = unsafe { core::mem::transmute::<*mut (), ClockGettime>(CLOCK.load(Ordering::Relaxed)) };
     let result = function(clock, &raw mut time);
     let never = (i64::from(result) as u64) >> 1;
     (time.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(time.tv_nsec as u64) | never
 }
 
-/// Work that one thread does at a time, and that takes a small part of the time at most: 1 of 17.
+/// Work that one thread at a time does, and that takes at most 1/17 of the time.
 pub struct Turn(AtomicU64);
 
 impl Turn {
@@ -48,15 +48,15 @@ impl Turn {
         Turn(AtomicU64::new(0))
     }
 
-    /// When the work began. None: it must not be done now.
+    /// Starts the work and returns the time. None: the work must not be done now.
     pub fn begin(&self) -> Option<u64> {
         let began = monotonic();
         let next = self.0.load(Ordering::Relaxed);
-        // With a bound: the thread that does it may be in another process than this copy of the
-        // word.
+        // With a bound: the thread that does the work may belong to another process than this copy
+        // of the word.
         let until = began.saturating_add(Turn::LONG);
         let is_due = began >= next;
-        // Relaxed: nothing is published by it.
+        // Relaxed: the exchange publishes nothing.
         (is_due && self.0.compare_exchange(next, until, Ordering::Relaxed, Ordering::Relaxed).is_ok()).then_some(began)
     }
 
@@ -66,42 +66,42 @@ impl Turn {
     }
 }
 
-/// Asks the kernel. In place of the vDSO, as long as no filter is known.
+/// Asks the kernel: in place of the vDSO, as long as no filter is known.
 extern "C" fn ask(clock: libc::clockid_t, time: *mut libc::timespec) -> libc::c_int {
     let arguments = [clock as usize, time as usize, 0, 0, 0, 0];
-    // SAFETY: the caller passes a clock and a place to write, as with clock_gettime(2).
+    // SAFETY: the caller passes a clock and a place to write, as for clock_gettime(2).
     unsafe { sys::unasked(libc::SYS_clock_gettime, arguments) }.map_or_else(|error| -error, |_| 0)
 }
 
-/// Asks the kernel, if the program's filters let it pass.
+/// Asks the kernel if the program's filters allow it.
 extern "C" fn ask_if_allowed(clock: libc::clockid_t, time: *mut libc::timespec) -> libc::c_int {
-    // SAFETY: the caller passes a clock and a place to write, as with clock_gettime(2).
+    // SAFETY: the caller passes a clock and a place to write, as for clock_gettime(2).
     unsafe { sys::clock(clock, time) }
 }
 
-/// Finds the vDSO's clock. Without a vDSO (or with an unknown form of it) the kernel is asked at
-/// each reading.
+/// Finds the vDSO's clock. Without a vDSO, or with one of unknown form, each reading asks the
+/// kernel.
 pub fn prepare() {
-    // SAFETY: getauxval only reads the auxiliary vector that the kernel laid out; the caller keeps
-    // errno.
+    // SAFETY: getauxval only reads the auxiliary vector that the kernel laid out. The caller
+    // preserves errno.
     let base = unsafe { libc::getauxval(libc::AT_SYSINFO_EHDR) } as usize;
     if base == 0 {
         return;
     }
-    // SAFETY: AT_SYSINFO_EHDR is the address of a whole ELF image that stays mapped (vdso(7)).
+    // SAFETY: AT_SYSINFO_EHDR is the address of a complete ELF image that stays mapped (vdso(7)).
     let symbols = unsafe { Symbols::of_image(base) };
     if let Some(address) = symbols.and_then(|symbols| symbols.find(&Name::new(c"__vdso_clock_gettime"))) {
         CLOCK.store(address as *mut (), Ordering::Relaxed);
     }
 }
 
-/// From here on the kernel is asked: the vDSO reads the processor's counter, which the program
-/// forbids itself.
+/// From now on this asks the kernel: the vDSO reads the processor's counter, which the program is
+/// about to forbid itself.
 pub fn leave_the_vdso() {
     CLOCK.store(ask_if_allowed as ClockGettime as *mut (), Ordering::Relaxed);
 }
 
-/// From here on there are filters. They do not apply to the vDSO.
+/// From now on there are filters, which do not apply to the vDSO.
 pub fn heed_filters() {
     if CLOCK.load(Ordering::Relaxed) == ask as ClockGettime as *mut () {
         leave_the_vdso();
@@ -111,13 +111,13 @@ pub fn heed_filters() {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn a_clock_that_is_not_there_tells_a_moment_in_the_far_future() {
+    fn a_missing_clock_returns_a_moment_in_the_far_future() {
         let never = super::read(-1000);
         assert!(never > 1 << 62 && never < 1 << 63, "{never:#x}");
     }
 
     #[test]
-    fn the_vdso_and_the_kernel_tell_the_same_time() {
+    fn the_vdso_and_the_kernel_return_the_same_time() {
         let asked = || {
             let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
             super::ask(libc::CLOCK_MONOTONIC, &raw mut time);

@@ -1,12 +1,12 @@
-//! Who has what in the thread's block and in the page that the kernel wipes at fork, and what the
-//! layers below call up for.
+//! Which module has which part of a thread's block and of the page that the kernel wipes at fork,
+//! and what the layers below need from those above.
 //!
-//! The owners of the parts define them; src/thread.rs and src/process.rs have the memory and know
-//! nothing of what is in it. Here the two meet. Each `Above` trait is implemented here and nowhere
+//! The modules define their parts. src/thread.rs and src/process.rs provide the memory and do not
+//! know what it holds. This file joins the two. Each `Above` trait is implemented here and nowhere
 //! else, by forwarding.
 //!
-//! Invariant: zero bytes are a valid value of each part. The kernel zeroes both at each fork, at
-//! any instruction, and the child may go on with a hook that is half done.
+//! Invariant: zero bytes are a valid value of each part. The kernel zeroes both structures at each
+//! fork, at any instruction, and the child may continue in the middle of a hook.
 
 use core::mem::offset_of;
 
@@ -32,7 +32,7 @@ use crate::sync::{AtomicPtr, AtomicU64};
 use crate::thread::{self, Block};
 use crate::{census, findings, hooks, init, log, policy, process, record, report, stacks, steer};
 
-/// A type has a part of each of these types.
+/// Implements [`Has`] for a structure and each of the listed fields.
 macro_rules! has {
     ($($whole:ident.$field:ident: $part:ty),* $(,)?) => {
         $(impl Has<$part> for $whole {
@@ -46,11 +46,11 @@ macro_rules! has {
 
 // ---- one thread's ----
 
-/// In a block, behind what src/thread.rs and the ledger have there.
+/// The parts of a thread's block. They follow the fields of src/thread/block.rs and of the ledger.
 #[repr(C)]
 pub struct OfThread {
     pending: Pending,
-    /// Its first word is read at every wait that brings events.
+    /// Each wait that returns events reads its first word.
     watch: Watch,
     failed_waits: FailedWaits,
     stalls: Stalls,
@@ -78,8 +78,9 @@ has! {
     OfThread.recorder: record::PerThread,
 }
 
-// SAFETY: `OfThread` consists of atomics, of which zero is a value. `Pending` has nothing open only
-// where its word is all ones, which `begin` and the hooks of a thread with a block in use write.
+// SAFETY: `OfThread` consists of atomics, for which zero is a valid value. `has_nothing_open` is
+// true only if the word of `Pending` is all ones. Only `begin` and the hooks of a thread whose
+// block is in use write that value.
 unsafe impl thread::Above for Library {
     type Parts = OfThread;
     const PENDING: usize = offset_of!(OfThread, pending) + Pending::PAIR;
@@ -87,7 +88,7 @@ unsafe impl thread::Above for Library {
     #[inline(always)]
     unsafe fn has_nothing_open(parts: *const OfThread) -> bool {
         // SAFETY: `pending` lies before `watch`, whose first word is in the first cache line
-        // (asserted above); by this function's contract that much is there.
+        // (asserted above). The caller promises that this cache line is mapped.
         let pending = unsafe { &(*parts).pending };
         !pending.is_open()
     }
@@ -123,7 +124,7 @@ unsafe impl thread::Above for Library {
         block.part::<Watch>().next_owner();
         block.part::<Stalls>().next_owner();
         if !block.pending_release.is_empty() {
-            // Its last owner was cancelled in a close.
+            // Its last owner was cancelled during a close.
             ledger::left_closing(block);
         }
     }
@@ -131,7 +132,7 @@ unsafe impl thread::Above for Library {
 
 // ---- one process's ----
 
-/// In the page, behind what src/process.rs has there.
+/// The parts of the page that the kernel wipes at fork. They follow the fields of src/process.rs.
 #[repr(C)]
 pub struct OfProcess {
     policy: policy::Tally,
@@ -151,7 +152,7 @@ has! {
     OfProcess.modules: record::List,
 }
 
-// SAFETY: `OfProcess` consists of atomics, of which zero is a value.
+// SAFETY: `OfProcess` consists of atomics, for which zero is a valid value.
 unsafe impl process::Above for Library {
     type Parts = OfProcess;
 

@@ -1,4 +1,4 @@
-//! The options, as they were read at load (init.rs), and what the program is called.
+//! The options, as they were read at load (init.rs), and the program's names.
 
 use crate::sync::{AtomicBool, AtomicI32, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use core::ffi::CStr;
@@ -9,7 +9,7 @@ use once_cell::race::OnceRef;
 
 use crate::procfs;
 
-/// What was read at load.
+/// The options that were read at load.
 pub struct Config {
     pub format: Format,
     pub report: Destination,
@@ -17,34 +17,34 @@ pub struct Config {
     pub log_format: Format,
     pub log_time: LogTime,
     pub log_filter: Filter,
-    /// Where a line for each decision of a rule goes.
+    /// Where a line goes for each decision of a rule.
     pub inject_log: LogTo,
-    /// Whether faults are allowed that no kernel gives.
+    /// Whether faults are allowed that no kernel causes.
     pub impossible: bool,
-    /// The directory of recordings.
+    /// The directory for recordings.
     pub record: Option<&'static CStr>,
-    /// Calls that a thread's ring holds: a power of two; 0: each call is kept.
+    /// How many calls a thread's ring holds: a power of two. 0: each call is kept.
     pub ring: u32,
-    /// Bytes up to which a file grows for them.
+    /// How many bytes a file of calls may grow to.
     pub record_max: u64,
-    /// A file of findings that are not told.
+    /// A file that lists findings to leave out.
     pub suppressions: Option<&'static CStr>,
-    /// Where the processes of a user count together, if the options say.
+    /// The directory in which processes count together, if the options name one.
     pub session: Option<&'static CStr>,
-    /// `$XDG_RUNTIME_DIR`; empty: not set.
+    /// `$XDG_RUNTIME_DIR`; empty if it is not set.
     pub runtime: &'static CStr,
-    /// What the program is called: by its caller, by libc.
+    /// The program's names: the one that its caller used, and libc's.
     pub names: [&'static CStr; 2],
     pub on_bad_config: OnBadConfig,
-    /// Device and inode of descriptor 2 at load; None where it was closed.
+    /// Device and inode of descriptor 2 at load. None: it was closed.
     pub stderr: Option<(u64, u64)>,
-    /// The same of the descriptors that options name ([`Destination::Descriptor`]), each beside its number: of the report, of
-    /// the log, of the log of faults. Number 0: none is named.
+    /// Descriptors that options name ([`Destination::Descriptor`]) for the report, the log, and the
+    /// log of faults, each with its device and inode at load. Number 0: none is named.
     pub named: [(i32, Option<(u64, u64)>); 3],
 }
 
 impl Config {
-    /// Device and inode at load of descriptor 2, or of one that an option names.
+    /// Device and inode at load of descriptor 2, or of a descriptor that an option names.
     pub fn at_load(&self, fd: i32) -> Option<(u64, u64)> {
         if fd == 2 {
             self.stderr
@@ -57,58 +57,59 @@ impl Config {
 /// Where the exit report goes.
 pub enum Destination {
     None,
-    /// 2, or another one.
+    /// Descriptor 2 or another one.
     Descriptor(i32),
-    /// A pattern, zero-terminated.
+    /// A zero-terminated pattern of a path.
     File(&'static CStr),
 }
 
 /// Where the log goes.
 pub enum LogTo {
     Off,
-    /// 2, or another one.
+    /// Descriptor 2 or another one.
     Descriptor(i32),
-    /// A pattern, zero-terminated.
+    /// A zero-terminated pattern of a path.
     File(&'static CStr),
 }
 
 pub static CONFIG: OnceRef<'static, Config> = OnceRef::new();
 
-/// Not decided yet, to act, or only to forward. Relaxed: what it guards is published by CONFIG and PAGE themselves.
+/// Undecided, active, or only forwarding. Relaxed: what it guards is published by CONFIG and by the
+/// page of process.rs.
 pub static STATE: AtomicU8 = AtomicU8::new(UNDECIDED);
 pub const UNDECIDED: u8 = 0;
 pub const ACT: u8 = 1;
 pub const FORWARD_ONLY: u8 = 2;
 
-/// How many arguments the program was called with; 0: not known.
+/// How many arguments the program was called with; 0: unknown.
 pub static ARGUMENTS: AtomicI32 = AtomicI32::new(0);
 
-/// The number of the program's arguments, its name included. (What `/proc/PID/cmdline` has beyond them is what a
-/// setproctitle left.)
+/// How many arguments the program has, including its name. (What `/proc/PID/cmdline` has after them
+/// was left by setproctitle.)
 pub fn arguments() -> usize {
     usize::try_from(ARGUMENTS.load(Ordering::Relaxed)).unwrap_or(0)
 }
 
-/// The options; None before they were read, and where the shim only forwards.
+/// The options. None: they were not read yet, or the library only forwards.
 pub fn get() -> Option<&'static Config> {
     if STATE.load(Ordering::Relaxed) == ACT { CONFIG.get() } else { None }
 }
 
-/// Whether faults are allowed that no kernel gives.
+/// Whether faults are allowed that no kernel causes.
 pub fn allows_impossible() -> bool {
     get().is_some_and(|config| config.impossible)
 }
 
-/// The name of the program's file, once `learn_file_name` has asked for it; empty till then. Written under its flag.
+/// The name of the program's file, once `learn_file_name` has read it; empty until then.
 static FILE_NAME: FileName = FileName { bytes: [const { AtomicU8::new(0) }; 256], length: AtomicUsize::new(0) };
 
 struct FileName {
     bytes: [AtomicU8; 256],
-    /// Release once the bytes are there, Acquire by readers.
+    /// Release when the bytes are written, Acquire by readers.
     length: AtomicUsize,
 }
 
-/// Has `is_named` know the name of the program's file too. Not in a call: it reads /proc.
+/// Makes `is_named` also know the name of the program's file. Not for hooks: it reads /proc.
 pub fn learn_file_name() {
     if FILE_NAME.length.load(Ordering::Acquire) != 0 {
         return;
@@ -116,7 +117,7 @@ pub fn learn_file_name() {
     let mut space = [0u8; 4096];
     let name = procfs::program_name(&mut space);
     for (place, byte) in FILE_NAME.bytes.iter().zip(name) {
-        // The same bytes by whoever comes here.
+        // Threads that do this at the same time store the same bytes.
         place.store(*byte, Ordering::Relaxed);
     }
     FILE_NAME.length.store(name.len().min(FILE_NAME.bytes.len()), Ordering::Release);
@@ -128,7 +129,7 @@ pub fn file_name() -> impl Iterator<Item = u8> {
     FILE_NAME.bytes.iter().take(length).map(|byte| byte.load(Ordering::Relaxed))
 }
 
-/// Whether one of the program's names is as wanted.
+/// Whether `wanted` is true for one of the program's names.
 pub fn is_named(wanted: impl Fn(&[u8]) -> bool) -> bool {
     let length = FILE_NAME.length.load(Ordering::Acquire);
     let file: [u8; 256] =
@@ -140,13 +141,14 @@ pub fn is_named(wanted: impl Fn(&[u8]) -> bool) -> bool {
 static SEED: AtomicU64 = AtomicU64::new(0);
 static HAS_SEED: AtomicBool = AtomicBool::new(false);
 
-/// Sets the seed of every random choice. It is one of the options, or drawn when something random is first asked for.
+/// Sets the seed of every random choice. An option gives it, or the library draws it when it first
+/// needs a random choice.
 pub fn set_seed(value: u64) {
     SEED.store(value, Ordering::Relaxed);
     HAS_SEED.store(true, Ordering::Relaxed);
 }
 
-/// The seed; None: nothing random was asked for.
+/// The seed. None: nothing random was needed yet.
 pub fn seed() -> Option<u64> {
     HAS_SEED.load(Ordering::Relaxed).then(|| SEED.load(Ordering::Relaxed))
 }

@@ -1,131 +1,46 @@
-//! What is counted for each thread: plain additions into memory that one thread writes and reports
-//! read.
+//! Counters for each thread: one thread adds to them without a lock prefix, and reports read them.
 //!
-//! Hooks on the counting thread write it, and so do signal handlers that interrupt it. Reports on
-//! any thread read it. All-zero memory is a valid, empty set of counters (the kernel wipes the
-//! blocks at fork).
+//! Hooks on the counting thread write the counters, and so do signal handlers that interrupt them.
+//! Reports on any thread read them. All-zero memory is a valid, empty set of counters (the kernel
+//! wipes the blocks at fork).
+//!
+//! ```text
+//! counters/own.rs        a counter with one writer
+//! counters/histogram.rs  a histogram with one writer
+//! counters/waits.rs      how waits on an instance end
+//! ```
+
+mod histogram;
+mod own;
+mod waits;
 
 use crate::arch;
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::AtomicU64;
 use core::mem::offset_of;
 
-use crate::arch::counters::{add_behind, bump_behind};
+use crate::arch::counters::{add_at_offset, bump_at_offset};
 
 use epollshim_format::call::Call;
 use epollshim_format::recording::thread;
-use epollshim_format::{errno, histogram};
+use epollshim_format::{errno, histogram as buckets};
 use libc::epoll_event;
 
 pub use epollshim_ledger::records::{Counter, WaitCounters};
+pub use histogram::{Buckets, Histogram, Top};
+pub use own::OwnCounter;
+pub use waits::{CountWait, WaitEnd};
 
-/// A count with one writing thread.
-///
-/// The addition is one instruction without a lock prefix. One instruction: a signal handler on the same
-/// thread comes before or after it, never between its read and its write. No lock prefix: no other thread
-/// writes. Readers see some value that it had (an aligned 8-byte store is never torn), which is all that a
-/// counter promises; they need no ordering with other memory, hence Relaxed loads.
-pub trait OwnCounter {
-    fn bump(&self);
-    fn add(&self, amount: u64);
-}
-
-impl OwnCounter for Counter {
-    #[inline(always)]
-    fn bump(&self) {
-        // SAFETY: this counter's word, which the thread of its block alone writes.
-        unsafe { arch::counters::bump(self.as_ptr()) }
-    }
-
-    #[inline(always)]
-    fn add(&self, amount: u64) {
-        // SAFETY: as in `bump`.
-        unsafe { arch::counters::add(self.as_ptr(), amount) }
-    }
-}
-
-/// A log-linear histogram (buckets of `epollshim_format::histogram`) with one writing thread. Its two parts lie apart: what each
-/// value changes lies with what other values change.
-#[derive(Clone, Copy)]
-pub struct Histogram<'counters> {
-    top: &'counters Top,
-    buckets: &'counters Buckets,
-}
-
-/// The sum of a histogram's values, and the highest.
-#[repr(C)]
-pub struct Top {
-    sum: Counter,
-    max: AtomicU64,
-}
-
-const _: () = assert!(histogram::bucket(u64::MAX) < histogram::BUCKETS);
-
-pub type Buckets = [Counter; histogram::BUCKETS];
-
-impl Histogram<'_> {
-    pub fn record(self, value: u64) {
-        // SAFETY: the bucket of any value exists: it grows with the value, and that of the highest
-        // value is the last (asserted).
-        unsafe { self.buckets.get_unchecked(histogram::bucket(value)) }.bump();
-        self.top.sum.add(value);
-        if !self.has_reached(value) {
-            self.reach(value);
-        }
-    }
-
-    /// Whether [`Counters::record_batch`] accepts a value.
-    #[inline(always)]
-    pub fn has_reached_small(self, value: u64) -> bool {
-        value < histogram::EXACT && self.has_reached(value)
-    }
-
-    /// Whether a value as great as this one, or greater, was recorded.
-    #[inline(always)]
-    pub fn has_reached(self, value: u64) -> bool {
-        value <= self.top.max.load(Ordering::Relaxed)
-    }
-
-    /// A read-modify-write, since a handler may interrupt between the test and the store. It is
-    /// rare.
-    #[cold]
-    #[inline(never)]
-    fn reach(self, value: u64) {
-        self.top.max.fetch_max(value, Ordering::Relaxed);
-    }
-
-    pub fn bucket(self, index: usize) -> u64 {
-        self.buckets.get(index).map_or(0, Counter::get)
-    }
-
-    #[inline(always)]
-    pub fn sum(self) -> u64 {
-        self.top.sum.get()
-    }
-
-    pub fn max(self) -> u64 {
-        self.top.max.load(Ordering::Relaxed)
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn clear(self) {
-        self.buckets.iter().for_each(Counter::clear);
-        self.top.sum.clear();
-        self.top.max.store(0, Ordering::Relaxed);
-    }
-}
-
-/// What rarely changes for a call: how it failed, and what was done to it.
+/// What rarely changes for a call: its failures, and what the library did to it.
 #[repr(C)]
 pub struct CallCounters {
-    /// A fault fired.
+    /// Calls for which a fault fired.
     pub injected: Counter,
-    /// A limit refused it.
+    /// Calls that a limit refused.
     pub limited: Counter,
-    /// By error number. Index 0 counts numbers without a name.
+    /// Failures by error number. Index 0 counts error numbers without a name.
     pub errors: [Counter; errno::NAMED],
-    /// Of the calls for which a fault fired: how many returned a value without being made. That is
-    /// no failure, and has no effect.
+    /// Calls for which a fault returned a value without making the call. Such a call is no failure,
+    /// and has no effect.
     pub made_up: Counter,
 }
 
@@ -139,22 +54,22 @@ pub const KINDS: [(&str, u32); 6] = [
     ("PRI", libc::EPOLLPRI as u32),
 ];
 
-/// Most events of most programs are only of this kind.
+/// The mask of most events in most programs.
 const PLAIN: u32 = libc::EPOLLIN as u32;
 
-/// Whether all of `count` events, one or more, are of the plain kind. Each event has some bit: the
-/// kernel delivers none without (Linux v6.1 fs/eventpoll.c, ep_send_events). So the union of all
-/// bits suffices.
+/// Whether each of `count` (at least 1) events is EPOLLIN and nothing else. The kernel delivers no
+/// event without any bit (Linux v6.1 fs/eventpoll.c, ep_send_events), so the union of all bits
+/// decides.
 ///
 /// # Safety
-/// That many events must lie at `first`.
+/// There must be `count` events at `first`.
 #[inline(always)]
 pub unsafe fn are_plain(first: *const epoll_event, count: usize) -> bool {
     // SAFETY: the caller promises the events. They may be unaligned.
     let mut all = unsafe { (&raw const (*first).events).read_unaligned() };
     if count != 1 {
         let (pair, end) = (first.wrapping_add(count % 2), first.wrapping_add(count));
-        // SAFETY: reads what is between the two, as above.
+        // SAFETY: reads the events between the two pointers, which the caller promises.
         all = unsafe { arch::counters::or_of_pairs(pair, end, all) };
     }
     all == PLAIN
@@ -162,31 +77,31 @@ pub unsafe fn are_plain(first: *const epoll_event, count: usize) -> bool {
 
 const _: () = assert!(core::mem::offset_of!(epoll_event, events) == 0);
 
-/// Everything that a thread counts for its process. What a common call touches comes first, in few
-/// cache lines.
+/// Everything that a thread counts for its process. The fields that common calls change come first,
+/// in few cache lines.
 #[repr(C)]
 pub struct Counters {
-    /// CLOCK_MONOTONIC at the end of this thread's last wait that could block; 0: none, or a wait
-    /// that could not block came since.
+    /// CLOCK_MONOTONIC at the end of this thread's last wait that could block. 0: there was none,
+    /// or a wait that could not block came after it.
     pub last_wait_end: AtomicU64,
-    /// Waits that could not block, and returned no event.
+    /// Waits that could not block and returned no event.
     pub polled: Counter,
     /// Waits that returned no event, except those that could not block (see `polled`).
     pub empty: Counter,
-    /// Of `empty`: after a timeout of 1 ms.
+    /// Those of `empty` that had a timeout of 1 ms.
     pub short: Counter,
     /// Waits that returned `maxevents` events.
     pub full: Counter,
-    /// Events delivered by kind; one event may be of several.
+    /// Delivered events by kind. One event may have several kinds.
     pub kinds: [Counter; KINDS.len()],
-    /// How often each was called.
+    /// The number of calls of each function.
     pub calls: [Counter; Call::COUNT],
     pub tops: [Top; thread::HISTOGRAMS],
     pub buckets: [Buckets; thread::HISTOGRAMS],
     pub of_calls: [CallCounters; Call::COUNT],
 }
 
-/// The size of a thread's block before its counters. src/thread.rs asserts it.
+/// The size of a thread's block before its counters. src/thread/block.rs asserts it.
 pub const BEFORE: usize = 4096;
 const _: () = assert!(
     thread::HISTOGRAMS == 5
@@ -200,18 +115,18 @@ impl Counters {
         self.empty.get().wrapping_add(self.polled.get())
     }
 
-    /// Calls that wait.
+    /// The number of calls that wait.
     pub fn waits(&self) -> u64 {
         Call::WAITS.iter().map(|call| self.calls(*call).get()).fold(0, u64::wrapping_add)
     }
 
-    /// Calls that change what is watched.
+    /// Calls of `epoll_ctl`.
     pub fn changes(&self) -> u64 {
         let calls = [Call::CtlAdd, Call::CtlMod, Call::CtlDel, Call::CtlOther];
         calls.iter().map(|call| self.calls(*call).get()).fold(0, u64::wrapping_add)
     }
 
-    /// How often this was called.
+    /// How often a function was called.
     #[inline(always)]
     pub fn calls(&self, call: Call) -> &Counter {
         // SAFETY: a Call's number is below Call::COUNT by its definition.
@@ -223,44 +138,50 @@ impl Counters {
         unsafe { self.of_calls.get_unchecked(call as usize) }
     }
 
-    /// The number of events of a wait that returned any.
+    /// The number of events of each wait that returned any.
     #[inline(always)]
     pub fn batch(&self) -> Histogram<'_> {
         self.histogram::<{ thread::BATCH }>()
     }
 
-    /// Nanoseconds from the end of one wait that could block to the beginning of the thread's next.
+    /// Nanoseconds from the end of one wait that could block to the start of the thread's next one.
     #[inline(always)]
     pub fn work(&self) -> Histogram<'_> {
         self.histogram::<{ thread::WORK }>()
     }
 
-    /// Nanoseconds in a wait that could block, by call; None: the call does not wait.
+    /// Nanoseconds spent in waits that could block, by call. None: the call does not wait.
     #[inline(always)]
     pub fn blocked(&self, call: Call) -> Option<Histogram<'_>> {
         let number = thread::BLOCKED + (call as usize).checked_sub(Call::Wait as usize)?;
         Some(Histogram { top: self.tops.get(number)?, buckets: self.buckets.get(number)? })
     }
 
-    /// Where the thread's block begins, which the hooks have in a register. Nothing but these counters is reached by it.
+    /// The start of the thread's block, whose address hooks have in a register. Only these counters
+    /// are accessed through it.
     #[inline(always)]
     fn base(&self) -> *const u8 {
         core::ptr::from_ref(self).cast::<u8>().wrapping_sub(BEFORE)
     }
 
-    /// As [`Histogram::record`] does, of a value that the histogram [has reached](Histogram::has_reached).
+    /// [`Histogram::record`] for a value that the histogram [has reached](Histogram::has_reached).
     #[inline(always)]
     fn record_reached<const NUMBER: usize>(&self, value: u64) {
-        self.record_in_bucket::<NUMBER>(value, histogram::bucket(value));
+        self.record_in_bucket::<NUMBER>(value, buckets::bucket(value));
     }
 
     #[inline(always)]
     fn record_in_bucket<const NUMBER: usize>(&self, value: u64, bucket: usize) {
         const { assert!(NUMBER < thread::HISTOGRAMS) };
-        // SAFETY: asserted; and the caller's bucket is one of them.
+        // SAFETY: NUMBER is asserted to name one of the histograms, and callers pass one of its
+        // buckets.
         unsafe {
-            bump_behind!(self.base(), BEFORE + offset_of!(Counters, buckets) + NUMBER * size_of::<Buckets>(), bucket);
-            add_behind!(
+            bump_at_offset!(
+                self.base(),
+                BEFORE + offset_of!(Counters, buckets) + NUMBER * size_of::<Buckets>(),
+                bucket
+            );
+            add_at_offset!(
                 self.base(),
                 BEFORE + offset_of!(Counters, tops) + NUMBER * size_of::<Top>() + offset_of!(Top, sum),
                 value
@@ -268,13 +189,13 @@ impl Counters {
         }
     }
 
-    /// A time of work: see [`Histogram::record`].
+    /// Records a time of work that the histogram has reached: see [`Histogram::record`].
     #[inline(always)]
     pub fn record_work_reached(&self, nanoseconds: u64) {
         self.record_reached::<{ thread::WORK }>(nanoseconds);
     }
 
-    /// The time that a wait was blocked.
+    /// Records the time for which a wait was blocked, which the histogram has reached.
     #[inline(always)]
     pub fn record_blocked_reached(&self, call: Call, nanoseconds: u64) {
         match call {
@@ -284,44 +205,45 @@ impl Counters {
         }
     }
 
-    /// A batch that is less than `histogram::EXACT`, too: its bucket need not be computed.
+    /// Records a batch that the histogram has reached and that is smaller than `histogram::EXACT`,
+    /// so its bucket need not be computed.
     #[inline(always)]
     pub fn record_batch(&self, events: u64) {
         self.record_in_bucket::<{ thread::BATCH }>(events, events as usize);
     }
 
-    /// Waits by this call, which is one of the three: see [`Counters::calls`].
+    /// Counts a call of one of the three functions that wait: see [`Counters::calls`].
     #[inline(always)]
     pub fn bump_wait(&self, call: Call) {
         const WAITS: usize = BEFORE + offset_of!(Counters, calls) + Call::Wait as usize * size_of::<Counter>();
-        // SAFETY: counters of this set.
+        // SAFETY: these are counters of this set.
         unsafe {
             match call {
-                Call::Pwait => bump_behind!(self.base(), WAITS + size_of::<Counter>()),
-                Call::Pwait2 => bump_behind!(self.base(), WAITS + 2 * size_of::<Counter>()),
-                _ => bump_behind!(self.base(), WAITS),
+                Call::Pwait => bump_at_offset!(self.base(), WAITS + size_of::<Counter>()),
+                Call::Pwait2 => bump_at_offset!(self.base(), WAITS + 2 * size_of::<Counter>()),
+                _ => bump_at_offset!(self.base(), WAITS),
             }
         }
     }
 
-    /// Waits of 1 ms that returned no event.
+    /// Adds waits with a timeout of 1 ms that returned no event.
     #[inline(always)]
     pub fn add_short(&self, waits: u64) {
-        // SAFETY: a counter of this set.
-        unsafe { add_behind!(self.base(), BEFORE + offset_of!(Counters, short), waits) }
+        // SAFETY: this is a counter of this set.
+        unsafe { add_at_offset!(self.base(), BEFORE + offset_of!(Counters, short), waits) }
     }
 
     /// Waits that returned `maxevents` events.
     #[inline(always)]
     pub fn add_full(&self, waits: u64) {
-        // SAFETY: a counter of this set.
-        unsafe { add_behind!(self.base(), BEFORE + offset_of!(Counters, full), waits) }
+        // SAFETY: this is a counter of this set.
+        unsafe { add_at_offset!(self.base(), BEFORE + offset_of!(Counters, full), waits) }
     }
 
     #[inline(always)]
     fn histogram<const NUMBER: usize>(&self) -> Histogram<'_> {
         const { assert!(NUMBER < thread::HISTOGRAMS) };
-        // SAFETY: asserted.
+        // SAFETY: NUMBER is asserted to be below the length of both arrays.
         unsafe { Histogram { top: self.tops.get_unchecked(NUMBER), buckets: self.buckets.get_unchecked(NUMBER) } }
     }
 
@@ -329,7 +251,7 @@ impl Counters {
         self.tops.iter().zip(&self.buckets).map(|(top, buckets)| Histogram { top, buckets })
     }
 
-    /// Counts a call that failed, and its errno as the real function left it.
+    /// Counts a failed call, and its errno as the real function set it.
     #[cold]
     pub fn failed(&self, call: Call, error: i32) {
         self.calls(call).bump();
@@ -357,16 +279,16 @@ impl Counters {
         }
     }
 
-    /// Counts events of the plain kind.
+    /// Counts events that are EPOLLIN and nothing else.
     #[inline(always)]
     pub fn delivered_plain(&self, count: u64) {
         const { assert!(KINDS[0].1 == PLAIN) };
-        // SAFETY: a counter of this set.
-        unsafe { add_behind!(self.base(), BEFORE + offset_of!(Counters, kinds), count) }
+        // SAFETY: this is a counter of this set.
+        unsafe { add_at_offset!(self.base(), BEFORE + offset_of!(Counters, kinds), count) }
     }
 
-    /// Resets everything but the time of the last wait. Calls that other threads count at the same
-    /// time may be kept or lost, as the documentation of `epollshim_reset` says.
+    /// Resets everything except the time of the last wait. Calls that other threads make at the
+    /// same time are kept or lost, as the documentation of `epollshim_reset` says.
     #[cold]
     #[inline(never)]
     pub fn clear(&self) {
@@ -391,95 +313,25 @@ impl CallCounters {
     }
 }
 
-/// How a wait ended, as far as it is counted.
-#[derive(Clone, Copy)]
-pub enum WaitEnd {
-    /// `first`: where the events lie; null if that does not matter.
-    Events {
-        count: u64,
-        full: bool,
-        first: *const epoll_event,
-    },
-    Empty,
-    Failed {
-        interrupted: bool,
-    },
-}
-
-impl WaitEnd {
-    /// For a wait that asked for `most` events and returned `result`, with `error` if it failed. It
-    /// does not read the events.
-    #[inline(always)]
-    pub fn of(result: isize, most: i32, error: i32) -> WaitEnd {
-        match result {
-            0 => WaitEnd::Empty,
-            1.. => WaitEnd::Events { count: result as u64, full: result as i32 == most, first: core::ptr::null() },
-            _ => WaitEnd::Failed { interrupted: error == libc::EINTR },
-        }
-    }
-}
-
-/// Counts a wait on an instance.
-pub trait CountWait {
-    /// Called only by the thread that owns this set.
-    fn count_alone(&self, end: WaitEnd);
-    /// Any thread may call it.
-    fn count_shared(&self, end: WaitEnd);
-}
-
-impl CountWait for WaitCounters {
-    #[inline(always)]
-    fn count_alone(&self, end: WaitEnd) {
-        let base = core::ptr::from_ref(self);
-        // SAFETY: counters of this set.
-        unsafe {
-            bump_behind!(base, offset_of!(Self, waits));
-            match end {
-                WaitEnd::Events { count, full, .. } => {
-                    add_behind!(base, offset_of!(Self, events), count);
-                    add_behind!(base, offset_of!(Self, full), u64::from(full));
-                }
-                WaitEnd::Empty => bump_behind!(base, offset_of!(Self, empty)),
-                WaitEnd::Failed { interrupted: true } => bump_behind!(base, offset_of!(Self, interrupted)),
-                WaitEnd::Failed { interrupted: false } => {}
-            }
-        }
-    }
-
-    fn count_shared(&self, end: WaitEnd) {
-        self.waits.add_shared(1);
-        match end {
-            WaitEnd::Events { count, full, .. } => {
-                self.events.add_shared(count);
-                self.full.add_shared(u64::from(full));
-            }
-            WaitEnd::Empty => self.empty.add_shared(1),
-            WaitEnd::Failed { interrupted } => self.interrupted.add_shared(u64::from(interrupted)),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     extern crate std;
-    use super::{
-        Call, CountWait, Counters, Histogram, PLAIN, WaitCounters, WaitEnd, are_plain, epoll_event, histogram,
-    };
+    use super::{Call, Counters, Histogram, PLAIN, are_plain, buckets, epoll_event};
 
-    /// All zero.
-    fn new<T>() -> std::boxed::Box<T> {
-        // SAFETY: asked for of types of atomics alone, for which zero is a valid value.
+    /// An all-zero value.
+    pub fn new<T>() -> std::boxed::Box<T> {
+        // SAFETY: used only for types that consist of atomics, for which zero is a valid value.
         unsafe { std::boxed::Box::new_zeroed().assume_init() }
     }
 
-    /// The buckets that were hit, and how often.
+    /// The buckets that were hit, with their counts.
     fn hit(histogram: Histogram<'_>) -> std::vec::Vec<(usize, u64)> {
-        let buckets = (0..histogram::BUCKETS).map(|bucket| (bucket, histogram.bucket(bucket)));
+        let buckets = (0..buckets::BUCKETS).map(|bucket| (bucket, histogram.bucket(bucket)));
         buckets.filter(|(_, times)| *times != 0).collect()
     }
 
     #[test]
-    fn what_the_hot_ways_count_by_the_blocks_address_is_what_is_read_by_name() {
+    fn fast_paths_count_in_the_same_places_as_named_fields() {
         let counters = new::<Counters>();
         let all = || {
             let histograms: std::vec::Vec<_> =
@@ -499,12 +351,12 @@ mod tests {
             counters.bump_wait(call);
             counters.record_blocked_reached(call, time);
             expected.1[place] = 1;
-            expected.0[super::thread::BLOCKED + place] = (time, [(histogram::bucket(time), 1)].into());
+            expected.0[super::thread::BLOCKED + place] = (time, [(buckets::bucket(time), 1)].into());
             assert_eq!(all(), expected, "{call:?}");
             assert_eq!(counters.blocked(call).map(Histogram::sum), Some(time));
         }
         counters.record_work_reached(u64::MAX);
-        expected.0[super::thread::WORK] = (u64::MAX, [(histogram::BUCKETS - 1, 1)].into());
+        expected.0[super::thread::WORK] = (u64::MAX, [(buckets::BUCKETS - 1, 1)].into());
         assert_eq!(all(), expected);
         counters.record_batch(15);
         counters.record_batch(3);
@@ -518,24 +370,11 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_alone_counts_its_waits_as_any_thread_does() {
-        let (alone, shared) = (new::<WaitCounters>(), new::<WaitCounters>());
-        let all =
-            |of: &WaitCounters| [&of.waits, &of.events, &of.empty, &of.full, &of.interrupted].map(super::Counter::get);
-        for (result, error) in [(0, 0), (3, 0), (8, 0), (-1, libc::EINTR), (-1, libc::EBADF)] {
-            alone.count_alone(WaitEnd::of(result, 8, error));
-            shared.count_shared(WaitEnd::of(result, 8, error));
-            assert_eq!(all(&alone), all(&shared), "{result}");
-        }
-        assert_eq!(all(&alone), [5, 11, 1, 1, 1]);
-    }
-
-    #[test]
     fn one_event_that_is_not_plain_is_found_wherever_it_is() {
         for count in 1..40 {
             let mut events = [epoll_event { events: PLAIN, u64: 0x0202_0202_0202_0202 }; 40];
             events[count].events = libc::EPOLLOUT as u32;
-            // SAFETY: there are as many, and more.
+            // SAFETY: the array has more than `count` events.
             let are_plain = |events: &[epoll_event; 40]| unsafe { are_plain(events.as_ptr(), count) };
             assert!(are_plain(&events), "{count}");
             for other in 0..count {

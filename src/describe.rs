@@ -1,12 +1,12 @@
-//! What a descriptor of this process refers to: asked of the kernel, by its number. It takes no
-//! descriptor. What a filter of the program forbids to ask is left out.
+//! What a descriptor of this process refers to, asked from the kernel by its number. This opens no
+//! descriptor. It omits what a filter of the program forbids asking.
 
 use epollshim_format::descriptor::{Kept, Socket, field};
 
 use crate::{procfs, sys};
 
-/// Adds what a descriptor is. Needs some kilobytes of stack: not for hooks, but for what runs on a
-/// stack of its own (sigsafe.rs).
+/// Adds what a descriptor refers to. This needs some kilobytes of stack, so it is not for hooks but
+/// for work on a separate stack (sigsafe.rs).
 #[inline(never)]
 pub fn describe(fd: i32, kept: &mut Kept) {
     let status = sys::status(fd);

@@ -1,6 +1,8 @@
-//! Symbol tables of objects that are mapped into this process: what `dlsym` reads, without its lock and without its allocations.
+//! Symbol tables of the objects that are mapped into this process: what `dlsym` reads, without its
+//! lock and without its allocations.
 //!
-//! May be called from anywhere. What it reads never changes once the loader has relocated the object.
+//! May be called from anywhere. What it reads never changes after the loader has relocated the
+//! object.
 
 use core::ffi::{CStr, c_char};
 use core::ops::Range;
@@ -40,19 +42,20 @@ const STT_TLS: u8 = 6;
 pub const STT_GNU_IFUNC: u8 = 10;
 const STV_DEFAULT: u8 = 0;
 const STV_PROTECTED: u8 = 3;
-/// Below it in DT_VERSYM: local, and global without a version.
+/// Values of DT_VERSYM below it mean local, and global without a version.
 const FIRST_VERSION: u16 = 2;
-/// The bit of DT_VERSYM that hides a version from those who ask without one.
+/// The bit of DT_VERSYM that hides a version from look-ups that name no version.
 const HIDDEN: u16 = 0x8000;
 
-/// A number of `size` bytes in a table of a file. None: it is not there.
+/// A number of `size` bytes in a table of a file. None: the table ends before it.
 pub fn number(bytes: &[u8], at: usize, size: usize) -> Option<usize> {
     let bytes = bytes.get(at..at.checked_add(size)?)?;
     Some(bytes.iter().rev().fold(0, |number, byte| number << 8 | usize::from(*byte)))
 }
 
-/// The kinds of relocations by which a word is filled in with a symbol's address (x86-64 psABI table 4.9; AAELF64): a word of data, an
-/// entry of the global offset table, and one that may be filled in when it is first called by.
+/// The relocations that fill in a word with a symbol's address (x86-64 psABI table 4.9; AAELF64): a
+/// word of data, an entry of the global offset table, and an entry that may be filled in at the
+/// first call.
 const ABSOLUTE: u32 = if cfg!(target_arch = "x86_64") { 1 } else { 257 };
 const GLOB_DAT: u32 = if cfg!(target_arch = "x86_64") { 6 } else { 1025 };
 const JUMP_SLOT: u32 = if cfg!(target_arch = "x86_64") { 7 } else { 1026 };
@@ -61,20 +64,20 @@ const JUMP_SLOT: u32 = if cfg!(target_arch = "x86_64") { 7 } else { 1026 };
 pub struct Reference<'a> {
     pub name: &'a CStr,
     pub place: *mut usize,
-    /// It may be filled in when it is first called by.
+    /// The loader may fill it in at the first call.
     pub is_lazy: bool,
 }
 
-/// Tells the words of an object that the loader fills in.
+/// Passes to `tell` each word of an object that the loader fills in.
 ///
 /// # Safety
 /// As for [`Symbols::of`].
 pub unsafe fn each_reference(slide: usize, dynamic: *const Dynamic, tell: &mut dyn FnMut(&Reference)) {
-    // SAFETY: by this function's contract.
+    // SAFETY: the caller promises what `Symbols::of` needs.
     let Some(symbols) = (unsafe { Symbols::of(slide, dynamic) }) else { return };
     let value = |wanted: u64| {
         let mut entry = dynamic;
-        // SAFETY: the caller's section ends with DT_NULL.
+        // SAFETY: the caller's section ends with DT_NULL, at which the loop stops.
         while let Some(&Dynamic { tag, value }) = unsafe { entry.as_ref() }
             && tag != DT_NULL
         {
@@ -88,13 +91,14 @@ pub unsafe fn each_reference(slide: usize, dynamic: *const Dynamic, tell: &mut d
     for (table, bytes) in [(value(DT_RELA), value(DT_RELASZ)), (value(DT_JMPREL), value(DT_PLTRELSZ))] {
         let table = if table < slide { table.wrapping_add(slide) } else { table };
         for at in (0..bytes / size_of::<Elf64_Rela>()).filter(|_| table != 0) {
-            // SAFETY: within the table, by its own size.
+            // SAFETY: the entry lies within the table, whose size the object gives.
             let Some(relocation) = (unsafe { (table as *const Elf64_Rela).wrapping_add(at).as_ref() }) else { return };
             let kind = relocation.r_info as u32;
             if !matches!(kind, ABSOLUTE | GLOB_DAT | JUMP_SLOT) || relocation.r_addend != 0 {
                 continue;
             }
-            // SAFETY: a place in the object's table of symbols, whose names are zero-terminated.
+            // SAFETY: the index is within the object's table of symbols, whose names are
+            // zero-terminated.
             let name = unsafe {
                 let symbol = &*symbols.symbols.wrapping_add((relocation.r_info >> 32) as usize);
                 CStr::from_ptr(symbols.strings.wrapping_add(symbol.st_name as usize))
@@ -108,7 +112,7 @@ pub unsafe fn each_reference(slide: usize, dynamic: *const Dynamic, tell: &mut d
 /// A symbol's name, with its hash.
 pub struct Name<'a> {
     text: &'a CStr,
-    /// As of DT_GNU_HASH.
+    /// The hash of DT_GNU_HASH.
     hash: u32,
 }
 
@@ -129,10 +133,10 @@ impl<'a> Name<'a> {
     }
 }
 
-/// The symbols that an object defines for others.
+/// The symbols that an object defines for other objects.
 #[derive(Clone, Copy)]
 pub struct Symbols {
-    /// What is added to the file's addresses.
+    /// The difference between addresses in memory and addresses in the file.
     slide: usize,
     symbols: *const Elf64_Sym,
     strings: *const c_char,
@@ -147,7 +151,8 @@ pub struct Symbols {
 
 impl Symbols {
     /// # Safety
-    /// `dynamic` must be the dynamic section of an object that is mapped whole, at its own addresses plus `slide`, and stays mapped.
+    /// `dynamic` must be the dynamic section of an object that is completely mapped, at its own
+    /// addresses plus `slide`, and stays mapped.
     pub unsafe fn of(slide: usize, dynamic: *const Dynamic) -> Option<Symbols> {
         let mut found = Symbols {
             slide,
@@ -159,12 +164,13 @@ impl Symbols {
             soname: None,
         };
         let mut entry = dynamic;
-        // SAFETY: the caller's section ends with DT_NULL.
+        // SAFETY: the caller's section ends with DT_NULL, at which the loop stops.
         while let Some(&Dynamic { tag, value }) = unsafe { entry.as_ref() }
             && tag != DT_NULL
         {
             let value = value as usize;
-            // glibc replaces these addresses by those in memory, but in the vDSO; other loaders leave them as they are in the file.
+            // glibc replaces these addresses by those in memory, except in the vDSO. Other loaders
+            // leave them as they are in the file.
             let address = if value < slide { value.wrapping_add(slide) } else { value };
             match tag {
                 DT_SYMTAB => found.symbols = address as *const Elf64_Sym,
@@ -180,12 +186,14 @@ impl Symbols {
         (!found.symbols.is_null() && !found.strings.is_null()).then_some(found)
     }
 
-    /// The symbols of a whole ELF image.
+    /// The symbols of a complete ELF image.
     ///
     /// # Safety
-    /// `base` must be the address of an ELF64 image that is mapped as it is in its file, and stays mapped.
+    /// `base` must be the address of an ELF64 image that is mapped as it is in its file, and stays
+    /// mapped.
     pub unsafe fn of_image(base: usize) -> Option<Symbols> {
-        // SAFETY: the headers and what they describe lie in the image, by the caller's contract.
+        // SAFETY: the caller promises a complete image, in which the headers and what they describe
+        // lie.
         unsafe {
             let header = &*(base as *const Elf64_Ehdr);
             if header.e_ident.first_chunk::<4>() != Some(b"\x7fELF") {
@@ -200,25 +208,26 @@ impl Symbols {
         }
     }
 
-    /// Whether the object calls itself so (DT_SONAME).
+    /// Whether this is the object's own name (DT_SONAME).
     pub fn is_named(&self, name: &CStr) -> bool {
-        // SAFETY: DT_SONAME is a place in DT_STRTAB, whose strings are zero-terminated.
+        // SAFETY: DT_SONAME is an offset in DT_STRTAB, whose strings are zero-terminated.
         self.soname.is_some_and(|at| unsafe { CStr::from_ptr(self.strings.wrapping_add(at)) } == name)
     }
 
-    /// The address of a symbol, in its default version where it has several.
+    /// The address of a symbol; of its default version if it has several.
     pub fn find(&self, name: &Name) -> Option<usize> {
         let symbol = self.find_symbol(name)?;
         let address = self.address_of(symbol);
         if symbol.st_info & 15 != STT_GNU_IFUNC {
             return Some(address);
         }
-        // SAFETY: the value of such a symbol is a function without arguments that chooses the address (x86-64 psABI).
+        // SAFETY: the value of such a symbol is the address of a function without arguments that
+        // returns the address to use (x86-64 psABI).
         let choose = unsafe { core::mem::transmute::<usize, extern "C" fn() -> usize>(address) };
         Some(choose())
     }
 
-    /// Where a function lies.
+    /// The addresses of a function's code.
     pub fn find_function(&self, name: &Name) -> Option<Range<usize>> {
         let symbol = self.find_symbol(name).filter(|symbol| symbol.st_info & 15 == STT_FUNC)?;
         let start = self.address_of(symbol);
@@ -240,11 +249,14 @@ impl Symbols {
         }
     }
 
-    /// DT_GNU_HASH: numbers of buckets, of the first symbol in the table, of words of the filter, the filter's shift; then the filter,
-    /// the buckets, and a hash per symbol, whose lowest bit ends a bucket.
+    /// Looks in DT_GNU_HASH. The table starts with four words: the number of buckets, the index of
+    /// the first symbol in the table, the number of words of the filter, and the filter's shift.
+    /// Then come the filter, the buckets, and one hash per symbol, whose lowest bit marks the end
+    /// of a bucket.
     fn find_by_gnu_hash(&self, name: &Name) -> Option<&'static Elf64_Sym> {
         let word = |at: usize| {
-            // SAFETY: the places below are within the table, by its own numbers.
+            // SAFETY: all indexes below lie within the table, by the numbers that the table itself
+            // gives.
             unsafe { *self.gnu.wrapping_add(at) }
         };
         let (buckets, first, words, shift) = (word(0), word(1) as usize, word(2) as usize, word(3));
@@ -273,10 +285,12 @@ impl Symbols {
         }
     }
 
-    /// DT_HASH: numbers of buckets and of symbols; then the buckets, and for each symbol the next of its bucket, or 0.
+    /// Looks in DT_HASH. The table starts with the numbers of buckets and of symbols. Then come the
+    /// buckets, and for each symbol the next symbol of its bucket, or 0.
     fn find_by_old_hash(&self, name: &Name) -> Option<&'static Elf64_Sym> {
         let word = |at: usize| {
-            // SAFETY: the places below are within the table, by its own numbers.
+            // SAFETY: all indexes below lie within the table, by the numbers that the table itself
+            // gives.
             unsafe { *self.old.wrapping_add(at) }
         };
         let buckets = word(0);
@@ -290,10 +304,11 @@ impl Symbols {
         None
     }
 
-    /// The symbol with this index, if that is what `dlsym` finds under this name (glibc 2.36 elf/dl-lookup.c,
-    /// check_match and do_lookup_x).
+    /// The symbol with this index, if it is the one that `dlsym` finds under this name (glibc 2.36
+    /// elf/dl-lookup.c, check_match and do_lookup_x).
     fn symbol_at(&self, index: usize, name: &Name) -> Option<&'static Elf64_Sym> {
-        // SAFETY: the hash tables hold indexes of DT_SYMTAB alone; DT_VERSYM has an entry for each symbol; names are zero-terminated.
+        // SAFETY: the hash tables hold only indexes of DT_SYMTAB; DT_VERSYM has an entry for each
+        // symbol; names are zero-terminated.
         let (symbol, version, text) = unsafe {
             let symbol = &*self.symbols.wrapping_add(index);
             let version = self.versions.wrapping_add(index);

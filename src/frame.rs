@@ -1,10 +1,11 @@
-//! A call of the program's, as hooks hand it on: its arguments in words, and where it came from.
+//! A call of the program, as hooks pass it on: its arguments as words, and its return address.
 
 use epollshim_format::function::{Function, Functions};
 use libc::c_int;
 
-/// What the entry leaves on the stack: the argument registers (as many as are read; the others are not written), a word
-/// for `before` to tell `after`, and above it the return address, where the program's `call` put it.
+/// What an entry leaves on the stack: the argument registers (only as many as are read; the others
+/// are not written), a word that `before` passes to `after`, and above it the return address, where
+/// the program's `call` put it.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Frame {
@@ -25,9 +26,9 @@ impl Frame {
     }
 }
 
-/// What chooses the function to call: its address.
+/// Chooses the function to call, and returns its address.
 pub type Before = extern "C-unwind" fn(&mut Frame) -> usize;
-/// What notes the result, and returns it to the program.
+/// Records the result, and returns it to the program.
 pub type After = extern "C-unwind" fn(&mut Frame, isize) -> isize;
 
 /// What a hook does before the real call and after it.
@@ -37,13 +38,13 @@ pub struct Handlers {
     pub after: After,
 }
 
-/// The epoll instance's descriptor among a call's arguments.
+/// The argument that is the descriptor of an epoll instance.
 pub fn epfd_of(function: Function, words: &[usize; 6]) -> Option<c_int> {
     let [first, ..] = *words;
     (function == Function::EpollCtl || function.waits()).then_some(first as c_int)
 }
 
-/// The descriptor among a call's arguments that was there before, other than an epoll instance's.
+/// The argument that is an existing descriptor other than an epoll instance's.
 pub fn fd_of(function: Function, words: &[usize; 6]) -> Option<c_int> {
     let [first, _, third, ..] = *words;
     match function {

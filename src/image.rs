@@ -1,14 +1,15 @@
-//! The library itself as it lies in memory.
+//! The library itself, as it is mapped.
 
-/// The segments that are loaded: start, bytes, and flags (`PF_W`...).
+/// The loaded segments: start, bytes, and flags (`PF_W` and others).
 pub fn segments() -> impl Iterator<Item = (*mut u8, usize, u32)> {
     unsafe extern "C" {
-        /// Defined by the linker: the beginning of this library, which is its ELF header.
+        /// The linker defines it: the start of this library, which is its ELF header.
         #[link_name = "__ehdr_start"]
         static HEADER: libc::Elf64_Ehdr;
     }
     let start = (&raw const HEADER).cast_mut().cast::<u8>();
-    // SAFETY: the linker places the header and the table of segments in the first segment, which nobody changes.
+    // SAFETY: the linker places the header and the table of segments in the first segment, which
+    // nothing changes.
     let table = unsafe {
         let table = start.wrapping_add(HEADER.e_phoff as usize).cast::<libc::Elf64_Phdr>();
         core::slice::from_raw_parts(table, HEADER.e_phnum as usize)

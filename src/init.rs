@@ -1,16 +1,22 @@
-//! Initialises the library: in the constructor, or in the first hook if another library's
-//! constructor came before.
+//! Initialises the library: in the constructor, or in the first hook if that runs before the
+//! constructor (another library's constructor may call it).
 //!
-//! It may run on two threads at once: the first one decides. Nothing here allocates. The options
-//! are copied out of the environment, which programs overwrite (setproctitle), into a mapping of
-//! their own.
+//! Two threads may run this at once: the first one decides. Nothing here allocates. The options are
+//! copied out of the environment, which programs overwrite (setproctitle), into a separate mapping.
+//!
+//! ```text
+//! init/kept.rs     copies the options, and reads the program's names
+//! init/refusal.rs  messages about options that cannot be put into force
+//! ```
+
+mod kept;
+mod refusal;
 
 use crate::sync::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
-use core::ffi::CStr;
 use core::fmt::Write;
 
 use epollshim_format::faults;
-use epollshim_format::options::{self, Log, OnBadConfig, Options, Report};
+use epollshim_format::options::{self, OnBadConfig, Options};
 use libc::c_char;
 
 #[cfg(not(test))]
@@ -19,7 +25,7 @@ use crate::buffer::Buffer;
 #[cfg(not(test))]
 use crate::config::ARGUMENTS;
 use crate::config::{self, ACT, CONFIG, Config, Destination, FORWARD_ONLY, LogTo, STATE};
-use crate::environment::{self, Environment, variable};
+use crate::environment::{self, Environment};
 use crate::findings::suppressions;
 use crate::path::Path;
 use crate::policy::rules::replay;
@@ -31,12 +37,16 @@ use crate::{
 #[cfg(not(test))]
 use crate::{libc_kind, loaded};
 
-/// The thread that has read the options, or is reading them, by its token; 0: none has begun.
+use kept::{Names, keep};
+use refusal::Refusal;
+
+/// The thread that has read the options or is reading them, by its thread pointer
+/// (`registers::token`). 0: none has begun.
 static DECIDER: AtomicUsize = AtomicUsize::new(0);
-/// What was decided is in force. Release and Acquire: a thread that continues sees all of it.
+/// The decision is in force. Release and Acquire: a thread that continues sees all of it.
 static IS_DECIDED: AtomicBool = AtomicBool::new(false);
 
-/// Run by the loader with main's arguments, before main.
+/// The loader calls it with main's arguments, before main.
 #[cfg(not(test))]
 #[used]
 #[unsafe(link_section = ".init_array")]
@@ -53,7 +63,7 @@ static CONSTRUCTOR: extern "C-unwind" fn(libc::c_int, *const *const c_char, *con
             ARGUMENTS.store(count, Ordering::Relaxed);
         }
         decide(real::environment());
-        // SAFETY: this is the constructor.
+        // SAFETY: this function is the constructor, which only the loader calls.
         prepare_for_main(&unsafe { AtLoad::new() });
         settle();
         census::settle();
@@ -62,7 +72,7 @@ static CONSTRUCTOR: extern "C-unwind" fn(libc::c_int, *const *const c_char, *con
     construct
 };
 
-/// Whether to count in this process. Initialises the library if that has not happened yet.
+/// Whether to count in this process. Initialises the library if that has not happened.
 pub fn acts() -> bool {
     if !IS_DECIDED.load(Ordering::Acquire) {
         let errno = sys::errno();
@@ -70,10 +80,10 @@ pub fn acts() -> bool {
         sys::set_errno(errno);
     }
     if STATE.load(Ordering::Relaxed) == FORWARD_ONLY {
-        say_inactive();
+        print_inactive();
         return false;
     }
-    // Still undecided: libc is not ready (preinit). Count: nothing else can be known yet.
+    // If it is still undecided, libc is not ready (preinit). Then count: nothing else is known yet.
     seccomp::find_inherited();
     process::prepare().is_ok()
 }
@@ -82,8 +92,8 @@ fn decide(environment: *const *const c_char) {
     if environment.is_null() {
         return;
     }
-    // One thread decides, so that rules are armed once. Relaxed: what it decides is published by
-    // its own words.
+    // One thread decides, so that rules are armed once. Relaxed: other words publish the decision
+    // (`IS_DECIDED`, `CONFIG`).
     let own = registers::token();
     if let Err(other) = DECIDER.compare_exchange(0, own, Ordering::Relaxed, Ordering::Relaxed) {
         if other != own {
@@ -94,7 +104,8 @@ fn decide(environment: *const *const c_char) {
     clock::prepare();
     process::note_load();
     environment::note_load(environment);
-    // SAFETY: the auxiliary vector is the kernel's.
+    // SAFETY: getauxval takes no pointer, and the kernel laid out the auxiliary vector that it
+    // reads.
     let secure = unsafe { libc::getauxval(libc::AT_SECURE) } != 0;
     let (options, problem) = if secure { (Options::default(), None) } else { options::parse(Environment(environment)) };
     if let Some(problem) = problem {
@@ -118,7 +129,7 @@ fn decide(environment: *const *const c_char) {
     IS_DECIDED.store(true, Ordering::Release);
 }
 
-/// The part of the initialisation that a hook cannot do.
+/// The part of the initialisation that a hook may not do.
 #[cfg(not(test))]
 fn prepare_for_main(at_load: &AtLoad) {
     if let (Err(trouble), Some(config)) = (stacks::load_unwinder(at_load), config::get()) {
@@ -142,7 +153,7 @@ fn prepare_for_main(at_load: &AtLoad) {
     }
 }
 
-/// All real functions are known: from here on hooks may take their fast paths, if nothing is armed.
+/// All real functions are known. From now on hooks may take their fast paths if nothing is armed.
 #[cfg(not(test))]
 fn settle() {
     if IS_DECIDED.load(Ordering::Acquire) {
@@ -150,9 +161,9 @@ fn settle() {
     }
 }
 
-/// Another library's constructor has started threads, and one of them is reading the options, which
-/// takes less than a millisecond. This is before main and once in a thread's life. The wait is
-/// bounded, in case that thread is gone.
+/// Waits for another thread that is reading the options, which takes less than a millisecond. This
+/// happens if another library's constructor has started threads: before main, and once in a
+/// thread's life. The wait is bounded, in case the other thread is gone.
 fn wait_for_decision() {
     for _ in 0..10_000 {
         if IS_DECIDED.load(Ordering::Acquire) {
@@ -168,25 +179,25 @@ fn forward_only() {
     IS_DECIDED.store(true, Ordering::Release);
 }
 
-/// Why the library is inactive though the options ask for it (a [`Trouble`](process::Trouble) in
-/// [`INACTIVE`]'s words); 0: there is no reason, or it was printed.
+/// Why the library is inactive although the options ask for it: a [`Trouble`](process::Trouble) as
+/// an error number, with [`CANNOT_WIPE`] or without. 0: there is no reason, or it was printed.
 static INACTIVE: AtomicU32 = AtomicU32::new(0);
-/// Above the error number, which is below 4096: the memory was mapped, and the kernel would not
-/// wipe it at fork.
+/// A bit above the error numbers, which are below 4096: the memory was mapped, but the kernel would
+/// not wipe it at fork.
 const CANNOT_WIPE: u32 = 1 << 16;
 
-/// There is no memory that a fork wipes: a child's calls could not be distinguished from its
-/// parent's. Nothing is counted, and the program runs as without the library. Programs that have
-/// nothing to report get no message, as they get no report.
-fn be_inactive(trouble: process::Trouble, is_told_now: bool) {
+/// Without memory that a fork wipes, a child's calls could not be distinguished from its parent's.
+/// So nothing is counted, and the program runs as without the library. A program that has nothing
+/// to report gets no message, just as it gets no report.
+fn be_inactive(trouble: process::Trouble, prints_now: bool) {
     let reason = match trouble {
         process::Trouble::Map(error) => error as u32,
         process::Trouble::Wipe(error) => error as u32 | CANNOT_WIPE,
     };
     INACTIVE.store(reason, Ordering::Relaxed);
     forward_only();
-    if is_told_now {
-        say_inactive();
+    if prints_now {
+        print_inactive();
     }
 }
 
@@ -195,9 +206,9 @@ fn asks_for_more_than_a_report(options: &Options) -> bool {
     options.wants_census() || options.record.is_some()
 }
 
-/// Prints the line about it, once in a process.
+/// Prints why the library is inactive, once in a process.
 #[cold]
-fn say_inactive() {
+fn print_inactive() {
     let reason = INACTIVE.load(Ordering::Relaxed);
     if reason == 0 || INACTIVE.compare_exchange(reason, 0, Ordering::Relaxed, Ordering::Relaxed).is_err() {
         return;
@@ -211,7 +222,8 @@ fn say_inactive() {
     });
 }
 
-/// A bad option: prints that, and ends the program before main, or forwards everything.
+/// Handles a bad option: prints the problem, and ends the program before main or forwards all
+/// calls.
 fn refuse(on_bad_config: OnBadConfig, problem: core::fmt::Arguments) {
     let mut line = output::Line::new();
     let _ = writeln!(line, "epollshim: {problem}");
@@ -222,60 +234,8 @@ fn refuse(on_bad_config: OnBadConfig, problem: core::fmt::Arguments) {
     }
 }
 
-/// Why an option that is well written cannot be had.
-enum Refusal<'a> {
-    Rules(rules::Refusal),
-    Replay(replay::Refusal, &'a [u8]),
-    ReplayRules(options::Fault<'static>),
-    InjectLog(i32, &'static Config),
-    Session(Trouble, &'static Config),
-    Limits,
-    Stacks(stacks::Trouble),
-    Record(i32, &'static CStr),
-    /// An option, its pattern, and why that cannot be written.
-    Place(&'static str, &'static CStr, i32),
-    Suppressions(suppressions::Refusal, &'static CStr),
-}
-
-impl core::fmt::Display for Refusal<'_> {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self {
-            Refusal::Rules(refusal) => write!(f, "EPOLLSHIM_INJECT: {refusal}"),
-            Refusal::Replay(refusal, path) => {
-                write!(f, "EPOLLSHIM_INJECT_REPLAY: '{}': {refusal}", path.escape_ascii())
-            }
-            Refusal::ReplayRules(fault) => write!(f, "EPOLLSHIM_INJECT_REPLAY: {fault}"),
-            Refusal::InjectLog(error, config) => {
-                let path = if let LogTo::File(path) = config.inject_log { path } else { c"stderr" };
-                write_unwritable(f, "EPOLLSHIM_INJECT_LOG: cannot write", path, *error)
-            }
-            Refusal::Limits => f.write_str("EPOLLSHIM_LIMIT: the counts are being changed by another thread"),
-            Refusal::Stacks(trouble) => write!(f, "EPOLLSHIM_STACKS: {trouble}"),
-            Refusal::Session(trouble, config) => {
-                let directory = config.session_directory();
-                write!(f, "EPOLLSHIM_SESSION: {}", trouble.of(directory.as_c().unwrap_or_default()))
-            }
-            Refusal::Suppressions(refusal, file) => {
-                write!(f, "EPOLLSHIM_SUPPRESSIONS: {}{refusal}", file.to_bytes().escape_ascii())
-            }
-            Refusal::Record(error, directory) => {
-                write_unwritable(f, "EPOLLSHIM_RECORD: cannot write in", directory, *error)
-            }
-            Refusal::Place(option, path, error) => {
-                f.write_str(option)?;
-                write_unwritable(f, ": cannot write", path, *error)
-            }
-        }
-    }
-}
-
-fn write_unwritable(f: &mut core::fmt::Formatter<'_>, what: &str, path: &CStr, error: i32) -> core::fmt::Result {
-    let name = epollshim_format::errno::name(error as u32).unwrap_or("?");
-    write!(f, "{what} '{}': {name}{}", path.to_bytes().escape_ascii(), place::hint(error))
-}
-
-/// Arms what the options ask for. A program that another one starts under the library is not refused
-/// for stacks that its C library does not allow: it runs without them.
+/// Puts the options into force. If another program under the library started this one, missing call
+/// stacks are no reason to refuse: it runs without them.
 fn arm<'a>(options: &Options<'a>, config: &'static Config) -> Result<(), Refusal<'a>> {
     if options.record.is_some() || options.wants_census() || options.limit.is_some() {
         seccomp::find_inherited();
@@ -287,7 +247,7 @@ fn arm<'a>(options: &Options<'a>, config: &'static Config) -> Result<(), Refusal
     if let Some(directory) = config.record {
         record::prepare(directory).map_err(|error| Refusal::Record(error, directory))?;
     }
-    // Also for rules that the program arms later (epollshim_inject).
+    // Also used for rules that the program arms later (epollshim_inject).
     if let Some(given) = options.seed {
         config::set_seed(given);
     }
@@ -332,9 +292,11 @@ fn arm<'a>(options: &Options<'a>, config: &'static Config) -> Result<(), Refusal
     }
 }
 
-/// Whether the files of the report and of the log can be written, as far as that can be known now.
-/// Nothing is asked under a filter from before this program. A program that another one starts under the library is not
-/// refused: it may have another user, or see other directories (a server's child, a sandbox).
+/// Checks whether the files of the report and of the log can be written, as far as that can be
+/// known now. Checks nothing under a seccomp filter that is older than this program.
+///
+/// If another program under the library started this one, this refuses nothing: the new program may
+/// run as another user or see other directories (a server's child, a sandbox).
 #[cold]
 #[inline(never)] // for size
 fn check_places(config: &'static Config) -> Result<(), Refusal<'static>> {
@@ -342,7 +304,8 @@ fn check_places(config: &'static Config) -> Result<(), Refusal<'static>> {
     let log = if let LogTo::File(pattern) = config.log { Some(pattern) } else { None };
     for (option, pattern) in [("EPOLLSHIM_REPORT", report), ("EPOLLSHIM_LOG", log)] {
         let Some(pattern) = pattern else { continue };
-        // Before the first call that a filter from before this program may kill for.
+        // This must come before the first call for which a filter that is older than this program
+        // may kill.
         seccomp::find_inherited();
         if seccomp::is_inherited() {
             return Ok(());
@@ -359,7 +322,8 @@ fn check_places(config: &'static Config) -> Result<(), Refusal<'static>> {
     Ok(())
 }
 
-/// Whether the parent has the library loaded, or must not be asked.
+/// Whether the parent process has loaded the library. Also true if the kernel does not let us read
+/// that.
 #[cold]
 fn has_parent_under_shim() -> bool {
     const NAME: &[u8] = b"/libepollshim.so";
@@ -370,12 +334,12 @@ fn has_parent_under_shim() -> bool {
     })
 }
 
-/// Has rules count with the other processes of the session, where one of them needs that.
+/// Opens the session if one of the rules counts together with other processes.
 pub fn share(rules: &[u8], impossible: bool, config: &Config) -> Result<(), Trouble> {
     if faults::need_session(rules, impossible) { session::faults::open(config) } else { Ok(()) }
 }
 
-/// Draws a seed, unless one was given or drawn before: 32 bits, short enough to type again.
+/// Draws a seed unless one was given or drawn before. It has 32 bits, short enough to type.
 pub fn seed() {
     if config::seed().is_none() {
         let random = sys::random().unwrap_or_else(|| clock::realtime() ^ u64::from(sys::getpid() as u32) << 16);
@@ -389,149 +353,11 @@ pub fn set_limits(limits: &epollshim_format::limits::Limits, config: &'static Co
     if limits.user_instances.is_some() || limits.user_watches.is_some() {
         session::open(config).map_err(Some)?;
     }
-    // What came through exec counts. What other calls open where no hook sees it does not.
+    // What this process received through exec counts. What it opens by calls that no hook sees does
+    // not.
     if limits::count_something(limits) {
         let here = ledger::place();
         sigsafe::on_own_stack(|| ledger::reconcile(here));
     }
     if limits::set(limits) { Ok(()) } else { Err(None) }
-}
-
-/// Copies the options to memory that lasts: they lie in the environment, which programs overwrite.
-fn keep(options: &Options, names: &Names, environment: *const *const c_char) -> Option<&'static Config> {
-    if let Some(config) = CONFIG.get() {
-        return Some(config);
-    }
-    let (mut for_report, mut for_log, mut for_inject_log) = (Path::new(), Path::new(), Path::new());
-    let mut for_record = Path::new();
-    let report = if let Report::File(path) = options.report { from_root(path, true, &mut for_report) } else { b"" };
-    let log = if let Some(Log::File(path)) = options.log { from_root(path, true, &mut for_log) } else { b"" };
-    let inject_log = match options.inject_log {
-        Some(Log::File(path)) => from_root(path, true, &mut for_inject_log),
-        _ => b"",
-    };
-    let record = options.record.map_or(&b""[..], |path| from_root(path, false, &mut for_record));
-    let session = options.session.unwrap_or_default();
-    let runtime = variable(environment, b"XDG_RUNTIME_DIR").unwrap_or_default();
-    let suppressions = options.suppressions.unwrap_or_default();
-    let texts = [report, log, inject_log, record, session, runtime, suppressions, names.called, names.short];
-    let start = sys::map(size_of::<Config>() + texts.iter().map(|text| text.len() + 1).sum::<usize>()).ok()?;
-    let mut at = start.wrapping_add(size_of::<Config>());
-    let [report, log, inject_log, record, session, runtime, suppressions, called, short] = texts.map(|text| {
-        // SAFETY: the mapping has room for a Config and, behind it, every text and its final zero (the kernel's own zero).
-        let kept = unsafe {
-            at.copy_from_nonoverlapping(text.as_ptr(), text.len());
-            CStr::from_ptr(at.cast())
-        };
-        at = at.wrapping_add(text.len() + 1);
-        kept
-    });
-    let config = Config {
-        format: options.format,
-        report: match options.report {
-            Report::Stderr => Destination::Descriptor(2),
-            Report::Descriptor(fd) => Destination::Descriptor(fd),
-            Report::None => Destination::None,
-            Report::File(_) => Destination::File(report),
-        },
-        log: log_to(options.log, log),
-        inject_log: log_to(options.inject_log, inject_log),
-        log_format: options.log_format,
-        log_time: options.log_time,
-        log_filter: options.log_filter,
-        impossible: options.impossible,
-        record: options.record.map(|_| record),
-        ring: options.ring,
-        record_max: options.record_max,
-        suppressions: options.suppressions.map(|_| suppressions),
-        session: options.session.map(|_| session),
-        runtime,
-        names: [called, short],
-        on_bad_config: options.on_bad_config,
-        stderr: file_of(2),
-        named: [
-            if let Report::Descriptor(fd) = options.report { fd } else { 0 },
-            if let Some(Log::Descriptor(fd)) = options.log { fd } else { 0 },
-            if let Some(Log::Descriptor(fd)) = options.inject_log { fd } else { 0 },
-        ]
-        .map(|fd| (fd, if fd > 0 { file_of(fd) } else { None })),
-    };
-    // SAFETY: page-aligned, and large enough.
-    let config = unsafe {
-        start.cast::<Config>().write(config);
-        &*start.cast::<Config>()
-    };
-    let _ = CONFIG.set(config);
-    CONFIG.get()
-}
-
-/// Device and inode of a descriptor. None: it is closed.
-#[inline(never)] // for size
-fn file_of(fd: i32) -> Option<(u64, u64)> {
-    sys::status(fd).ok().map(|status| (status.st_dev, status.st_ino))
-}
-
-fn log_to(asked: Option<Log>, path: &'static CStr) -> LogTo {
-    match asked {
-        None => LogTo::Off,
-        Some(Log::Stderr) => LogTo::Descriptor(2),
-        Some(Log::Descriptor(fd)) => LogTo::Descriptor(fd),
-        Some(Log::File(_)) => LogTo::File(path),
-    }
-}
-
-/// A file's pattern, below the working directory of now if it is relative: the program may go elsewhere, as daemons do.
-/// As it was given, where that directory is not to be had, or would make it too long.
-fn from_root<'a>(pattern: &'a [u8], is_pattern: bool, space: &'a mut Path) -> &'a [u8] {
-    if pattern.starts_with(b"/") {
-        return pattern;
-    }
-    let mut directory = [0u8; 4096];
-    let Ok(directory) = sys::working_directory(&mut directory) else { return pattern };
-    for &byte in directory {
-        // A percent sign in the directory's name stands for itself.
-        space.push(if byte == b'%' && is_pattern { b"%%" } else { core::slice::from_ref(&byte) });
-    }
-    space.push(b"/");
-    space.push(pattern);
-    space.as_c().map_or(pattern, CStr::to_bytes)
-}
-
-/// What this program is called, except its file's name, which only /proc knows.
-struct Names {
-    /// By its caller: the last part of what exec was given.
-    called: &'static [u8],
-    /// By libc: the last part of argv[0].
-    short: &'static [u8],
-}
-
-fn base(path: &[u8]) -> &[u8] {
-    path.rsplit(|byte| *byte == b'/').next().unwrap_or(path)
-}
-
-impl Names {
-    fn read() -> Names {
-        // SAFETY: AT_EXECFN is 0 or a zero-terminated string that the kernel laid out.
-        let called = unsafe {
-            let path = libc::getauxval(libc::AT_EXECFN) as *const c_char;
-            if path.is_null() { b"" } else { base(CStr::from_ptr(path).to_bytes()) }
-        };
-        // SAFETY: glibc sets it from argv[0] before any constructor; a zero-terminated string or
-        // null.
-        let short = unsafe {
-            unsafe extern "C" {
-                static program_invocation_short_name: *const c_char;
-            }
-            let name = program_invocation_short_name;
-            if name.is_null() { &b""[..] } else { CStr::from_ptr(name).to_bytes() }
-        };
-        Names { called, short }
-    }
-
-    /// Whether one of them, or the file's name, is in a comma-separated list.
-    fn are_among(&self, list: &[u8]) -> bool {
-        let mut space = [0u8; 4096];
-        let file = procfs::program_name(&mut space);
-        list.split(|byte| *byte == b',').any(|name| name == self.called || name == self.short || name == file)
-    }
 }

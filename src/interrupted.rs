@@ -1,10 +1,12 @@
-//! Whether a signal handler on the calling stack interrupted one of our hooks.
+//! Whether a signal handler on the calling stack interrupted one of the library's hooks.
 //!
-//! Between the real call and the change of the ledger that follows it, the two disagree, and nobody is wrong. A handler that
-//! runs there and asks for the library's figures must not have the ledger "corrected".
+//! Between the real call and the change of the ledger that follows it, the kernel and the ledger
+//! disagree, and both are right. A handler that runs there and asks for the library's figures must
+//! not have the ledger "corrected".
 //!
-//! Hooks leave no mark of their own: that would cost every call. The kernel leaves one: what it saved of the interrupted
-//! code lies on the stack, above the handler's frames (src/arch, signal_frame.rs).
+//! Hooks leave no mark of their own, which would cost every call. The kernel leaves one: what it
+//! saved of the interrupted code lies on the stack, above the handler's frames (src/arch,
+//! signal_frame.rs).
 
 use core::ops::Range;
 
@@ -15,28 +17,32 @@ use crate::{real, registers, sys};
 
 const WORD: usize = size_of::<usize>();
 
-/// How far above a frame the signal frame is looked for: what a handler and its callees may have on the stack.
+/// How far above a frame to look for the signal frame: what a handler and the functions that it
+/// calls may have on the stack.
 const REACH: usize = 64 * 1024;
-/// Words above an interrupted stack pointer that are looked at: the real function's own frame, up to the return into a hook.
+/// How many words above an interrupted stack pointer to read: the real function's own frame, up to
+/// the return address into a hook.
 const SHALLOW: usize = 64;
-/// Words that two pieces have in common: more than a frame's, and even, since frames begin at every second word.
+/// Words that two pieces share: more than a signal frame has, and an even number, because signal
+/// frames begin at every second word.
 const OVERLAP: usize = WORDS.next_multiple_of(2);
-/// Words of a piece where there may be little stack.
+/// Words of a piece if there may be little stack.
 const SMALL: usize = OVERLAP + 32;
-/// Handlers that interrupt each other.
+/// How many handlers that interrupt each other are followed.
 const NESTED: usize = 8;
 
-/// A signal frame, and what the handler has interrupted.
+/// A signal frame, and the state that the handler has interrupted.
 struct Interrupted {
     frame: usize,
     instruction: usize,
     stack: usize,
 }
 
-/// Whether one of the handlers that run on top of each other, seen from a frame of the program, interrupted a hook.
+/// Whether one of the handlers that run on top of each other, seen from a frame of the program,
+/// interrupted a hook.
 ///
-/// True also for some that ran before, and were jumped out of ([`Interrupted::may_run`]). So the caller may only become more
-/// careful by it.
+/// Also true for some handlers that ran earlier and jumped out ([`Interrupted::may_run`]). So a
+/// caller may use this only to be more careful.
 pub fn a_hook(view: View) -> bool {
     interrupted_a_hook(view, &own_code(), NESTED)
 }
@@ -45,7 +51,8 @@ fn interrupted_a_hook(view: View, ours: &Range<usize>, nested: usize) -> bool {
     let reach = view.stack..view.stack + REACH;
     let (found, _) = any_frame::<PIECE>(reach.clone(), |found| {
         found.is_in_a_hook(ours) && found.may_run(view.blocked)
-            // The handler has a stack of its own: those that it interrupted are on another.
+            // The handler runs on a separate stack, so the handlers that it interrupted are on
+            // another one.
             || nested > 0
                 && !reach.contains(&found.stack)
                 && interrupted_a_hook(View { stack: found.stack, ..view }, ours, nested - 1)
@@ -53,8 +60,9 @@ fn interrupted_a_hook(view: View, ours: &Range<usize>, nested: usize) -> bool {
     found
 }
 
-/// Whether a handler whose signal frame lies in the `bytes` above a frame of the program interrupted a hook; true also where
-/// that part of the stack cannot be looked at. For callers with little stack.
+/// Whether a handler whose signal frame lies in the `bytes` above a frame of the program
+/// interrupted a hook. Also true if that part of the stack cannot be read. For callers with little
+/// stack.
 pub fn a_hook_within(view: View, bytes: usize) -> bool {
     if bytes > REACH {
         return true;
@@ -66,7 +74,8 @@ pub fn a_hook_within(view: View, bytes: usize) -> bool {
     found || looked_at < end
 }
 
-/// Whether a signal frame of that kind lies in a part of the stack, and up to where it could be read.
+/// Whether a signal frame for which `is_it` is true lies in a part of the stack, and up to where
+/// the part could be read.
 fn any_frame<const PIECE: usize>(part: Range<usize>, mut is_it: impl FnMut(&Interrupted) -> bool) -> (bool, usize) {
     let mut piece = Piece::<PIECE>::new();
     let mut at = part.start.next_multiple_of(16) + SKEW * WORD;
@@ -79,7 +88,8 @@ fn any_frame<const PIECE: usize>(part: Range<usize>, mut is_it: impl FnMut(&Inte
         if (0..words.len()).step_by(2).filter_map(frame).any(|found| is_it(&found)) {
             return (true, at);
         }
-        // The next piece begins so early that a frame on the edge is in it as a whole.
+        // The next piece overlaps this one, so that it contains a whole frame that lies across the
+        // edge.
         if words.len() < PIECE {
             return (false, at + words.len() * WORD);
         }
@@ -94,9 +104,10 @@ impl Interrupted {
         is_one(self.instruction) || returns_into(self.stack, is_one)
     }
 
-    /// Whether the handler may still run. A frame stays on the stack after `siglongjmp`, until something else is written there.
-    /// But that restores the signal mask, and a handler's own signal is blocked while it runs, unless it has SA_NODEFER. (If a
-    /// handler unblocks its own signal and goes on, it is taken for one that was left.)
+    /// Whether the handler may still be running. A signal frame stays on the stack after
+    /// `siglongjmp` until something else is written there. But that restores the signal mask, and a
+    /// handler's own signal is blocked while it runs, unless it has SA_NODEFER. (A handler that
+    /// unblocks its own signal and continues is taken for one that jumped out.)
     fn may_run(&self, blocked: sys::SignalSet) -> bool {
         let Some(before) = self.blocked_before() else { return true };
         blocked & !before != 0 || (1..=64).any(sys::may_interrupt_itself)
@@ -108,11 +119,12 @@ impl Interrupted {
     }
 }
 
-/// Whether the caller runs in a signal handler, and that signal, which is blocked now, was not
-/// blocked before it: what is sent meanwhile is delivered when the handler returns.
+/// Whether the caller runs in a signal handler, and `signal`, which is blocked now, was not blocked
+/// before the handler. If so, a signal that is sent meanwhile is delivered when the handler
+/// returns.
 ///
-/// True also where an older signal frame is left in a part of the stack that no later frame has
-/// written.
+/// Also true if an older signal frame lies in a part of the stack that no later frame has
+/// overwritten.
 #[cold]
 pub fn blocks_for_a_handler(signal: i32) -> bool {
     let stack = registers::stack_pointer();
@@ -120,20 +132,22 @@ pub fn blocks_for_a_handler(signal: i32) -> bool {
     any_frame::<SMALL>(stack..stack + REACH, is_free).0
 }
 
-/// Whether code that was interrupted with that stack pointer returns into code of a kind.
+/// Whether code that was interrupted with that stack pointer returns into code for which `is_one`
+/// is true.
 fn returns_into(stack: usize, is_one: impl Fn(usize) -> bool) -> bool {
     const WORDS: usize = 16;
     let mut piece = Piece::<WORDS>::new();
     (0..SHALLOW / WORDS).any(|part| piece.read(stack + part * WORDS * WORD).iter().any(|word| is_one(*word)))
 }
 
-/// A copy of a piece of stack. (Not the stack itself: what lies above a thread's stack may go away meanwhile.)
+/// A copy of a piece of a stack. (Not the stack itself: what lies above a thread's stack may be
+/// unmapped meanwhile.)
 struct Piece<const WORDS: usize> {
     words: [usize; WORDS],
 }
 
 const PAGE: usize = 4096;
-/// Words of a piece where there is room.
+/// Words of a piece if there is enough stack.
 const PIECE: usize = PAGE / WORD;
 
 impl<const WORDS: usize> Piece<WORDS> {
@@ -143,7 +157,8 @@ impl<const WORDS: usize> Piece<WORDS> {
 
     /// Copies the words from an address on, as far as they can be read.
     fn read(&mut self, start: usize) -> &[usize] {
-        // SAFETY: words are bytes, and any bytes are words.
+        // SAFETY: the bytes are those of `self.words`, borrowed mutably, and any bytes are valid
+        // words.
         let bytes =
             unsafe { core::slice::from_raw_parts_mut(self.words.as_mut_ptr().cast::<u8>(), size_of_val(&self.words)) };
         let copied = copy_readable(start, bytes);
@@ -155,7 +170,8 @@ impl<const WORDS: usize> Piece<WORDS> {
 fn copy_readable(start: usize, bytes: &mut [u8]) -> usize {
     let mut copied = 0;
     while let Some(rest) = bytes.get_mut(copied..).filter(|rest| !rest.is_empty()) {
-        // Page by page: what a copy that meets the end of the memory in its middle has copied is not promised.
+        // Page by page: nothing is promised about how much is copied if a copy reaches the end of
+        // the mapping in its middle.
         let in_page = PAGE - (start + copied) % PAGE;
         let wanted = in_page.min(rest.len());
         let got = rest.get_mut(..wanted).map_or(0, |part| sys::copy_readable(start + copied, part));
@@ -167,11 +183,12 @@ fn copy_readable(start: usize, bytes: &mut [u8]) -> usize {
     copied
 }
 
-/// Whether an address is in a real function that a hook ends in a jump to, after it has noted the
-/// close: there is no frame of the hook then. The system call itself may be made by a function that
-/// this one calls (musl, and glibc since 2.41).
+/// Whether an address lies in a real function to which a hook jumps as its last step, after it has
+/// recorded the close. The hook then has no frame. A function that the real one calls may make the
+/// system call itself (musl, and glibc since 2.41).
 fn is_in_real_close(address: usize) -> bool {
-    /// More than these functions have up to their system call or their call of what makes it.
+    /// More bytes than these functions have before their system call, or their call of the function
+    /// that makes it.
     const LENGTH: usize = 256;
     [&real::function::close, &real::function::__close, &real::function::close_range, &real::CLOSEFROM, &real::SYSCALL]
         .into_iter()

@@ -1,57 +1,83 @@
-//! The shim: what runs inside a stranger's process. `LD_PRELOAD=libepollshim.so ./app`.
+//! The library that is preloaded into the program: `LD_PRELOAD=libepollshim.so ./app`.
 //!
 //! ```text
-//! hooks/      what the loader sees instead of glibc's functions: do it, note it
-//! frame.rs    a call, as hooks hand it on
-//! real.rs     the real functions
-//! loaded.rs   the loaded objects, in which they are looked up; elf.rs: symbol tables
-//! counters.rs  what a thread counts of calls and waits
-//! ledger/     the ledger of this process (crates/ledger is the model): what hooks tell it, and what is counted
-//! registry.rs  the blocks of all threads
-//! thread.rs   the calling thread's block of counters
-//! process.rs  whose memory this is: own, fresh after a fork, borrowed from a parent
-//! init.rs     coming to life; config.rs: the options; libc_kind.rs: whether the C library is glibc
-//! report/     what is told at the end, and how it gets out
-//! capi.rs     the C interface
-//! policy/     what is done to calls besides: faults, limits
-//! log/        a line a call
-//! record/     a file that holds what is counted, and the last calls, whatever ends the process
-//! steer.rs    faults and limits that are armed while the program runs
-//! session.rs  what the processes of one user count together
-//! census/     every other descriptor, if that is asked for
-//! stacks.rs   call stacks, where return addresses are not enough
-//! interrupted.rs  whether a handler on the stack has interrupted a hook
-//! procfs.rs   what the kernel says about this process
-//! describe.rs what a descriptor refers to
-//! sigsafe.rs    work on a stack and, where it opens files, in a descriptor table of its own, with signals blocked
-//! place.rs    opening what the options name, where other users may have put something first
-//! valgrind.rs  requests to valgrind; image.rs: the library itself in memory; mapped.rs: memory for the ledger's tables
-//! arch/       what depends on the processor: all assembly
-//! sync.rs     the atomics that all of them use
-//! composition.rs  who has what in the thread's block and in the page that a fork wipes; above.rs: calls to the layers above
-//! seccomp/    watches the program's seccomp filters; filters/: which system calls they leave to the library
-//! sys.rs      system calls round libc (system_call.rs: the instruction); clock.rs: the vDSO's clocks; buffer.rs, path.rs: memory for reports
+//! What the program calls
+//!   hooks/           the functions that replace glibc's
+//!   frame.rs         a call's arguments, as hooks pass them on
+//!   capi.rs          the C interface
+//!
+//! What is done to a call
+//!   policy/          faults and limits
+//!   steer.rs         arms faults and limits while the program runs
+//!   session.rs       counts that the processes of one user share
+//!
+//! What is observed
+//!   ledger/          the ledger of this process; crates/ledger is the model
+//!   counters.rs      counters of calls and waits, for each thread
+//!   census/          every other descriptor, on request
+//!   findings/        problems in how the program uses descriptors
+//!   stacks.rs        call stacks, on request
+//!   log/             the log: one line per call
+//!   record/          the recording: a file that outlives the process
+//!   report/          the exit report
+//!
+//! The process and its threads
+//!   init.rs          initialises the library; config.rs: the options
+//!   process.rs       whose memory this is: the process's own, a fork's copy, or its parent's
+//!   thread.rs        the calling thread's block of counters; registry.rs: all threads' blocks
+//!   composition.rs   the parts of a block and of the page that the kernel wipes at fork
+//!   above.rs         calls to the layers above
+//!   interrupted.rs   whether a signal handler on the stack interrupted a hook
+//!
+//! The C library and the loader
+//!   real.rs          the real functions
+//!   loaded.rs        the loaded objects, where they are looked up; elf.rs: symbol tables
+//!   libc_kind.rs     whether the C library is glibc or musl
+//!   at_load.rs       proof that the constructor is running
+//!   environment.rs   the environment at load
+//!   streams.rs       the descriptors of FILE and DIR
+//!   image.rs         this library's own segments
+//!
+//! The kernel
+//!   arch/            what depends on the processor, including all assembly
+//!   sys.rs           system calls that bypass libc; system_call.rs: the instruction
+//!   sigsafe.rs       runs work on a separate stack, and opens files in a separate table
+//!   filters/         which system calls the program's seccomp filters allow
+//!   seccomp/         watches which filters the program installs
+//!   procfs.rs        reads /proc; describe.rs: what a descriptor refers to
+//!   clock.rs         the clocks of the vDSO
+//!   place.rs         opens files where other users may have put something first
+//!   output.rs        writes messages without blocking
+//!   valgrind.rs      requests to valgrind
+//!
+//! Building blocks
+//!   sync.rs          atomics
+//!   buffer.rs        a growing array; path.rs: a path on the stack; mapped.rs: the ledger's memory
 //! ```
 //!
-//! A module uses those of its own layer and of the layers below it (ARCHITECTURE.md;
-//! tests/layers.rs has the layers). For the layers above it has traits, which composition.rs
-//! implements.
+//! A module uses the modules of its own layer and of the layers below it (ARCHITECTURE.md;
+//! tests/layers.rs enforces it). A module that must call a layer above declares a trait, which
+//! composition.rs implements.
 //!
-//! # The laws of everything that a hook reaches
+//! # Rules for everything that a hook reaches
 //!
-//! 1. It does not allocate: memory comes from the kernel by `mmap`, in chunks that are never given back.
-//! 2. It takes no lock that anybody could wait for (crates/ledger/src/lock.rs: a try-lock; a thread that does not get it queues its change).
-//! 3. It does not panic: no indexing, no unwrap, no arithmetic that could overflow into one.
-//! 4. It leaves errno alone, calls nothing of libc's but the function that was hooked, and makes no system call
-//!    unless a descriptor that the ledger knows is born or dies.
+//! 1. It allocates nothing. Memory comes from the kernel by `mmap`, in chunks that are never
+//!    returned.
+//! 2. It waits for no lock. The ledger's lock is a try-lock: a thread that does not get it queues
+//!    its change (crates/ledger/src/lock.rs).
+//! 3. It cannot panic: no indexing, no `unwrap`, no arithmetic that could overflow into a panic.
+//! 4. It preserves errno, and calls no function of libc except the hooked one. It makes a system
+//!    call only if a descriptor that the ledger knows is created or closed.
 //!
-//! What does allocate or lock (registering exit and fork handlers, loading libgcc's unwinder) asks for an `at_load::AtLoad`, which only
-//! the constructor can make. tests/hosts_allocators.rs lists each function that the library imports, and why it may.
+//! A function that allocates or takes a lock (it registers an exit or fork handler, or loads
+//! libgcc's unwinder) takes an `at_load::AtLoad`, which only the constructor can create.
+//! tests/hosts_allocators.rs lists each function that the library imports, and why it may.
 //!
-//! `std` is linked (redhook wants it) and not used: the crate is `no_std`, so that a lock, an allocation or a
-//! `println!` cannot slip in unseen. Nor can a panic: nothing in the library refers to panicking, so that the linker leaves all of it
-//! away (tests/cost.rs looks). What keeps it so: no `Drop` where something could unwind (buffer.rs), `extern "C-unwind"` wherever
-//! rustc would put a guard that aborts.
+//! redhook needs `std`, so `std` is linked, but nothing here uses it. The crate is `no_std`: a
+//! lock, an allocation or a `println!` cannot slip in unnoticed. A panic cannot either: nothing
+//! refers to the code of panics, so the linker drops it (tests/cost.rs checks). Two habits keep it
+//! that way: no `Drop` where something could unwind (buffer.rs), and `extern "C-unwind"` wherever
+//! rustc would add a guard that aborts.
 #![cfg_attr(not(test), no_std)]
 #![cfg_attr(test, allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing))]
 
@@ -60,7 +86,7 @@ compile_error!(
     "epollshim is for Linux on x86-64 or aarch64, and is built for glibc (it serves musl too); other processors need a folder in src/arch"
 );
 
-// For redhook's `hook!` alone, which speaks of `::std`.
+// For redhook's `hook!` alone, which names `::std`.
 extern crate std;
 
 mod above;

@@ -1,8 +1,9 @@
-//! The loaded objects, as the loader lists them, and what the loader's own symbols tell.
+//! The loaded objects, as the loader lists them, and what some of the loader's own symbols say.
 //!
-//! May be called from anywhere: takes no lock, allocates nothing, and calls nothing but glibc's `_dl_find_object`. `dlsym` and
-//! `dl_iterate_phdr` would take the loader's lock, which another thread may hold while it waits for whoever called the hook: an
-//! allocator, say, whose lock the hook's caller holds. Older glibcs allocate in `dlsym` besides (until 2.34).
+//! May be called from anywhere: it takes no lock, allocates nothing, and calls only glibc's
+//! `_dl_find_object`. `dlsym` and `dl_iterate_phdr` would take the loader's lock. Another thread
+//! may hold that lock while it waits for the hook's caller, for example for an allocator's lock
+//! that the caller holds. Before glibc 2.34 `dlsym` also allocates.
 
 use core::ffi::{CStr, c_char, c_int, c_void};
 use core::iter::successors;
@@ -15,7 +16,7 @@ use crate::libc_kind;
 use crate::sync::{AtomicU8, AtomicUsize, Ordering};
 
 /// The beginning of `struct link_map` of <link.h>, and of musl's `struct dso` (1.1.0 to 1.2.5
-/// ldso/dynlink.c), which is laid out so for debuggers.
+/// ldso/dynlink.c), which has the same layout for debuggers.
 #[repr(C)]
 struct LinkMap {
     slide: usize,
@@ -36,18 +37,21 @@ struct Debug {
 pub struct Object(&'static LinkMap);
 
 impl Object {
-    /// The object that `dlopen` returned a handle of: in glibc the handle is the object's entry in the list.
+    /// The object for a handle that `dlopen` returned: in glibc the handle is the object's entry in
+    /// the list.
     ///
     /// # Safety
-    /// `handle` must be null or come from `dlopen`, and never be given to `dlclose`.
+    /// `handle` must be null or come from `dlopen`, and never be passed to `dlclose`.
     pub unsafe fn of_handle(handle: *mut c_void) -> Option<Object> {
-        // SAFETY: by this function's contract.
+        // SAFETY: the caller promises null or a handle, which in glibc points to a `LinkMap` that
+        // stays valid.
         unsafe { handle.cast::<LinkMap>().as_ref() }.map(Object)
     }
 
     pub fn symbols(self) -> Option<Symbols> {
-        // SAFETY: the loader maps an object whole before it lists it. None is unmapped while it is looked at: `of_handle` has the
-        // caller's word for it, and `behind` and `first` come to no object that can be closed.
+        // SAFETY: the loader maps an object completely before it lists it. No object is unmapped
+        // while it is read: the caller of `of_handle` promises that, and `behind` and `first` reach
+        // no object that can be closed.
         unsafe { Symbols::of(self.0.slide, self.0.dynamic) }
     }
 
@@ -57,7 +61,7 @@ impl Object {
 
     fn is_libc(self) -> bool {
         self.symbols().is_some_and(|symbols| {
-            // musl's libc, which is its loader too, may have no name (DT_SONAME).
+            // musl's libc, which is also its loader, may have no name (DT_SONAME).
             if libc_kind::is_glibc() {
                 symbols.is_named(c"libc.so.6")
             } else {
@@ -71,7 +75,7 @@ impl Object {
         if self.0.name.is_null() { b"" } else { unsafe { CStr::from_ptr(self.0.name) }.to_bytes() }
     }
 
-    /// Whether an address lies in it. False where this glibc cannot tell.
+    /// Whether an address lies in this object. False if this glibc cannot tell.
     pub fn holds(self, address: usize) -> bool {
         object_of(address.wrapping_add(1)).is_some_and(|(object, _)| ptr::eq(object.0, self.0))
     }
@@ -87,32 +91,33 @@ fn own_dynamic() -> *const Dynamic {
     symbols::dynamic() as *const Dynamic
 }
 
-/// The program itself. Both loaders know it before they relocate anything, and never change the head
-/// of the list.
+/// The program itself. Both loaders list it before they relocate anything, and never change the
+/// head of the list.
 fn first() -> Option<Object> {
     let debug = match symbols::r_debug() {
         0 => {
             let pointer = symbols::dl_debug_addr() as *const *const Debug;
-            // SAFETY: null, or musl's own variable, which nobody writes.
+            // SAFETY: null, or musl's own variable, which no code writes.
             unsafe { pointer.as_ref() }.map_or(null(), |pointer| *pointer)
         }
         debug => debug as *const Debug,
     };
-    // SAFETY: null, or the loader's own structure, which exists as long as the process. Its head is
+    // SAFETY: null, or the loader's own structure, which lives as long as the process. Its head is
     // the program's entry.
     unsafe { debug.as_ref().map_or(null(), |debug| debug.first).as_ref() }.map(Object)
 }
 
-/// Whether the loader's list was found. Without it no function of libc's is.
+/// Whether the loader's list was found. Without it no function of libc can be found.
 pub fn are_listed() -> bool {
     first().is_some()
 }
 
-/// The objects in which `dlsym(RTLD_NEXT)` looks: those behind this one in the order of search, up to libc. Where this one was
-/// opened later by `dlopen` it lies behind libc: then all of them up to libc.
+/// The objects in which `dlsym(RTLD_NEXT)` looks: those after this one in the search order, up to
+/// libc. If `dlopen` opened this object later, it lies after libc: then all objects up to libc.
 ///
-/// They end with libc. What lies behind it cannot interpose on its functions; and only what lies before it is certain to stay:
-/// those objects came with the program, while what `dlopen` brings is appended and `dlclose` frees.
+/// The search ends with libc. An object after libc cannot interpose on libc's functions. And only
+/// the objects before it are certain to stay loaded: they came with the program, while those that
+/// `dlopen` opens are appended and `dlclose` frees them.
 pub fn behind() -> impl Iterator<Item = Object> {
     let is_end = |object: &Object| object.is_own() || object.is_libc();
     let start = match successors(first(), |object| object.next()).find(is_end) {
@@ -127,39 +132,42 @@ pub fn find_behind(name: &Name) -> Option<usize> {
     behind().find_map(|object| object.symbols()?.find(name))
 }
 
-/// What `dlsym(RTLD_DEFAULT)` finds. For the constructor: no object is closed meanwhile.
+/// What `dlsym(RTLD_DEFAULT)` finds. Only for the constructor: no object is closed meanwhile.
 pub fn find_anywhere(_: &AtLoad, name: &Name) -> Option<usize> {
     successors(first(), |object| object.next()).find_map(|object| object.symbols()?.find(name))
 }
 
-/// Tells the words by which the program's objects refer to others' symbols. Not those of this one, of libc, of the loader, and of the
-/// unwinder, which this one calls. For the constructor: no object is closed meanwhile.
+/// Passes to `tell` each word by which one of the program's objects refers to another object's
+/// symbol. Omits this library, libc, the loader, and the unwinder, which this library calls. Only
+/// for the constructor: no object is closed meanwhile.
 pub fn each_reference(_: &AtLoad, tell: &mut dyn FnMut(Object, &Reference)) {
     for object in successors(first(), |object| object.next()) {
         let is_other = object.symbols().is_some_and(|symbols| {
             symbols.find(&Name::new(c"_r_debug")).is_none() && !symbols.is_named(c"libgcc_s.so.1")
         });
         if is_other && !object.is_own() && !object.is_libc() {
-            // SAFETY: as in `symbols`.
+            // SAFETY: the loader maps an object completely before it lists it, and no object is
+            // closed while the constructor runs.
             unsafe { elf::each_reference(object.0.slide, object.0.dynamic, &mut |reference| tell(object, reference)) };
         }
     }
 }
 
-/// Whether the program came with an object of a certain path. For the constructor: no object is closed meanwhile.
+/// Whether `is_one` is true for the path of an object that the program came with. Only for the
+/// constructor: no object is closed meanwhile.
 pub fn has(is_one: impl Fn(&[u8]) -> bool) -> bool {
     successors(first(), |object| object.next()).any(|Object(map)| {
-        // SAFETY: zero-terminated (<link.h>), where it is not null.
+        // SAFETY: tested for null; otherwise zero-terminated (<link.h>).
         !map.name.is_null() && is_one(unsafe { CStr::from_ptr(map.name) }.to_bytes())
     })
 }
 
-/// A symbol that older versions of glibc and musl lack. (GNU ld would give a weak reference a version that the loader of an old
-/// host refuses.)
+/// A symbol that older versions of glibc, or musl, lack. (GNU ld would give a weak reference a
+/// symbol version, which the loader of an old host refuses.)
 struct Optional {
     name: &'static CStr,
-    /// Once it was looked for: its address, or [`Optional::ABSENT`]. Relaxed: every thread finds the same, and it points to what was
-    /// there before the process had a second thread.
+    /// The address, or [`Optional::ABSENT`], once it was looked up. Relaxed: every thread finds the
+    /// same address, and what it points to existed before the process had a second thread.
     address: AtomicUsize,
 }
 
@@ -181,8 +189,8 @@ impl Optional {
     }
 }
 
-/// glibc's answer to which object holds an address (2.35; glibc's manual, Dynamic Linker Introspection): without a lock, and
-/// allowed in signal handlers.
+/// glibc's function that finds the object that holds an address (2.35; glibc's manual, Dynamic
+/// Linker Introspection). It takes no lock and may be called in signal handlers.
 type FindObject = unsafe extern "C" fn(*const c_void, *mut Found) -> c_int;
 
 /// `struct dl_find_object` of <dlfcn.h>, x86-64.
@@ -202,16 +210,17 @@ fn find_object() -> Option<FindObject> {
     FUNCTION.address().map(|address| unsafe { core::mem::transmute::<NonNull<c_void>, FindObject>(address) })
 }
 
-/// Whether [`path_of`] can answer: glibc is 2.35 or later.
+/// Whether [`path_of`] can answer: needs glibc 2.35 or later.
 pub fn can_find_objects() -> bool {
     find_object().is_some()
 }
 
-/// The object that holds the call which returns to `caller`, and where that one's memory begins. None: no object does, or this
-/// glibc cannot tell.
+/// The object that holds the call which returns to `caller`, and where that object's memory begins.
+/// None: no object holds it, or this glibc cannot tell.
 fn object_of(caller: usize) -> Option<(Object, usize)> {
     let mut found = Found { flags: 0, start: 0, end: 0, map: null(), eh_frame: 0, reserved: [0; 7] };
-    // SAFETY: one structure of this type is written. What is found stays loaded while its code is on the stack.
+    // SAFETY: the function writes one structure of this type. The object that it finds stays loaded
+    // while its code is on the stack.
     let map = unsafe {
         if find_object()?(caller.wrapping_sub(1) as *const c_void, &raw mut found) != 0 {
             return None;
@@ -221,36 +230,38 @@ fn object_of(caller: usize) -> Option<(Object, usize)> {
     Some((Object(map), found.start))
 }
 
-/// The path of the object that holds the call which returns to `caller`; empty: the program itself. None: no object does, or this
-/// glibc cannot tell.
+/// The path of the object that holds the call which returns to `caller`; empty for the program
+/// itself. None: no object holds it, or this glibc cannot tell.
 pub fn path_of(caller: usize) -> Option<&'static [u8]> {
     place_of(caller).map(|(path, _)| path)
 }
 
-/// The same, and how far the call lies behind the object's beginning.
+/// [`path_of`], and the offset of `caller` from the start of the object's memory.
 #[inline(never)] // for size
 pub fn place_of(caller: usize) -> Option<(&'static [u8], usize)> {
     let (object, start) = object_of(caller)?;
     Some((object.path(), caller.wrapping_sub(start)))
 }
 
-/// The same, and `caller` in the addresses of the object's file.
+/// [`path_of`], and `caller` as an address in the object's file.
 #[inline(never)] // for size
 pub fn place_in_file(caller: usize) -> Option<(&'static [u8], usize)> {
     let (object, _) = object_of(caller)?;
     Some((object.path(), caller.wrapping_sub(object.0.slide)))
 }
 
-/// Whether the call that returns to `caller` lies in a function of this name that its object exports.
+/// Whether the call that returns to `caller` lies in a function of this name that its object
+/// exports.
 pub fn is_in_function(caller: usize, name: &Name) -> bool {
     let symbols = object_of(caller).and_then(|(object, _)| object.symbols());
     symbols.and_then(|symbols| symbols.find_function(name)).is_some_and(|range| range.contains(&caller.wrapping_sub(1)))
 }
 
-/// Whether the process may have more than one thread (glibc's `__libc_single_threaded`, 2.32). Where glibc cannot tell: false.
+/// Whether the process may have more than one thread (glibc's `__libc_single_threaded`, 2.32).
+/// False if glibc cannot tell.
 pub fn may_have_threads() -> bool {
     static IS_ALONE: Optional = Optional::new(c"__libc_single_threaded");
-    // SAFETY: libc's own byte, which it writes as a whole.
+    // SAFETY: this is libc's own byte, which libc writes as a whole.
     let is_alone = IS_ALONE.address().map(|address| unsafe { address.cast::<AtomicU8>().as_ref() });
     is_alone.is_some_and(|is_alone| is_alone.load(Ordering::Relaxed) == 0)
 }

@@ -1,10 +1,10 @@
-//! Memory from the kernel, for what lies in the ledger's tables.
+//! Memory from the kernel, for the ledger's tables.
 
 use epollshim_ledger::Memory;
 
 use crate::sys;
 
-/// Anonymous private mappings, or a part of the reserve where a filter refuses mmap.
+/// Anonymous private mappings, or a part of the reserve if a filter refuses mmap.
 pub struct Mapped;
 
 impl Memory for Mapped {
@@ -13,7 +13,7 @@ impl Memory for Mapped {
     }
 
     unsafe fn unmap(start: *mut u8, bytes: usize) {
-        // SAFETY: by the caller's promise a whole mapping of `map`, which nobody refers to.
+        // SAFETY: the caller promises a whole mapping of `map` that nothing refers to.
         unsafe { sys::unmap(start, bytes) };
     }
 }

@@ -1,5 +1,7 @@
-//! Getting text out: to descriptor 2 if it is still the file that it was; never blocking for long, never raising a signal, never a byte
-//! to a descriptor that became something else. And what messages and names of files are put together of.
+//! Writes text to descriptors, and builds messages and names of files.
+//!
+//! A write never blocks for long, never raises a signal, and writes nothing to a descriptor that
+//! now refers to another file than at load.
 
 use core::ffi::CStr;
 use core::fmt::{self, Write};
@@ -9,14 +11,15 @@ use crate::path::Path;
 use crate::sigsafe::on_own_stack;
 use crate::{process, sys};
 
-/// How long in all a reader that does not read may hold up the end of the program: 2 seconds.
+/// How long, in total, a reader that does not read may delay the end of the program.
 const PATIENCE_MS: i32 = 2000;
-/// How often in a row a descriptor may take nothing, though it polls writable or cannot be polled.
+/// How often in a row a descriptor may accept nothing although it polls writable or cannot be
+/// polled.
 const TRIES: usize = 100;
 /// A pipe that polls writable takes this much without blocking (PIPE_BUF, pipe(7)).
 const PIECE: usize = 4096;
 
-/// Writes everything, in pieces that do not block. Err: an error number; ETIMEDOUT where nobody reads.
+/// Writes everything, in pieces that do not block. Err: an error number; ETIMEDOUT if nobody reads.
 pub fn write_all(fd: i32, bytes: &[u8]) -> sys::Result<()> {
     for piece in bytes.chunks(PIECE) {
         let (mut rest, mut tries) = (piece, 0);
@@ -28,7 +31,8 @@ pub fn write_all(fd: i32, bytes: &[u8]) -> sys::Result<()> {
             match sys::write(fd, rest) {
                 Ok(0) => return Err(libc::EIO),
                 Ok(written) => rest = rest.get(written..).unwrap_or_default(),
-                // Nothing waits where a filter of the program's forbids poll, and nobody may read.
+                // If a filter of the program forbids poll, nothing waits, and there may be no
+                // reader.
                 Err(libc::EAGAIN) if ready.is_err() => return Err(libc::EAGAIN),
                 Err(libc::EINTR | libc::EAGAIN) if tries < TRIES => tries += 1,
                 Err(error) => return Err(error),
@@ -38,7 +42,7 @@ pub fn write_all(fd: i32, bytes: &[u8]) -> sys::Result<()> {
     Ok(())
 }
 
-/// Whether a descriptor is still the file that it was at load.
+/// Whether a descriptor still refers to the file that it referred to at load.
 pub fn is_as_at_load(config: &Config, fd: i32) -> bool {
     let file = config.at_load(fd);
     file.is_some() && sys::status(fd).ok().map(|status| (status.st_dev, status.st_ino)) == file
@@ -48,15 +52,15 @@ pub fn to_stderr(config: &Config, bytes: &[u8]) {
     to_descriptor(config, 2, bytes);
 }
 
-/// Writes to a descriptor, if it is still the file that it was at load.
+/// Writes to a descriptor if it still refers to the file that it referred to at load.
 pub fn to_descriptor(config: &Config, fd: i32, bytes: &[u8]) {
     if is_as_at_load(config, fd) {
-        // Nobody is left to be told of a failure.
+        // There is nowhere to report a failure.
         let _ = write_all(fd, bytes);
     }
 }
 
-/// The path that a pattern stands for in this process.
+/// The path that a pattern represents in this process.
 pub fn expand(pattern: &CStr) -> Path {
     let mut path = Path::new();
     let mut rest = pattern.to_bytes();
@@ -85,14 +89,14 @@ pub fn expand(pattern: &CStr) -> Path {
     path
 }
 
-/// Says one line on stderr, if that is still the file that it was at load.
+/// Prints one line on stderr if that is still the file that it was at load.
 pub fn tell(write: impl FnOnce(&mut Line)) {
     if let Some(config) = config::get() {
         tell_by(config, write);
     }
 }
 
-/// The same where the library does not act.
+/// [`tell`] for a library that is inactive.
 pub fn tell_by(config: &Config, write: impl FnOnce(&mut Line)) {
     on_own_stack(|| {
         let mut line = Line::new();
@@ -101,7 +105,7 @@ pub fn tell_by(config: &Config, write: impl FnOnce(&mut Line)) {
     });
 }
 
-/// One short line on the stack, for messages; what does not fit is cut.
+/// A short line on the stack, for messages. What does not fit is cut off.
 pub struct Line {
     bytes: [u8; 512],
     length: usize,
@@ -120,7 +124,7 @@ impl Line {
 impl Write for Line {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         for byte in text.bytes() {
-            // The last byte is kept for the line's end.
+            // The last byte is reserved for the newline.
             let end = self.bytes.len() - 1;
             let at = if byte == b'\n' { self.length.min(end) } else { self.length };
             if at >= end && byte != b'\n' {

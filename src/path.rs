@@ -1,9 +1,9 @@
-//! A path being put together, on the stack.
+//! A path that is built on the stack.
 
 use core::ffi::CStr;
 use core::fmt::{self, Write};
 
-/// Of at most `N - 1` bytes. Longer: none.
+/// A path of at most `N - 1` bytes. If it gets longer, it counts as no path ([`Path::as_c`]).
 pub struct Path<const N: usize = 4096> {
     bytes: [u8; N],
     length: usize,
@@ -34,7 +34,7 @@ impl<const N: usize> Path<N> {
         self.length = end;
     }
 
-    /// None: it is longer than a path can be.
+    /// None: the path is too long.
     pub fn as_c(&self) -> Option<&CStr> {
         self.bytes.get(..=self.length).and_then(|bytes| CStr::from_bytes_with_nul(bytes).ok())
     }

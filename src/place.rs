@@ -1,8 +1,10 @@
-//! Opening what the options name, in places where other users may have put something first (/tmp).
+//! Opens files that the options name in places where other users may have put something first
+//! (/tmp).
 //!
-//! A symbolic link is followed if it belongs to this user or to root: anybody else's could lead to a file of this user's that it should
-//! not touch. What was opened is then judged by its descriptor, and not by its path, which may mean something else by then. Called with
-//! [`Files`], so by work aside.
+//! A symbolic link is followed only if it belongs to this user or to root. A link of another user
+//! could lead to a file of this user that must not be touched. The checks use the descriptor of the
+//! opened file and not its path, which may lead elsewhere by then. Callers pass [`Files`], so they
+//! run on a separate stack.
 
 use core::ffi::CStr;
 
@@ -10,19 +12,21 @@ use crate::path::Path;
 use crate::sigsafe::Files;
 use crate::sys::{self, Result};
 
-/// The error number of what belongs to another user: a file, a directory, or a symbolic link on the way to it.
+/// The error number for a file, a directory, or a symbolic link on the path that belongs to another
+/// user.
 pub const FOREIGN: i32 = libc::EPERM;
 
-/// What a message says behind the error's name.
+/// What a message adds after the name of the error.
 pub fn hint(error: i32) -> &'static str {
     if error == FOREIGN {
-        " (it, or a symbolic link to it, belongs to another user; use a place of your own)"
+        " (it, or a symbolic link to it, belongs to another user; use a directory of your own)"
     } else {
         ""
     }
 }
 
-/// Opens a file that lines or reports are appended to, and makes it (0600) where it is not there. A regular file must be this user's.
+/// Opens a file to which lines or reports are appended, and creates it (0600) if it does not exist.
+/// A regular file must belong to this user.
 pub fn open_output(files: Files, path: &CStr, flags: i32) -> Result<i32> {
     let flags = flags | libc::O_APPEND | libc::O_NONBLOCK | libc::O_NOCTTY;
     let fd = open(files, path, flags, 0o600)?;
@@ -39,8 +43,8 @@ pub fn open_output(files: Files, path: &CStr, flags: i32) -> Result<i32> {
     }
 }
 
-/// Whether [`open_output`] can be expected to succeed. Makes nothing. A pipe is not opened: its
-/// reader would notice.
+/// Whether [`open_output`] can be expected to succeed. Creates nothing, and does not open a pipe,
+/// whose reader would notice.
 pub fn may_become_output(files: Files, path: &CStr) -> Result<()> {
     match sys::mode(path).unwrap_or(libc::S_IFREG) & libc::S_IFMT {
         libc::S_IFDIR => return Err(libc::EISDIR),
@@ -65,17 +69,17 @@ pub fn may_become_output(files: Files, path: &CStr) -> Result<()> {
     answer
 }
 
-/// Opens a directory, for looking up files in it alone (O_PATH).
+/// Opens a directory only for looking up files in it (O_PATH).
 pub fn open_directory(files: Files, path: &CStr) -> Result<i32> {
     open(files, path, libc::O_PATH | libc::O_DIRECTORY, 0)
 }
 
-/// Whether a path leads to what another user owns. False too where it leads nowhere.
+/// Whether a path leads to something that another user owns. Also false if it leads nowhere.
 pub fn is_foreign(path: &CStr) -> bool {
     sys::owner(path).is_ok_and(|owner| owner != sys::geteuid())
 }
 
-/// Whether a descriptor's file is this user's own, of that kind, and no one else may write it.
+/// Whether a file is of that kind, belongs to this user, and cannot be written by others.
 #[inline(never)] // for size
 pub fn is_private(status: &libc::stat, kind: libc::mode_t) -> bool {
     is_kind(status, kind) && status.st_uid == sys::geteuid() && status.st_mode & 0o022 == 0
@@ -85,16 +89,17 @@ fn is_kind(status: &libc::stat, kind: libc::mode_t) -> bool {
     status.st_mode & libc::S_IFMT == kind
 }
 
-/// Opens a path whose last part may be a symbolic link of this user's or of root's.
+/// Opens a path whose last component may be a symbolic link that belongs to this user or to root.
 fn open(files: Files, path: &CStr, flags: i32, mode: u32) -> Result<i32> {
     match files.open(path, flags | libc::O_NOFOLLOW, mode) {
-        // Of a link; with O_DIRECTORY it is ENOTDIR (Linux v6.1 fs/namei.c, do_open).
+        // The errors for a symbolic link; with O_DIRECTORY it is ENOTDIR (Linux v6.1 fs/namei.c,
+        // do_open).
         Err(error @ (libc::ELOOP | libc::ENOTDIR)) => follow(files, path, flags, mode, error),
         opened => opened,
     }
 }
 
-/// As many links as are followed, one after the other.
+/// How many links in a row are followed.
 const LINKS: usize = 8;
 
 #[cold]
@@ -119,8 +124,9 @@ fn follow(files: Files, path: &CStr, flags: i32, mode: u32, error: i32) -> Resul
     Err(libc::ELOOP)
 }
 
-/// Where a link leads, by its own descriptor. None: it is one of /proc's, and no path (/dev/stdout leads to /proc/self/fd/1); only the
-/// kernel makes those. Err(`error`): it is no link.
+/// Where a link leads, read through the link's own descriptor. None: it is one of /proc's links,
+/// which only the kernel makes and which is no path (/dev/stdout leads to /proc/self/fd/1).
+/// Err(`error`): it is no link.
 fn target_of(link: i32, at: &Path, error: i32) -> Result<Option<Path>> {
     let status = sys::status(link)?;
     if !is_kind(&status, libc::S_IFLNK) {

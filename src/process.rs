@@ -2,19 +2,21 @@
 //! process's.
 //!
 //! ```text
-//! alone.rs      whether no other process has its descriptor table
-//! verdict.rs    the decision, from plain facts
-//! questions.rs  the facts that only the kernel knows
-//! sharing.rs    what a thread notes before it starts a child in its own memory
+//! process/verdict.rs    decides, from plain facts
+//! process/questions.rs  asks the kernel for these facts
+//! process/sharing.rs    what a thread notes before it starts a child in its own memory
+//! process/alone.rs      whether another process shares the descriptor table
+//! process/end.rs        how a process ends
 //! ```
 //!
-//! One page that the kernel wipes at fork holds the owner's pid. Zero there means a fork's copy, by
-//! whatever call: the first hook claims it. A child of `vfork` or `clone(CLONE_VM)` runs in memory
-//! that another process owns, usually with a copy of its descriptor table. What such a child opens
-//! and closes in its copy is not the owner's.
+//! One page, which the kernel wipes at fork, holds the owner's pid. Zero there means a fork's copy,
+//! whatever call forked: the first hook claims it. A child of `vfork` or `clone(CLONE_VM)` runs in
+//! memory that another process owns, usually with a copy of the owner's descriptor table. What such
+//! a child opens and closes in its copy does not concern the owner.
 //!
-//! Invariant: the owner's word is 0 only if no process has claimed the page, and no caller's answer
-//! equals 0. What getpid(2) returns under a filter (an error, or 0) is never taken for a pid.
+//! Invariants: the owner's word is 0 only if no process has claimed the page, and no caller's
+//! answer equals a wiped word. An error or a 0 that getpid(2) returns under a filter is never taken
+//! for a pid.
 //!
 //! May be called from hooks in any state and from signal handlers. `is_own` costs a system call.
 
@@ -38,22 +40,22 @@ pub use sharing::may_be_child;
 
 #[repr(C)]
 struct Page {
-    /// What getpid(2) returns to the owner, changed by [`EXPECTED`]: no answer to any caller equals
-    /// a wiped word. Also 0 if a child may run on storage that has no note, so that each caller is
-    /// examined.
+    /// What getpid(2) returns to the owner, XORed with [`EXPECTED`], so that no answer to any
+    /// caller equals a wiped word. Also 0 while a child may run on thread-local storage that has no
+    /// note: each caller is then examined.
     expected: AtomicU32,
     /// The owner's pid, or one of the values below.
     owner: AtomicU32,
-    /// The owner claimed memory that was certainly its own.
+    /// 1: the owner claimed memory that was certainly its own.
     is_sure: AtomicU32,
-    /// The exit report was written, or is being written.
+    /// 1: the exit report was written, or is being written.
     reported: AtomicU32,
-    /// 1: a report was made before a signal that the process sends to itself.
+    /// 1: a report was written before a signal that the process sends to itself.
     signalled: AtomicU32,
-    /// CLOCK_MONOTONIC and CLOCK_REALTIME when this process was first seen, in nanoseconds.
+    /// CLOCK_MONOTONIC and CLOCK_REALTIME when the library first saw this process, in nanoseconds.
     began: AtomicU64,
     began_unix: AtomicU64,
-    /// This process's place in the session (session.rs).
+    /// One more than this process's slot in the session (session/slots.rs); 0: none yet.
     session_slot: AtomicU32,
     parts: Parts,
 }
@@ -64,13 +66,13 @@ struct Page {
 /// Zero bytes must be a valid `Parts`: the kernel zeroes the page at each fork, at any instruction
 /// of any thread.
 pub unsafe trait Above {
-    /// What other modules keep in the page.
+    /// The parts of other modules in the page.
     type Parts: Sync + 'static;
-    /// Whether anything was counted in this memory, or in the memory that it is a copy of.
+    /// Whether anything was counted in this memory, or in the memory of which it is a copy.
     fn is_used() -> bool;
-    /// Called once in the child of a fork, while it claims its memory.
+    /// Called once in the child of a fork, when it claims its memory.
     fn after_fork();
-    /// A child is about to run in this memory.
+    /// Called before a child runs in this memory.
     fn lends();
 }
 
@@ -78,27 +80,27 @@ type Parts = <Library as Above>::Parts;
 
 /// Values of [`Page::owner`] that are not pids (a pid has 22 bits in Linux).
 const NOBODY: u32 = 0;
-/// The owner could not find out its pid.
+/// The owner could not learn its pid.
 const UNNAMED: u32 = u32::MAX;
 /// A thread is claiming the page.
 const CLAIMING: u32 = u32::MAX - 1;
 
-/// The bit that the word of the expected answer differs by. Neither a pid nor an error number of
-/// the kernel's (-4095 at least) is this bit alone.
+/// Flipped in the word of the expected answer. Neither a pid nor an error number of the kernel
+/// (-4095 at least) consists of this bit alone.
 const EXPECTED: u32 = 1 << 31;
 
-/// Null until `prepare` has mapped the page. Release on the only store, Acquire on loads: the
-/// mapping is filled in before.
+/// Null until `prepare` has mapped the page. The only store is Release and loads are Acquire, so a
+/// thread that finds the mapping finds it filled in.
 static PAGE: AtomicPtr<Page> = AtomicPtr::new(core::ptr::null_mut());
-/// CLOCK_REALTIME when the library was loaded: not wiped.
+/// CLOCK_REALTIME when the library was loaded. A fork does not wipe it.
 static LOADED_UNIX: AtomicU64 = AtomicU64::new(0);
-/// CLOCK_MONOTONIC at the same moment.
+/// CLOCK_MONOTONIC when the library was loaded. A fork does not wipe it.
 static LOADED: AtomicU64 = AtomicU64::new(0);
-/// The last owner's pid (0: it does not know it), and that of the one before it: not wiped, so that
-/// a fork's child knows whose memory it has a copy of.
+/// The pid of the last owner (0: it does not know its pid), and that of the owner before it. A fork
+/// does not wipe them, so the child knows whose memory it has a copy of.
 static OWNER: AtomicU32 = AtomicU32::new(0);
 static FORKER: AtomicU32 = AtomicU32::new(0);
-/// The token of the thread that is claiming the page.
+/// The thread pointer (`registers::token`) of the thread that is claiming the page.
 static CLAIMER: AtomicUsize = AtomicUsize::new(0);
 
 fn page() -> Option<&'static Page> {
@@ -106,7 +108,7 @@ fn page() -> Option<&'static Page> {
     unsafe { PAGE.load(Ordering::Acquire).as_ref() }
 }
 
-/// Why there is no memory that a fork wipes.
+/// Why the kernel gave no memory that a fork wipes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Trouble {
     Map(i32),
@@ -132,7 +134,7 @@ pub fn map_wiped(bytes: usize) -> Result<*mut u8, Trouble> {
     let start = sys::map(bytes).map_err(Trouble::Map)?;
     // SAFETY: the whole mapping that was made one line above.
     unsafe { sys::wipe_on_fork(start, bytes) }.map_err(|error| {
-        // SAFETY: the same mapping. No other thread has seen it.
+        // SAFETY: the mapping made at the top of this function. No other thread has its address.
         unsafe { sys::unmap(start, bytes) };
         Trouble::Wipe(error)
     })?;
@@ -146,7 +148,7 @@ pub fn prepare() -> Result<(), Trouble> {
     }
     let bytes = size_of::<Page>().next_multiple_of(4096);
     let start = map_wiped(bytes)?;
-    // SAFETY: page-aligned, large enough, and all-zero is a valid Page.
+    // SAFETY: the mapping is page-aligned, large enough, and all zero, which is a valid `Page`.
     let page = unsafe { &*start.cast::<Page>() };
     let pid = own_pid();
     page.be_owned_by(pid);
@@ -156,7 +158,8 @@ pub fn prepare() -> Result<(), Trouble> {
     page.began.store(LOADED.load(Ordering::Relaxed), Ordering::Relaxed);
     page.began_unix.store(LOADED_UNIX.load(Ordering::Relaxed), Ordering::Relaxed);
     if PAGE.compare_exchange(core::ptr::null_mut(), start.cast(), Ordering::Release, Ordering::Relaxed).is_err() {
-        // SAFETY: another thread stored a page first. No other thread has seen this mapping.
+        // SAFETY: another thread stored a page first. No other thread has the address of this
+        // mapping.
         unsafe { sys::unmap(start, bytes) };
     }
     Ok(())
@@ -169,7 +172,7 @@ fn own_pid() -> Option<u32> {
     }
 }
 
-/// Notes when the library was loaded.
+/// Records when the library was loaded.
 pub fn note_load() {
     if LOADED_UNIX.load(Ordering::Relaxed) == 0 {
         LOADED.store(clock::monotonic(), Ordering::Relaxed);
@@ -183,17 +186,17 @@ impl Page {
         self.began_unix.store(clock::realtime(), Ordering::Relaxed);
     }
 
-    /// The claim is made.
+    /// Completes a claim.
     fn be_owned_by(&self, pid: Option<u32>) {
         self.expected.store(pid.map_or(0, |pid| pid ^ EXPECTED), Ordering::Relaxed);
-        // Release: with the load in `is_claimed_by_this_thread`.
+        // Release: pairs with the Acquire in `is_claimed_by_this_thread`.
         self.owner.store(pid.unwrap_or(UNNAMED), Ordering::Release);
     }
 }
 
 /// Whether the caller's descriptor table is the one that the ledger describes: the caller owns this
-/// memory, or shares memory and table with the owner. In the child of a fork the first call claims
-/// the memory.
+/// memory, or shares both memory and table with the owner. In the child of a fork the first call
+/// claims the memory.
 #[inline(always)]
 pub fn is_own() -> bool {
     let Some(page) = page() else { return false };
@@ -208,20 +211,21 @@ fn is_own_after_all(page: &Page, answer: i32) -> bool {
     matches!(whose(page, answer), Verdict::Own | Verdict::Borrowed { shares_table: true })
 }
 
-/// Whether the caller owns this memory: its end is the end of what the ledger describes.
+/// Whether the caller owns this memory, so that the ledger's process ends when the caller does.
 #[inline]
 pub fn is_owner() -> bool {
     page().is_some_and(|page| whose(page, sys::getpid_or_error()) == Verdict::Own)
 }
 
-/// Whether this is the process that the library was loaded in: not the child of a fork, which has
-/// claimed its memory, and none that runs in its parent's. Claims nothing.
+/// Whether this is the process that loaded the library, and not the child of a fork that has
+/// claimed its memory, nor a child that runs in its parent's memory. Claims nothing.
 pub fn is_as_loaded() -> bool {
     FORKER.load(Ordering::Relaxed) == 0
         && page().is_some_and(|page| page.owner.load(Ordering::Relaxed) == sys::getpid_or_error() as u32)
 }
 
-/// `answer`: of getpid(2). Never returns `Fresh` or `Abandoned`: such memory is claimed.
+/// `answer` is the result of getpid(2). Never returns `Fresh` or `Abandoned`: such memory is
+/// claimed here.
 #[cold]
 #[inline(never)]
 fn whose(page: &Page, answer: i32) -> Verdict {
@@ -255,14 +259,14 @@ fn whose(page: &Page, answer: i32) -> Verdict {
     verdict
 }
 
-/// Waits for another thread that is claiming the page, for a bounded time. True: it is the calling
-/// thread itself, which a handler has interrupted.
+/// Waits for another thread that is claiming the page, for a bounded time. True: the calling thread
+/// itself is claiming it, and a handler has interrupted the claim.
 fn is_claimed_by_this_thread(page: &Page) -> bool {
-    /// The claim takes some microseconds. A claimer that jumped out of it never finishes.
+    /// A claim takes some microseconds. A thread that jumped out of it never finishes.
     const PATIENCE: u32 = 1000;
     for _ in 0..PATIENCE {
         // Acquire: pairs with the Release in `be_owned_by`. A thread that finds the page claimed
-        // sees what the claim reset.
+        // also sees what the claim reset.
         if page.owner.load(Ordering::Acquire) != CLAIMING {
             return false;
         }
@@ -290,26 +294,26 @@ fn claim(page: &Page, owner: u32) {
     page.be_owned_by(pid);
 }
 
-/// Whether anything was counted in this memory, or in the memory that it is a copy of. If nothing
-/// was, there is nothing to report and nothing to reset, and a fork need not copy the pages for it.
+/// Whether anything was counted in this memory, or in the memory of which it is a copy. If nothing
+/// was, there is nothing to report or to reset, and a fork need not copy pages for it.
 pub fn is_used() -> bool {
     Library::is_used()
 }
 
-/// In the child of a fork, before it continues: this memory is certainly its own.
+/// Called in the child of a fork before it continues: this memory is certainly its own.
 pub fn claim_after_fork() {
     if let Some(page) = page().filter(|_| is_used() && is_owner()) {
         page.is_sure.store(1, Ordering::Relaxed);
     }
 }
 
-/// Before the calling thread makes a child by a call with these flags of clone(2). `storage`: the
-/// thread-local storage that the child gets by `CLONE_SETTLS`.
+/// Called before the calling thread creates a child by a call with these flags of clone(2).
+/// `storage` is the thread-local storage that the child gets by `CLONE_SETTLS`.
 #[cold]
 pub fn about_to_clone(flags: u64, storage: usize) {
     let has = |flag: libc::c_int| flags & flag as u64 != 0;
     let Some(page) = page().filter(|_| has(libc::CLONE_VM) && !has(libc::CLONE_THREAD)) else { return };
-    // A fork's copy is claimed before it is lent. Otherwise the child would claim it.
+    // Claim a fork's copy before it is lent. Otherwise the child would claim it.
     let verdict = whose(page, sys::getpid_or_error());
     let is_owner = verdict == Verdict::Own;
     if is_owner {
@@ -324,7 +328,7 @@ pub fn about_to_clone(flags: u64, storage: usize) {
     Library::lends();
 }
 
-/// Whether a thread of the owner is known to have ended. Only the owner can know: in another pid
+/// Whether a thread of the owner is known to have ended. Only the owner can tell: in another pid
 /// namespace the numbers name other tasks.
 pub fn has_thread_ended(tid: i32) -> bool {
     let pid = pid();
@@ -332,14 +336,14 @@ pub fn has_thread_ended(tid: i32) -> bool {
 }
 
 /// The pid by which kcmp(2) finds the ledger's descriptor table: the owner's, or that of a child
-/// which shares it and may not be able to name the owner.
+/// that shares the table and may be unable to name the owner.
 #[inline]
 pub fn pid_for_kcmp() -> i32 {
     if may_be_child() { sys::getpid() } else { pid() }
 }
 
-/// A number that no related process has had: pids of different pid namespaces may be equal. 0:
-/// there is no page.
+/// A number that no related process has had. (Processes in different pid namespaces may have equal
+/// pids.) 0: there is no page.
 pub fn identity() -> u64 {
     began()
 }
@@ -348,7 +352,7 @@ pub fn session_slot() -> Option<&'static AtomicU32> {
     page().map(|page| &page.session_slot)
 }
 
-/// What another module keeps for this process. None: there is no page.
+/// The part of another module. None: there is no page.
 #[inline(always)]
 pub fn part<T>() -> Option<&'static T>
 where
@@ -357,8 +361,8 @@ where
     page().map(|page| page.parts.part())
 }
 
-/// The pid of the owner of this memory; 0: no process has claimed it, or the owner could not find
-/// out.
+/// The pid of the owner of this memory. 0: no process has claimed it, or the owner could not learn
+/// its pid.
 pub fn pid() -> i32 {
     match page().map_or(NOBODY, |page| page.owner.load(Ordering::Relaxed)) {
         NOBODY => 0,
@@ -367,24 +371,24 @@ pub fn pid() -> i32 {
     }
 }
 
-/// The pid of the process of whose ledger this one has a copy, by a fork; 0: it was not forked
-/// since its program began, or that process could not find out.
+/// The pid of the process whose ledger this one inherited by a fork. 0: this process was not forked
+/// since its program began, or its parent could not learn its pid.
 pub fn forker() -> u32 {
     FORKER.load(Ordering::Relaxed)
 }
 
-/// True for the first caller only: the report is written once.
+/// True for the first caller only, so that the report is written once.
 pub fn begin_report() -> bool {
     page().is_some_and(|page| page.reported.swap(1, Ordering::Relaxed) == 0)
 }
 
-/// The same for the report before a signal that the process sends to itself: there may be another
-/// one later, at the end.
+/// True for the first caller only: for the report before a signal that the process sends to itself.
+/// Another report may follow at the end.
 pub fn begin_signal_report() -> bool {
     page().is_some_and(|page| page.signalled.swap(1, Ordering::Relaxed) == 0)
 }
 
-/// CLOCK_MONOTONIC when this process began, nanoseconds.
+/// CLOCK_MONOTONIC when this process began, in nanoseconds.
 pub fn began() -> u64 {
     page().map_or(0, |page| page.began.load(Ordering::Relaxed))
 }

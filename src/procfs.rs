@@ -1,9 +1,12 @@
-//! Reading `/proc/thread-self`: descriptors, epoll interest lists, mappings, the program's name. Reports, and what is done aside (sigsafe.rs).
+//! Reads `/proc/thread-self`: descriptors, epoll interest lists, mappings, the program's name. For
+//! reports and other work on a separate stack (sigsafe.rs).
 //!
-//! thread-self, not self: after the main thread has ended, /proc/self/fd of a process that lives on is empty. What is opened there is
-//! opened by a helper (sigsafe/helper.rs), which is another thread, with another table: its path names the caller by number.
+//! This reads thread-self, not self: after the main thread has ended, /proc/self/fd of a process
+//! that still runs is empty. A helper (sigsafe/helper.rs) opens the files. It is another thread
+//! with another descriptor table, so its paths name the caller by number.
 //!
-//! What a function tells its caller is told by the caller's own thread, after the files were read: it may ask for the program's descriptors.
+//! A function that passes what it reads to a callback calls it in the caller's own thread, after
+//! the files were read, because the callback may ask about the program's descriptors.
 
 use core::ffi::CStr;
 use core::fmt::Write;
@@ -17,12 +20,12 @@ use crate::sys;
 /// A path in /proc.
 pub type Short = Path<64>;
 
-/// The path by which a helper of this thread finds what the thread calls by that path. None: by the same.
+/// The path that a helper of this thread uses for a path of the thread. None: the path itself.
 #[inline(never)] // for size
 fn for_helper(path: &CStr) -> Option<Path<128>> {
     let rest = path.to_bytes().strip_prefix(b"/proc/thread-self/")?;
     let mut named = Path::of(format_args!(""));
-    // PID/task/TID, by the numbers that this /proc uses.
+    // PID/task/TID, with the numbers that this /proc uses.
     let mut own = [0u8; 64];
     let own = read_link(c"/proc/thread-self", &mut own).unwrap_or(b"thread-self");
     let _ = named.write_str("/proc/");
@@ -32,7 +35,7 @@ fn for_helper(path: &CStr) -> Option<Path<128>> {
     Some(named)
 }
 
-/// Opens a file for reading, by a helper, and calls `work` there with its descriptor.
+/// Opens a file for reading in a helper, and calls `work` there with its descriptor.
 fn with_file<T>(path: &CStr, flags: i32, work: impl FnOnce(Files, i32) -> sys::Result<T>) -> sys::Result<T> {
     let named = for_helper(path);
     let path = match &named {
@@ -48,8 +51,8 @@ fn with_file<T>(path: &CStr, flags: i32, work: impl FnOnce(Files, i32) -> sys::R
     done.unwrap_or(Err(libc::ENOMEM))
 }
 
-/// The whole of a file, or what was kept of it before a filter forbade to open it. False: not readable, or no memory; what was
-/// read before that is there.
+/// Reads a whole file, or what was kept of it before a filter forbade opening it. False: it is not
+/// readable, or there is no memory; then `into` holds what was read until then.
 pub fn read_file(path: &CStr, into: &mut Buffer<u8>) -> bool {
     match with_file(path, 0, |_, fd| Ok(read_to_end(fd, into))) {
         Ok(is_whole) => is_whole,
@@ -57,7 +60,8 @@ pub fn read_file(path: &CStr, into: &mut Buffer<u8>) -> bool {
     }
 }
 
-/// The beginning of a file, by one read, which waits for nobody (a named pipe). None: not readable.
+/// Reads the beginning of a file by a single read that never waits (for a named pipe). None: not
+/// readable.
 pub fn read_short(path: &CStr, into: &mut [u8]) -> Option<usize> {
     read_once(path, into).ok()
 }
@@ -66,9 +70,10 @@ fn read_once(path: &CStr, into: &mut [u8]) -> sys::Result<usize> {
     with_file(path, libc::O_NONBLOCK, |_, fd| sys::read(fd, into))
 }
 
-/// What is left to read of a descriptor. False: not readable, or no memory.
+/// Reads the rest of a descriptor's file. False: it is not readable, or there is no memory.
 pub fn read_to_end(fd: i32, into: &mut Buffer<u8>) -> bool {
-    /// Signals are blocked where files are read. Bounded all the same: a filter may answer so for ever.
+    /// Signals are blocked where files are read. This is bounded nevertheless, because a filter may
+    /// return EINTR forever.
     const INTERRUPTIONS: usize = 100;
     let mut interruptions = 0;
     loop {
@@ -82,7 +87,7 @@ pub fn read_to_end(fd: i32, into: &mut Buffer<u8>) -> bool {
     }
 }
 
-/// Where a symbolic link of `/proc/thread-self` points. None: not readable.
+/// The target of a symbolic link of `/proc/thread-self`. None: not readable.
 pub fn read_link<'a>(path: &CStr, into: &'a mut [u8]) -> Option<&'a [u8]> {
     let length = match sys::read_link_at(libc::AT_FDCWD, path, into) {
         Ok(length) => length,
@@ -95,37 +100,39 @@ pub fn read_link<'a>(path: &CStr, into: &'a mut [u8]) -> Option<&'a [u8]> {
     into.get(..length)
 }
 
-/// What a descriptor of this process refers to, as `/proc` names it. None: it is not open, or not readable.
+/// What a descriptor of this process refers to, as `/proc` names it. None: it is not open, or
+/// `/proc` is not readable.
 pub fn target_of(fd: i32, into: &mut [u8]) -> Option<&[u8]> {
     let path = Short::of(format_args!("/proc/thread-self/fd/{fd}"));
     read_link(path.as_c()?, into)
 }
 
-/// Whether a descriptor of this process is an epoll instance. False too where `/proc` cannot be read.
+/// Whether a descriptor of this process is an epoll instance. Also false if `/proc` cannot be read.
 pub fn is_epoll(fd: i32) -> bool {
     target_of(fd, &mut [0; 32]) == Some(EPOLL)
 }
 
-/// Whether a descriptor of this process is an epoll instance, or `/proc` will not say.
+/// Whether a descriptor of this process is an epoll instance. Also true if `/proc` cannot be read.
 pub fn may_be_epoll(fd: i32) -> bool {
     target_of(fd, &mut [0; 32]).is_none_or(|target| target == EPOLL)
 }
 
-/// How `/proc` names an epoll instance (Linux v6.1 fs/eventpoll.c, `do_epoll_create`).
+/// The name of an epoll instance in `/proc` (Linux v6.1 fs/eventpoll.c, `do_epoll_create`).
 const EPOLL: &[u8] = b"anon_inode:[eventpoll]";
 
-/// Whether this process has one thread. False also where it cannot be found out.
+/// Whether this process has one thread. Also false if `/proc` does not say.
 pub fn has_one_thread() -> bool {
-    // The links of a directory are two and one for each directory in it (proc_task_getattr, Linux v4.14 fs/proc/base.c).
+    // A directory has two links, plus one for each directory in it (proc_task_getattr, Linux v4.14
+    // fs/proc/base.c).
     sys::links(c"/proc/self/task") == Ok(3)
 }
 
-/// Whether this is how `/proc` names an epoll instance.
+/// Whether this is the name of an epoll instance in `/proc`.
 pub fn is_name_of_epoll(target: &[u8]) -> bool {
     target == EPOLL
 }
 
-/// The inode of a socket, as `/proc` names it. None: it is no socket.
+/// The inode in a socket's name in `/proc`. None: it is no socket.
 pub fn socket_inode(target: &[u8]) -> Option<u64> {
     let digits = target.strip_prefix(b"socket:[")?.strip_suffix(b"]")?;
     core::str::from_utf8(digits).ok()?.parse().ok()
@@ -139,7 +146,8 @@ struct Open {
     length: u8,
 }
 
-/// Tells every descriptor of this process, and what it refers to, cut at 32 bytes. False: the list could not be read to its end.
+/// Passes to `tell` every descriptor of this process and what it refers to, cut off at 32 bytes.
+/// False: the list could not be read completely.
 pub fn each_descriptor(mut tell: impl FnMut(i32, &[u8])) -> bool {
     Buffer::lend(|open: &mut Buffer<Open>| {
         let mut has_room = true;
@@ -156,8 +164,9 @@ pub fn each_descriptor(mut tell: impl FnMut(i32, &[u8])) -> bool {
     })
 }
 
-/// Calls `tell` in a helper with each name in a directory that is a number, and with the directory's descriptor, whose own number is left
-/// out. False: the directory could not be read to its end.
+/// Calls `tell` in a helper with the directory's descriptor, and with each name in the directory
+/// that is a number. Omits the number of that descriptor itself. False: the directory could not be
+/// read completely.
 fn each_number(path: &CStr, mut tell: impl FnMut(i32, &CStr, i32)) -> bool {
     let listed = with_file(path, libc::O_DIRECTORY, |files, directory| {
         let is_ours = |number| files.are_the_program_s() && number == directory;
@@ -172,7 +181,8 @@ fn each_number(path: &CStr, mut tell: impl FnMut(i32, &CStr, i32)) -> bool {
     listed == Ok(true)
 }
 
-/// Tells the names in a directory that are numbers. False: it could not be read to its end.
+/// Passes to `tell` the names in a directory that are numbers. False: the directory could not be
+/// read completely.
 fn each_number_in(directory: i32, entries: &mut Buffer<u8>, mut tell: impl FnMut(&CStr, i32)) -> bool {
     let complete = loop {
         let Some(room) = entries.room(32 * 1024) else { break false };
@@ -182,7 +192,8 @@ fn each_number_in(directory: i32, entries: &mut Buffer<u8>, mut tell: impl FnMut
             Err(_) => break false,
         }
     };
-    // struct linux_dirent64: 8 bytes inode, 8 bytes offset, 2 bytes record length, 1 byte type, name.
+    // struct linux_dirent64: 8 bytes inode, 8 bytes offset, 2 bytes record length, 1 byte type,
+    // name.
     let mut rest = entries.as_slice();
     while let Some(length) = rest.get(16..18).and_then(|bytes| Some(u16::from_ne_bytes(*bytes.first_chunk()?))) {
         let Some((entry, after)) = rest.split_at_checked(usize::from(length)) else { break };
@@ -200,7 +211,7 @@ fn each_number_in(directory: i32, entries: &mut Buffer<u8>, mut tell: impl FnMut
     complete
 }
 
-/// Tells every thread of this process. False: the list could not be read to its end.
+/// Passes to `tell` every thread of this process. False: the list could not be read completely.
 pub fn each_thread(mut tell: impl FnMut(i32)) -> bool {
     Buffer::lend(|threads: &mut Buffer<i32>| {
         let mut has_room = true;
@@ -210,13 +221,15 @@ pub fn each_thread(mut tell: impl FnMut(i32)) -> bool {
     })
 }
 
-/// Tells the epoll descriptors that threads of this process wait on at this moment. False: the kernel will not say.
+/// Passes to `tell` the epoll descriptors that threads of this process are waiting on. False: the
+/// kernel does not say.
 pub fn each_waited_epoll(mut tell: impl FnMut(i32)) -> bool {
     let mut is_told = true;
     each_thread(|thread| is_told &= waited_by(thread, &mut tell)) && is_told
 }
 
-/// What one thread waits on. False: the kernel will not say. (A thread that has just ended waits on nothing.)
+/// Passes to `tell` what one thread waits on. False: the kernel does not say. (A thread that has
+/// just ended waits on nothing.)
 fn waited_by(thread: i32, tell: &mut impl FnMut(i32)) -> bool {
     let path = Short::of(format_args!("/proc/self/task/{thread}/syscall"));
     let mut text = [0u8; 256];
@@ -225,7 +238,8 @@ fn waited_by(thread: i32, tell: &mut impl FnMut(i32)) -> bool {
         Ok(length) => length,
         Err(error) => return matches!(error, libc::ENOENT | libc::ESRCH),
     };
-    // 232 0x5 0x7ffd... : the number of the call it is blocked in, and its arguments; or "running" (proc_pid_syscall(5)).
+    // `232 0x5 0x7ffd...`: the number of the call that it is blocked in, and its arguments; or
+    // "running" (proc_pid_syscall(5)).
     let mut words = text.get(..length).unwrap_or_default().split(|byte| *byte == b' ');
     let call = words.next().and_then(number);
     let first = words.next().and_then(|word| hexadecimal(word.strip_prefix(b"0x")?));
@@ -238,12 +252,12 @@ fn waited_by(thread: i32, tell: &mut impl FnMut(i32)) -> bool {
     true
 }
 
-/// Tells every interest of an epoll instance, by its `tfd`. False: not readable.
+/// Passes to `tell` the `tfd` of every interest of an epoll instance. False: not readable.
 pub fn each_interest(epfd: i32, mut tell: impl FnMut(i32)) -> bool {
     each_target(epfd, |fd, _| tell(fd))
 }
 
-/// The same, with the number of the inode; 0: the kernel does not say (before 4.13).
+/// [`each_interest`], also with the number of the inode; 0: the kernel does not say (before 4.13).
 pub fn each_target(epfd: i32, mut tell: impl FnMut(i32, u64)) -> bool {
     each_listed(epfd, &mut |listed| tell(listed.fd, listed.inode)).is_some()
 }
@@ -251,29 +265,31 @@ pub fn each_target(epfd: i32, mut tell: impl FnMut(i32, u64)) -> bool {
 /// An interest, as the kernel lists it.
 #[derive(Clone, Copy)]
 pub struct Listed {
-    /// The number that it was added under.
+    /// The descriptor number with which it was added.
     pub fd: i32,
-    /// What was asked for, EPOLLERR and EPOLLHUP included.
+    /// The requested events, including EPOLLERR and EPOLLHUP.
     pub events: u32,
     pub data: u64,
-    /// Of the file; 0: the kernel does not say (before 4.13).
+    /// The inode number of the file; 0: the kernel does not say (before 4.13).
     pub inode: u64,
 }
 
-/// Tells every interest of an epoll instance. Returns how many bytes that took to read; None: not readable.
+/// Passes to `tell` every interest of an epoll instance. Returns the size of the list in bytes.
+/// None: not readable.
 #[inline(never)] // for size
 pub fn each_listed(epfd: i32, tell: &mut dyn FnMut(Listed)) -> Option<usize> {
     each_listed_in(&Short::of(format_args!("/proc/thread-self/fdinfo/{epfd}")), tell)
 }
 
-/// The same of an instance's fdinfo, which may be another process's.
+/// [`each_listed`] for the fdinfo of an instance, which may belong to another process.
 #[inline(never)] // once, for size
 pub fn each_listed_in(path: &Short, tell: &mut dyn FnMut(Listed)) -> Option<usize> {
     Buffer::lend(|text| {
         if !path.as_c().is_some_and(|path| read_file(path, text)) {
             return None;
         }
-        // tfd:        6 events:       1d data:                6  pos:0 ino:61c7 sdev:8 (proc(5), Linux 3.8 and 4.13)
+        // tfd:        6 events:       1d data:                6  pos:0 ino:61c7 sdev:8 (proc(5),
+        // Linux 3.8 and 4.13)
         for line in text.as_slice().split(|byte| *byte == b'\n') {
             let mut words = line.split(|byte| *byte == b' ' || *byte == b'\t').filter(|word| !word.is_empty());
             if words.next() == Some(b"tfd:")
@@ -290,8 +306,8 @@ pub fn each_listed_in(path: &Short, tell: &mut dyn FnMut(Listed)) -> Option<usiz
     })
 }
 
-/// The interest that has this data, and how many bytes the list took to read. None: there is none, there are several, or the list
-/// is not readable.
+/// The interest that has this data, and the size of the list in bytes. None: there is none, there
+/// are several, or the list is not readable.
 pub fn the_one_with(epfd: i32, data: u64) -> Option<(Listed, usize)> {
     let (mut found, mut count) = (None, 0);
     let bytes = each_listed(epfd, &mut |listed| {
@@ -303,11 +319,13 @@ pub fn the_one_with(epfd: i32, data: u64) -> Option<(Listed, usize)> {
     found.filter(|_| count == 1).map(|listed| (listed, bytes))
 }
 
-/// Whether a thread of this process is inside a system call, by its number. False too where `/proc` will not say.
+/// Whether a thread of this process is inside a system call for whose number `is_one` is true. Also
+/// false if `/proc` does not say.
 pub fn is_in_call(tid: i32, is_one: impl Fn(i64) -> bool) -> bool {
     let path = Short::of(format_args!("/proc/self/task/{tid}/syscall"));
     let mut text = [0u8; 256];
-    // number, six arguments, stack pointer, program counter; or "running" (proc_pid_syscall(5)).
+    // The number, six arguments, the stack pointer and the program counter; or "running"
+    // (proc_pid_syscall(5)).
     let number = path
         .as_c()
         .and_then(|path| read_short(path, &mut text))
@@ -315,22 +333,23 @@ pub fn is_in_call(tid: i32, is_one: impl Fn(i64) -> bool) -> bool {
     number.is_some_and(|number| is_one(i64::from(number)))
 }
 
-/// For how long the calling thread has waited for a processor, ready to run; nanoseconds. None: the kernel does not count it
-/// (CONFIG_SCHED_INFO).
+/// How long the calling thread has waited for a processor while ready to run, in nanoseconds. None:
+/// the kernel does not count it (CONFIG_SCHED_INFO).
 pub fn time_in_queue() -> Option<u64> {
     let [_, queued, _] = schedule(c"/proc/thread-self/schedstat")?;
     Some(queued)
 }
 
-/// What grows while a thread of this process has a processor, and at no other time. None: it has ended, or the kernel does not
-/// count.
+/// A number that grows only while a thread of this process has a processor. None: the thread has
+/// ended, or the kernel does not count.
 pub fn progress(thread: i32) -> Option<u64> {
     let path = Short::of(format_args!("/proc/self/task/{thread}/schedstat"));
     let [ran, _, turns] = schedule(path.as_c()?)?;
     Some(ran.wrapping_add(turns))
 }
 
-/// Time on a processor, time in a queue for one, number of turns (Linux v6.1 Documentation/scheduler/sched-stats.rst).
+/// Time on a processor, time in a queue for one, and number of time slices (Linux v6.1
+/// Documentation/scheduler/sched-stats.rst).
 fn schedule(path: &CStr) -> Option<[u64; 3]> {
     let mut text = [0; 96];
     let length = read_short(path, &mut text)?;
@@ -344,7 +363,7 @@ pub fn is_runnable(thread: i32) -> bool {
     let path = Short::of(format_args!("/proc/self/task/{thread}/stat"));
     let mut text = [0; 96];
     let length = path.as_c().and_then(|path| read_short(path, &mut text)).unwrap_or(0);
-    // The name, which may hold anything, is in brackets, and at most 15 bytes long.
+    // The name, which may contain anything, is in parentheses and at most 15 bytes long.
     let text = text.get(..length).unwrap_or_default();
     text.iter().rposition(|byte| *byte == b')').and_then(|at| text.get(at + 2)) == Some(&b'R')
 }
@@ -363,7 +382,7 @@ pub fn program_name(into: &mut [u8; 4096]) -> &[u8] {
     target.rsplit(|byte| *byte == b'/').next().unwrap_or(target)
 }
 
-/// A word for what a descriptor refers to, as the logs show it; None: it is not open.
+/// A word for what a descriptor refers to, as the logs print it. None: it is not open.
 pub fn kind_of(fd: i32) -> Option<&'static str> {
     match sys::status(fd).ok()?.st_mode & libc::S_IFMT {
         libc::S_IFSOCK => return Some("socket"),
@@ -373,7 +392,7 @@ pub fn kind_of(fd: i32) -> Option<&'static str> {
         libc::S_IFCHR | libc::S_IFBLK => return Some("device"),
         _ => {}
     }
-    // The anonymous inodes have no type but their name.
+    // Anonymous inodes have no type, only a name.
     let mut space = [0; 64];
     Some(match target_of(fd, &mut space)? {
         b"anon_inode:[eventpoll]" => "epoll",

@@ -1,38 +1,43 @@
-//! The real functions: what the program would have called without the shim.
+//! The real functions: those that the program would have called without the library.
 //!
-//! Each is looked up once, by the constructor or by a hook that runs before it: what `dlsym(RTLD_NEXT)` finds, without the
-//! loader's lock and without allocating (loaded.rs). What the host's glibc does not have is done by the raw system call,
-//! so that the shim runs on an older glibc than it was built on.
+//! Each is looked up once, by the constructor or by a hook that runs before it. The look-up finds
+//! what `dlsym(RTLD_NEXT)` finds, without the loader's lock and without allocating (loaded.rs). If
+//! the host's glibc lacks a function, the raw system call replaces it (real/fallback.rs), so the
+//! library runs on older glibcs than the one it was built with.
+
+mod fallback;
 
 use crate::sync::{AtomicBool, Ordering};
 use core::ffi::{CStr, c_void};
 use core::num::NonZeroUsize;
 use core::ptr::null;
 
-use libc::{c_char, c_int, c_long, c_uint, epoll_event, sigset_t, timespec};
+use libc::{c_char, c_int, c_long, c_uint, epoll_event};
 use once_cell::race::OnceNonZeroUsize;
 
 use epollshim_format::function::{Function, Functions};
 
 use crate::elf::Name;
-use crate::{loaded, sys};
+use crate::loaded;
 
-/// A function of the next library in the search order. Its first word is its address, or 0 before it was
-/// looked up: naked hooks (hooks/entry.rs) read it there.
+/// A function of the next library in the search order. The first word is its address, or 0 before
+/// it was looked up: hooks in assembly (hooks/entry.rs) read it there.
 #[repr(C)]
 pub struct Real {
-    /// Non-blocking, first wins: a signal handler that interrupts the look-up looks up by itself.
+    /// Never blocks; the first result wins. A signal handler that interrupts the look-up looks up
+    /// by itself.
     address: OnceNonZeroUsize,
     name: Constant<c_char>,
-    /// Null: [`fallback::absent`]. (An address costs the library 24 bytes more.)
+    /// Null stands for [`fallback::absent`]. (Its address would cost a relocation of 24 bytes.)
     fallback: Constant<c_void>,
 }
 
 const _: () = assert!(size_of::<OnceNonZeroUsize>() == size_of::<usize>());
 
-/// The address of what never changes: a name (zero-terminated), or a function that stands in for a missing one.
+/// The address of something that never changes: a zero-terminated name, or a function that replaces
+/// a missing one.
 struct Constant<T>(*const T);
-// SAFETY: it points to what nobody writes.
+// SAFETY: no thread writes what it points to.
 unsafe impl<T> Sync for Constant<T> {}
 
 impl Real {
@@ -40,8 +45,8 @@ impl Real {
         Real { address: OnceNonZeroUsize::new(), name: Constant(name.as_ptr()), fallback: Constant(fallback) }
     }
 
-    /// The same where it is known to have been looked up: behind a look at `policy::ARMED_FOR`, in which all functions are armed until
-    /// [`are_known`].
+    /// The address of a function that is known to have been looked up: `policy::ARMED_FOR`, which
+    /// the caller has tested, marks all functions as armed until [`are_known`].
     #[inline(always)]
     pub fn resolved(&self) -> usize {
         self.address.get().map_or(0, NonZeroUsize::get)
@@ -56,30 +61,32 @@ impl Real {
     }
 
     fn name(&self) -> Name<'static> {
-        // SAFETY: `new` took it from a zero-terminated string that lasts.
+        // SAFETY: `new` took the pointer from a `&'static CStr`.
         Name::new(unsafe { CStr::from_ptr(self.name.0) })
     }
 
-    /// Keeps what was found, or else the fallback. Gives what is kept: another thread or a handler may have been first.
+    /// Stores the address that was found, or else the fallback's. Returns the stored one: another
+    /// thread or a handler may have been first.
     fn keep(&self, found: Option<usize>) -> usize {
         let address = found.and_then(NonZeroUsize::new).or(NonZeroUsize::new(self.stand_in()));
         self.address.get_or_init(|| address.unwrap_or(NonZeroUsize::MIN)).get()
     }
 
-    /// What is called where libc lacks the function.
+    /// What is called if libc lacks the function.
     fn stand_in(&self) -> usize {
         if self.fallback.0.is_null() { fallback::absent as *const () as usize } else { self.fallback.0 as usize }
     }
 }
 
-/// Cold, and `extern "C"`: it cannot unwind, so that redhook's `catch_unwind` around a hook compiles to nothing.
+/// Cold, and `extern "C"`: it cannot unwind, so redhook's `catch_unwind` around a hook compiles to
+/// nothing.
 #[cold]
 #[inline(never)]
 extern "C" fn resolve(real: &Real) -> usize {
     real.keep(loaded::find_behind(&real.name()))
 }
 
-/// Looks all of them up, object by object: the constructor's first work.
+/// Looks all functions up, object by object. The constructor calls this first.
 #[cfg(not(test))]
 pub fn resolve_all() {
     for symbols in loaded::behind().filter_map(loaded::Object::symbols) {
@@ -95,10 +102,10 @@ pub fn resolve_all() {
     ARE_KNOWN.store(true, Ordering::Release);
 }
 
-/// Release and Acquire: who finds it set finds all addresses.
+/// Release and Acquire: a thread that finds it set also finds all addresses.
 static ARE_KNOWN: AtomicBool = AtomicBool::new(false);
 
-/// Whether all of them were looked up.
+/// Whether all functions were looked up.
 pub fn are_known() -> bool {
     ARE_KNOWN.load(Ordering::Acquire)
 }
@@ -119,7 +126,7 @@ macro_rules! reals {
     };
 }
 
-/// The constant of a name.
+/// A name as a C string.
 macro_rules! c_name {
     ($name:ident) => {
         match CStr::from_bytes_with_nul(concat!(stringify!($name), "\0").as_bytes()) {
@@ -129,7 +136,7 @@ macro_rules! c_name {
     };
 }
 
-/// What stands in for a function that a glibc may lack, or that every one has.
+/// The function to call if glibc lacks this one; null for [`fallback::absent`].
 macro_rules! stand_in {
     (epoll_pwait $from:ident $variant:ident) => {
         fallback::epoll_pwait as *const c_void
@@ -151,8 +158,8 @@ macro_rules! stand_in {
     };
 }
 
-/// Where a function's `Real` lies: that of hot calls in the section of what they read (policy::ARMED_FOR), with which two of them fit into
-/// one cache line.
+/// Declares a function's `Real`. Those of hot calls lie in the section of the data that hot calls
+/// read (policy::ARMED_FOR), where two of them share a cache line with it.
 macro_rules! real {
     (epoll_ctl, $real:expr) => {
         #[unsafe(link_section = ".data.hot.epollshim")]
@@ -170,7 +177,8 @@ macro_rules! real {
 macro_rules! functions {
     ($($variant:ident $name:ident ($($alias:ident)*) $number:literal $system_call:literal $role:ident ($($class:ident)*)
        $cancellation:ident $descriptor:ident [$($note:tt)*] $from:ident $arguments:literal [$($error:ident)*];)*) => {
-        /// The functions of the table (crates/format/src/functions.rs), and their aliases: by their names in glibc.
+        /// The functions of the table (crates/format/src/functions.rs) and their aliases, by their
+        /// names in glibc.
         #[allow(non_upper_case_globals)]
         pub mod function {
             use super::{CStr, Real, c_void, fallback, null};
@@ -180,40 +188,44 @@ macro_rules! functions {
             )*
         }
 
-        /// By the functions' numbers.
+        /// Indexed by the functions' numbers.
         static FUNCTIONS: [&Real; Function::COUNT] = [$(&function::$name),*];
         static ALIASES: &[&Real] = &[$($(&function::$alias,)*)*];
     };
 }
 epollshim_format::for_each_function!(functions);
 
-/// Of a function by its own name.
+/// The real function behind a function's own name.
 #[cfg(not(any(test, portable)))]
 pub fn of(function: Function) -> &'static Real {
     FUNCTIONS.get(function as usize).copied().unwrap_or(&SYSCALL)
 }
 
-/// But for those that are hooked on request alone, the last of the table ([`resolve_as`]).
+/// All functions except those that are hooked on request, which are last in the table
+/// ([`resolve_as`]).
 fn all() -> impl Iterator<Item = &'static Real> {
     ALL.iter().chain(FUNCTIONS.iter().take(Function::Malloc as usize)).chain(ALIASES).copied()
 }
 
 const _: () = assert!(Functions::ON_REQUEST.before(Function::Malloc) == 0);
 
-/// Has it be what the order of search finds first, which may come before this library: for a function that this one does not export.
+/// Sets a function that this library does not export to what the whole search order finds first,
+/// which may lie before this library.
 #[cfg(not(test))]
 pub fn resolve_as(real: &Real, found: Option<usize>) -> usize {
     real.keep(found)
 }
 
-/// The functions that hooks call by type; the others are only jumped to, with the program's registers.
+/// The functions that hooks call by type. The others are only jumped to, with the program's
+/// registers.
 macro_rules! called {
     ($($(#[$attribute:meta])* $name:ident = $static:path: $type:ty;)*) => {$(
         $(#[$attribute])*
         #[inline(always)]
         #[allow(non_snake_case)]
         pub fn $name() -> $type {
-            // SAFETY: the symbol has this type in glibc's headers, and so has the fallback.
+            // SAFETY: the symbol has this type in glibc's headers, and the fallback has the same
+            // type.
             unsafe { core::mem::transmute::<usize, $type>($static.address()) }
         }
     )*};
@@ -227,9 +239,10 @@ pub type Close = unsafe extern "C-unwind" fn(c_int) -> c_int;
 #[cfg(not(portable))]
 pub type CloseRange = unsafe extern "C" fn(c_uint, c_uint, c_int) -> c_int;
 pub type CloseFrom = unsafe extern "C" fn(c_int);
-/// Variadic in C. Its caller puts its arguments where fixed ones go (x86-64 psABI 3.5.7, AAPCS64 6.8.2).
+/// Variadic in C. Its caller puts its arguments where fixed ones go (x86-64 psABI 3.5.7, AAPCS64
+/// 6.8.2).
 pub type Syscall = unsafe extern "C-unwind" fn(c_long, usize, usize, usize, usize, usize, usize) -> c_long;
-/// Variadic in C, as syscall.
+/// Variadic in C, as `syscall`.
 pub type Prctl = unsafe extern "C" fn(c_int, usize, usize, usize, usize) -> c_int;
 pub type Exit = unsafe extern "C-unwind" fn(c_int) -> !;
 pub type Abort = unsafe extern "C-unwind" fn() -> !;
@@ -255,7 +268,7 @@ reals! {
     /// In libpthread before glibc 2.34.
     PTHREAD_KILL = c"pthread_kill": PthreadKill, else Some(fallback::pthread_kill);
     ASSERT_FAIL = c"__assert_fail": Exec, else None;
-    /// In libpthread before glibc 2.34. Without it nobody cancels a thread.
+    /// In libpthread before glibc 2.34. Without libpthread no thread is ever cancelled.
     TEST_CANCEL = c"pthread_testcancel": TestCancel, else Some(fallback::nothing);
     CHROOT = c"chroot": Exec, else None;
     SETUID = c"setuid": Exec, else None;
@@ -287,163 +300,12 @@ called! {
     _Exit = EXIT_AT_ONCE_ALIAS: Exit;
 }
 
-/// The system calls themselves, with glibc's signatures and glibc's way of telling an error.
-mod fallback {
-    use super::*;
-
-    macro_rules! raw {
-        ($($name:ident = $number:ident($($argument:ident: $type:ty),*) $abi:literal;)*) => {$(
-            pub unsafe extern $abi fn $name($($argument: $type),*) -> c_int {
-                let mut words = [0usize; 6];
-                for (word, argument) in words.iter_mut().zip([$($argument as usize),*]) {
-                    *word = argument;
-                }
-                // SAFETY: the caller's arguments, for the call that the caller named.
-                unsafe { sys::forward(libc::$number, words) }
-            }
-        )*};
-    }
-
-    raw! {
-        prctl = SYS_prctl(option: c_int, a: usize, b: usize, c: usize, d: usize) "C";
-    }
-
-    /// The kernel's signal set is eight bytes, of glibc's 128.
-    const KERNEL_SIGSET: usize = 8;
-
-    pub unsafe extern "C-unwind" fn epoll_pwait(
-        epfd: c_int,
-        events: *mut epoll_event,
-        max: c_int,
-        timeout: c_int,
-        mask: *const sigset_t,
-    ) -> c_int {
-        let words = [epfd as usize, events as usize, max as usize, timeout as usize, mask as usize, KERNEL_SIGSET];
-        // SAFETY: the caller's arguments.
-        unsafe { sys::forward(libc::SYS_epoll_pwait, words) }
-    }
-
-    /// Linux 5.11; ENOSYS before.
-    pub unsafe extern "C-unwind" fn epoll_pwait2(
-        epfd: c_int,
-        events: *mut epoll_event,
-        max: c_int,
-        timeout: *const timespec,
-        mask: *const sigset_t,
-    ) -> c_int {
-        let words = [epfd as usize, events as usize, max as usize, timeout as usize, mask as usize, KERNEL_SIGSET];
-        // SAFETY: the caller's arguments.
-        unsafe { sys::forward(libc::SYS_epoll_pwait2, words) }
-    }
-
-    pub unsafe extern "C" fn closefrom(first: c_int) {
-        let words = [first.max(0) as usize, c_uint::MAX as usize, 0, 0, 0, 0];
-        // SAFETY: takes no pointer.
-        unsafe { sys::forward(libc::SYS_close_range, words) };
-    }
-
-    pub unsafe extern "C-unwind" fn syscall(
-        number: c_long,
-        a: usize,
-        b: usize,
-        c: usize,
-        d: usize,
-        e: usize,
-        f: usize,
-    ) -> c_long {
-        // SAFETY: the caller's arguments.
-        c_long::from(unsafe { sys::forward(number, [a, b, c, d, e, f]) })
-    }
-
-    pub unsafe extern "C-unwind" fn exit(status: c_int) -> ! {
-        sys::exit_group(status)
-    }
-
-    pub unsafe extern "C-unwind" fn abort() -> ! {
-        sys::exit_group(128 + libc::SIGABRT)
-    }
-
-    /// The system call with the arguments of a function that has the same.
-    pub unsafe extern "C-unwind" fn system_call<const NUMBER: i64>(
-        a: usize,
-        b: usize,
-        c: usize,
-        d: usize,
-        e: usize,
-        f: usize,
-    ) -> c_int {
-        // SAFETY: the caller's arguments, for the call that the caller named.
-        unsafe { sys::forward(NUMBER, [a, b, c, d, e, f]) }
-    }
-
-    pub unsafe extern "C-unwind" fn nothing() {}
-
-    /// Before glibc 2.34 libpthread has it alone, which may have come with a plugin since the library
-    /// was loaded. Asks the loader by libc's own functions, which newer glibcs lack (2.31
-    /// elf/dl-libc.c): libc.so.6 has no dlsym there.
-    pub unsafe extern "C" fn pthread_kill(thread: usize, signal: c_int) -> c_int {
-        let found = in_libpthread(c"pthread_kill");
-        if found == 0 {
-            return libc::ENOSYS;
-        }
-        // SAFETY: the function of that name, with the caller's arguments.
-        unsafe { core::mem::transmute::<usize, PthreadKill>(found)(thread, signal) }
-    }
-
-    /// The same. A program that has no libpthread gets what the kernel says where it can make no thread.
-    pub unsafe extern "C-unwind" fn pthread_create(a: usize, b: usize, c: usize, d: usize) -> c_int {
-        type Create = unsafe extern "C-unwind" fn(usize, usize, usize, usize) -> c_int;
-        let found = in_libpthread(c"pthread_create");
-        if found == 0 {
-            return libc::EAGAIN;
-        }
-        // SAFETY: as above.
-        unsafe { core::mem::transmute::<usize, Create>(found)(a, b, c, d) }
-    }
-
-    /// Its function of that name; 0: it is not loaded.
-    fn in_libpthread(name: &CStr) -> usize {
-        type Open = unsafe extern "C" fn(*const c_char, c_int) -> *mut c_void;
-        type Find = unsafe extern "C" fn(*mut c_void, *const c_char) -> usize;
-        let errno = sys::errno();
-        let find = |name| loaded::find_behind(&Name::new(name));
-        let mut found = 0;
-        if let (Some(open), Some(find)) = (find(c"__libc_dlopen_mode"), find(c"__libc_dlsym")) {
-            // SAFETY: the functions of these names have these types; zero-terminated names. With
-            // RTLD_NOLOAD nothing is loaded.
-            unsafe {
-                let open = core::mem::transmute::<usize, Open>(open);
-                let find = core::mem::transmute::<usize, Find>(find);
-                let library = open(c"libpthread.so.0".as_ptr(), RTLD_DLOPEN | libc::RTLD_NOW | libc::RTLD_NOLOAD);
-                if !library.is_null() {
-                    found = find(library, name.as_ptr());
-                }
-            }
-        }
-        sys::set_errno(errno);
-        found
-    }
-
-    /// The call is made by libc itself (glibc include/dlfcn.h, `__RTLD_DLOPEN`).
-    const RTLD_DLOPEN: c_int = c_int::MIN;
-
-    pub unsafe extern "C" fn absent() -> c_int {
-        sys::set_errno(libc::ENOSYS);
-        -1
-    }
-
-    pub unsafe extern "C" fn absent_pointer() -> *const c_void {
-        sys::set_errno(libc::ENOSYS);
-        core::ptr::null()
-    }
-}
-
-/// The environment as libc has it; null before libc's own initialisation.
+/// The environment as libc stores it; null before libc's own initialisation.
 pub fn environment() -> *const *const c_char {
     unsafe extern "C" {
         static environ: *const *const c_char;
     }
-    // SAFETY: one word, read before the program's main can change it from another thread.
+    // SAFETY: reads one word, before the program's main could change it from another thread.
     unsafe { environ }
 }
 
@@ -454,7 +316,7 @@ mod tests {
     #[test]
     fn each_function_is_found_where_dlsym_finds_it() {
         for real in super::all() {
-            // SAFETY: zero-terminated names.
+            // SAFETY: the names are zero-terminated.
             let (name, expected) = unsafe { (CStr::from_ptr(real.name.0), libc::dlsym(libc::RTLD_NEXT, real.name.0)) };
             let expected = if expected.is_null() { real.stand_in() } else { expected as usize };
             assert_eq!(real.address(), expected, "{name:?}");
@@ -462,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_library_has_is_done_by_its_fallback() {
+    fn a_missing_function_is_replaced_by_its_fallback() {
         static ABSENT: super::Real =
             super::Real::new(c"epollshim_has_no_such_function", super::fallback::absent as *const _);
         assert_eq!(ABSENT.address(), super::fallback::absent as *const () as usize);

@@ -1,10 +1,10 @@
-//! The members of a process, one for each thread: a table that only grows, whose members are
+//! The members of a process, one for each thread: a table that only grows and whose members are
 //! reused.
 //!
-//! Nothing here locks. A member is listed by one compare-exchange of a free place, and given to a
-//! new thread by one of its owner. So a frame that stops at any step (a handler jumps out of it)
-//! leaves a consistent table, and at most one member that only its own thread finds again, because
-//! it is the owner.
+//! Nothing here locks. One compare-exchange of a free place lists a member, and one of its owner
+//! gives it to a new thread. So a frame that stops at any step (a handler jumps out of it) leaves a
+//! consistent table. It leaves at most one member that no other thread can get. The frame's own
+//! thread finds that member again, because it is the owner.
 //!
 //! The child of a fork lists its members after those of its parent, whose memory the kernel has
 //! wiped.
@@ -16,21 +16,21 @@ use crate::sys;
 pub trait Member: Sync + 'static {
     /// The kernel's id of the thread that owns the member, or [`KEPT`]. 0: not listed yet.
     fn owner(&self) -> &AtomicU32;
-    /// One more than the place at which it is listed; 0: not listed yet.
+    /// The place at which it is listed, plus one; 0: not listed yet.
     fn place(&self) -> &AtomicU32;
 }
 
-/// An owner that is never found to have ended.
+/// An owner of which it cannot be known that it has ended.
 pub const KEPT: u32 = u32::MAX;
 
-/// Places that exist from the beginning: enough for most programs.
+/// Places that exist from the start, enough for most programs.
 const FIRST: usize = 64;
-/// Places in a part, which is mapped when it is needed: a page.
+/// Places in a part, which is one page and is mapped when it is needed.
 const PART: usize = 512;
 const PARTS: usize = 128;
 
-/// How many members a new thread tries before it takes a new one. More than one, so that the number
-/// of members stays near the highest number of threads that existed at once.
+/// How many members a new thread tries before it creates one. More than one, so that the number of
+/// members stays close to the highest number of threads that existed at once.
 const SEARCH: u32 = 4;
 
 type Part<T> = [AtomicPtr<T>; PART];
@@ -38,11 +38,11 @@ type Part<T> = [AtomicPtr<T>; PART];
 pub struct Registry<T: 'static> {
     first: [AtomicPtr<T>; FIRST],
     parts: [AtomicPtr<Part<T>>; PARTS],
-    /// Places in use, or one less.
+    /// The number of places in use, or one less.
     end: AtomicU32,
-    /// The first place of this process. Those before it belong to its ancestors.
+    /// The first place of this process. The places before it belong to its ancestors.
     begin: AtomicU32,
-    /// Where the next search for a member whose thread has ended begins.
+    /// Where the next search for a member of an ended thread begins.
     cursor: AtomicU32,
 }
 
@@ -75,13 +75,14 @@ impl<T: Member> Registry<T> {
         let bytes = size_of::<Part<T>>();
         let start = sys::map(bytes).ok()?;
         if part.compare_exchange(core::ptr::null_mut(), start.cast(), Ordering::Release, Ordering::Relaxed).is_err() {
-            // SAFETY: another frame mapped it first. No other thread has seen this one.
+            // SAFETY: another frame mapped the part first. No other thread has the address of this
+            // mapping.
             unsafe { sys::unmap(start, bytes) };
         }
         self.place(index)
     }
 
-    /// Lists a member, once. False: there is no room, or no memory for it.
+    /// Lists a member once. False: there is no room or no memory for it.
     pub fn list(&self, member: &'static T) -> bool {
         loop {
             if member.place().load(Ordering::Relaxed) != 0 {
@@ -90,16 +91,16 @@ impl<T: Member> Registry<T> {
             let index = self.end.load(Ordering::Acquire);
             let Some(place) = self.place(index).or_else(|| self.map_part(index)) else { return false };
             let this = core::ptr::from_ref(member).cast_mut();
-            // Release: pairs with the Acquire in `at`. A thread that finds the member sees
-            // what was written of it.
+            // Release: pairs with the Acquire in `at`. A thread that finds the member also sees
+            // what was written to it.
             let listed =
                 place.compare_exchange(core::ptr::null_mut(), this, Ordering::Release, Ordering::Relaxed).is_ok();
             if listed {
-                // If two frames of one thread list it, the first place counts. At the other's place
-                // the member is skipped.
+                // If two frames of one thread list it, the first place counts. Readers skip the
+                // member at the other place.
                 let _ = member.place().compare_exchange(0, index + 1, Ordering::Relaxed, Ordering::Relaxed);
             }
-            // Also for a frame that stopped before it came here.
+            // Do this also for a frame that stopped before it did so itself.
             let _ = self.end.compare_exchange(index, index + 1, Ordering::Release, Ordering::Relaxed);
         }
     }
@@ -113,19 +114,19 @@ impl<T: Member> Registry<T> {
 
     /// Every member of this process, each once.
     pub fn all(&self) -> impl Iterator<Item = &'static T> {
-        // One more: `end` may be behind.
+        // One more, because `end` may be behind.
         let end = self.end.load(Ordering::Acquire) + 1;
         (self.begin.load(Ordering::Relaxed)..end).filter_map(|index| self.at(index))
     }
 
-    /// Whether anything was listed here; in the child of a fork, before [`Registry::after_fork`],
-    /// by its parent.
+    /// Whether anything was listed here. In the child of a fork, before [`Registry::after_fork`]:
+    /// whether its parent listed anything.
     pub fn is_used(&self) -> bool {
         let (begin, end) = (self.begin.load(Ordering::Relaxed), self.end.load(Ordering::Relaxed));
         begin < end || self.place(end).is_some_and(|place| !place.load(Ordering::Relaxed).is_null())
     }
 
-    /// Gives `tid` a member whose thread has ended. None: none of a few is free.
+    /// Gives `tid` a member whose thread has ended. None: none of a few candidates is free.
     pub fn reuse(&self, tid: u32, is_alive: impl Fn(u32) -> bool) -> Option<&'static T> {
         let (begin, end) = (self.begin.load(Ordering::Relaxed), self.end.load(Ordering::Acquire));
         let start = self.cursor.load(Ordering::Relaxed);
@@ -134,8 +135,9 @@ impl<T: Member> Registry<T> {
             let index = begin + start.wrapping_add(step).checked_rem(count)?;
             let Some(member) = self.at(index) else { continue };
             let owner = member.owner().load(Ordering::Relaxed);
-            // An owner of the same id: either that thread has ended, and its id was reused. Or it
-            // is this thread, whose frame below has got the member and was interrupted, or stopped.
+            // If the owner has the same id, either that thread has ended and its id was reused, or
+            // it is this thread: a frame below this one got the member and was interrupted, or
+            // stopped.
             let is_free = owner != KEPT && owner != 0 && (owner == tid || !is_alive(owner));
             // The winner of the exchange is the new owner. Relaxed: the previous owner has left the
             // kernel, and `is_alive` returned after that.
@@ -148,7 +150,7 @@ impl<T: Member> Registry<T> {
         None
     }
 
-    /// The child of a fork calls it before it lists anything.
+    /// The child of a fork calls this before it lists anything.
     pub fn after_fork(&self) {
         // A frame that does not exist in the child may have taken a place after `end`.
         let mut end = self.end.load(Ordering::Relaxed);
@@ -174,9 +176,9 @@ mod tests {
     struct Block {
         owner: AtomicU32,
         place: AtomicU32,
-        /// Counted as hooks do: one thread writes.
+        /// Counted as hooks count: one thread writes it.
         count: AtomicU64,
-        /// The thread that counts now, to find two of them.
+        /// The thread that is counting, to detect two of them.
         counting: Plain,
     }
 
@@ -201,7 +203,7 @@ mod tests {
             Arc::new(State { registry: Registry::new(), ended: Plain::new(0), counted: Plain::new(0) })
         }
 
-        /// What a thread's first hook does.
+        /// Does what a thread's first hook does.
         fn acquire(&self, tid: u32) -> &'static Block {
             let is_alive = |tid: u32| tid != KEPT && self.ended.load(Unordered) & 1 << tid == 0;
             self.registry.reuse(tid, is_alive).unwrap_or_else(|| {
@@ -215,7 +217,7 @@ mod tests {
         fn count(&self, block: &Block, tid: u32) {
             let other = block.counting.swap(u64::from(tid), Unordered);
             assert!(other == 0 || other == u64::from(tid), "threads {other} and {tid} count in one block");
-            // One instruction, as `Counter::bump`.
+            // This is one step, as `Counter::bump` is one instruction.
             block.count.fetch_add(1, Ordering::Relaxed);
             block.counting.store(0, Unordered);
             self.counted.fetch_add(1, Unordered);
@@ -268,7 +270,7 @@ mod tests {
                         thread.join().unwrap();
                     }
                     let (sum, counted) = (state.sum(), state.counted.load(Unordered));
-                    // A frame that stopped may have counted without saying so.
+                    // A frame that stopped may have counted without updating `counted`.
                     assert!(sum == counted || stops && sum == counted + 1, "{sum} in the list, of {counted}");
                     assert!(state.registry.all().count() <= 5);
                 });
@@ -337,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_that_comes_again_gets_its_own_block() {
+    fn a_thread_that_returns_gets_its_own_block() {
         let state = State::new();
         let block = state.acquire(7);
         assert!(core::ptr::eq(state.acquire(7), block));
@@ -407,7 +409,7 @@ mod tests {
                 let others = [thread(&state, 1, 0, None), thread(&state, 2, 0, None)];
                 let in_child = state.clone();
                 let fork = Event::Fork(Box::new(move || {
-                    // The kernel wipes the blocks.
+                    // Does what the kernel does: wipes the blocks.
                     for block in in_child.registry.all() {
                         block.owner.store(0, Ordering::Relaxed);
                         block.place.store(0, Ordering::Relaxed);

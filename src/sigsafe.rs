@@ -1,13 +1,12 @@
-//! Runs work on a stack of its own, with all signals blocked, and keeps errno.
+//! Runs work on a separate stack, with all signals blocked, and preserves errno.
 //!
-//! It is for everything that takes longer than a hook: reports, lines of the log, reading /proc,
-//! making files. A hook may run on the few KiB of a signal handler's stack, and a handler that
+//! Everything that takes longer than a hook runs here: reports, lines of the log, reading /proc,
+//! creating files. A hook may run on the few KiB of a signal handler's stack, and a handler that
 //! jumps away would leave the work half done.
 //!
-//! [`on_own_stack`] is for work that opens nothing. [`unshared`] is for work that does: it runs in
-//! a descriptor table of its own, so that no other thread, and no child that another thread forks,
-//! sees a descriptor of the library's. That table is empty, so work on the program's descriptors
-//! does not belong there.
+//! [`on_own_stack`] runs work that opens no file. [`unshared`] runs work that does, in a separate
+//! descriptor table: no other thread, and no child that another thread forks, sees the library's
+//! descriptors. That table is empty, so work on the program's descriptors does not belong there.
 
 mod files;
 mod helper;
@@ -19,7 +18,7 @@ use crate::{sys, valgrind};
 
 pub use files::{Files, read_as_the_loader_does};
 
-/// Runs `work` on a stack of its own. None: the kernel has no memory for the stack.
+/// Runs `work` on a separate stack. None: the kernel has no memory for the stack.
 pub fn on_own_stack<T>(work: impl FnOnce() -> T) -> Option<T> {
     let (mut work, mut result) = (Some(work), None);
     run_on_own_stack(&mut || result = work.take().map(|work| work()));
@@ -34,8 +33,8 @@ fn run_on_own_stack(work: &mut dyn FnMut()) {
     });
 }
 
-/// Runs `work` on a stack of its own, in a descriptor table of its own if possible. None: the
-/// kernel has no memory for the stack, or the program's seccomp filter ended the work.
+/// Runs `work` on a separate stack, in a separate descriptor table if possible. None: the kernel
+/// has no memory for the stack, or the program's seccomp filter ended the work.
 pub fn unshared<T>(work: impl FnOnce(Files) -> T) -> Option<T> {
     once(work, |work| {
         on_own_stack_in_new_room(BYTES_TO_OPEN, |room| {
@@ -45,22 +44,22 @@ pub fn unshared<T>(work: impl FnOnce(Files) -> T) -> Option<T> {
     })
 }
 
-/// Runs `work` in the program's table, on a stack in that room. For frequent work, if
-/// [`crate::process::has_the_table`] is true: it is much faster than a helper (docs/performance.md,
-/// "Lines of the log"). The work must handle a full table.
+/// Runs `work` in the program's descriptor table, on a stack in that room. For frequent work, if
+/// [`crate::process::has_the_table`] is true: this is much faster than a helper
+/// (docs/performance.md, "Lines of the log"). The work must handle a full table.
 pub fn in_the_table<T>(room: Room, work: impl FnOnce(Files) -> sys::Result<T>) -> sys::Result<T> {
     let mut done = Err(libc::EMFILE);
     on_stack(room, || done = work(Files::of_the_program_alone()));
     done
 }
 
-/// [`unshared`] on a stack in that room. The caller has blocked all signals.
+/// [`unshared`], on a stack in that room. The caller has blocked all signals.
 pub fn unshared_on<T>(room: Room, work: impl FnOnce(Files) -> T) -> Option<T> {
     once(work, |work| run_unshared(room, work))
 }
 
-/// Makes `run` run work that can be run once, and returns its result. (What `run` calls is not
-/// generic, for size.)
+/// Makes `run` call work that can be called once, and returns the work's result. (What `run` calls
+/// is not generic, to save space.)
 fn once<T>(work: impl FnOnce(Files) -> T, run: impl FnOnce(&mut dyn FnMut(Files))) -> Option<T> {
     let (mut work, mut result) = (Some(work), None);
     run(&mut |files| result = work.take().map(|work| work(files)));
@@ -75,7 +74,7 @@ struct Job<'a> {
 fn run_unshared(room: Room, work: &mut dyn FnMut(Files)) {
     let mut job = Job { work: Some(work) };
     helper::run(room.top(), (&raw mut job).cast(), in_helper);
-    // It still exists: no helper could be started.
+    // The work is still there, so no helper could be started.
     if let Some(work) = job.work.take() {
         on_stack(room, || work(Files::of_the_program()));
     }
@@ -92,16 +91,17 @@ extern "C-unwind" fn in_helper(job: *mut c_void) {
     }
 }
 
-/// Calls `work` with room for a stack. None: no memory, or `work` returned None.
+/// Calls `work` with room for a stack. None: there is no memory, or `work` returned None.
 fn in_new_room<T>(bytes: usize, work: impl FnOnce(Room) -> Option<T>) -> Option<T> {
     let room = Room::new(sys::map(bytes).ok()?, bytes);
     let result = work(room);
-    // SAFETY: the mapping made above; the work is done.
+    // SAFETY: the mapping made at the top of this function. The work, which ran on it, has
+    // returned.
     unsafe { sys::unmap(room.start, bytes) };
     result
 }
 
-/// The same with all signals blocked, and errno kept.
+/// [`in_new_room`] with all signals blocked and errno preserved.
 fn on_own_stack_in_new_room<T>(bytes: usize, work: impl FnOnce(Room) -> Option<T>) -> Option<T> {
     let errno = sys::errno();
     let quiet = Quiet::new();
@@ -111,13 +111,14 @@ fn on_own_stack_in_new_room<T>(bytes: usize, work: impl FnOnce(Room) -> Option<T
     result
 }
 
-/// All signals are blocked. Those that the library's own writing raised are discarded at the end.
+/// While this exists, all signals are blocked. At the end it discards those that the library's own
+/// writes raised.
 pub struct Quiet {
-    /// What was blocked before. None: a filter of the program forbids blocking any, and nothing is
-    /// to be done at the end.
+    /// The signals that were blocked before. None: a filter of the program forbids blocking
+    /// signals, so there is nothing to undo.
     mask: Option<sys::SignalSet>,
-    /// Signals that were pending before. If a filter hides them, those that were blocked may have
-    /// been pending, and no other can have been.
+    /// The signals that were pending before. If a filter hides them: those that were blocked,
+    /// because no other signal can have been pending.
     pending: sys::SignalSet,
 }
 
@@ -126,7 +127,8 @@ const fn bit(signal: i32) -> sys::SignalSet {
     1 << (signal - 1)
 }
 
-/// What a write may raise: no reader, RLIMIT_FSIZE, a terminal that stops background jobs.
+/// What a write may raise: no reader (SIGPIPE), RLIMIT_FSIZE (SIGXFSZ), a terminal that stops
+/// background jobs (SIGTTOU).
 const RAISED: sys::SignalSet = bit(libc::SIGPIPE) | bit(libc::SIGXFSZ) | bit(libc::SIGTTOU);
 
 impl Quiet {
@@ -146,11 +148,11 @@ impl Quiet {
     }
 }
 
-/// Room for a report. Only touched pages use memory.
+/// Enough for a report. Only pages that are touched use memory.
 const BYTES: usize = 256 * 1024;
 
-/// Runs `work` on a stack of its own, without blocking signals. None: no memory for it. Nothing may
-/// unwind out of `work`.
+/// Runs `work` on a separate stack, without blocking signals. None: there is no memory for the
+/// stack. Nothing may unwind out of `work`.
 pub fn on_its_own<T>(work: impl FnOnce() -> T) -> Option<T> {
     in_new_room(BYTES, |room| {
         let mut result = None;
@@ -159,10 +161,10 @@ pub fn on_its_own<T>(work: impl FnOnce() -> T) -> Option<T> {
     })
 }
 
-/// Room for work that opens files and reads them: some paths.
+/// Enough for work that opens and reads files: some paths.
 const BYTES_TO_OPEN: usize = 64 * 1024;
 
-/// Memory for a stack. Its upper end must be aligned to 16, and nothing else may use it.
+/// Memory for a stack. Its upper end must be aligned to 16 bytes, and nothing else may use it.
 #[derive(Clone, Copy)]
 pub struct Room {
     start: *mut u8,
@@ -183,8 +185,8 @@ impl Room {
 pub fn on_stack<W: FnOnce()>(room: Room, work: W) {
     let mut work = Some(work);
     let stack = valgrind::Stack::register(room.start, room.bytes);
-    // Below its upper end: valgrind recognises a switch by the new stack pointer, which must lie
-    // within the stack.
+    // Start below the upper end: valgrind recognises a switch by the new stack pointer, which must
+    // lie within the stack.
     call_on(room.top().wrapping_sub(16), (&raw mut work).cast(), run::<W>);
     stack.deregister();
 }

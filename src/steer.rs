@@ -1,6 +1,7 @@
-//! Faults and limits that are armed while the program runs: by itself (capi.rs), or from outside (record/control.rs).
+//! Arms faults and limits while the program runs: on request of the program (capi.rs) or from
+//! outside (record/control.rs).
 //!
-//! Not for hooks on their way: it takes what the ledger takes for a report.
+//! Not for hooks: it takes the ledger's lock as a report does.
 
 use core::fmt::{self, Write};
 
@@ -17,7 +18,7 @@ use crate::policy::{self, rules};
 use crate::session::Trouble;
 use crate::{census, init, ledger, record, report, sigsafe};
 
-/// Carries an order of the control page's out: see [`crate::record::Orders`].
+/// Carries out an order of the control page: see [`crate::record::Orders`].
 pub fn obey(here: Here, order: Order, is_done: bool, answer: &mut Buffer<u8>) -> Result<(), u64> {
     carry_out(here, order, is_done, answer).map_err(|refusal| {
         answer.clear();
@@ -37,12 +38,12 @@ fn carry_out<'a>(here: Here, order: Order<'a>, is_done: bool, answer: &mut Buffe
         Order::OffFaults => clear_rules()?,
         Order::OffLimits => limit(b"")?,
         Order::Snapshot => {
-            // What it finds is mirrored as the ledger changes.
+            // What the comparison finds is mirrored as the ledger changes.
             if ledger::reconcile(here).is_exact() {
                 let _ = answer.write_str(control::RECONCILED);
             }
             record::write_modules();
-            // And what is judged at an end.
+            // Also evaluate the findings that are otherwise evaluated at exit.
             report::evaluate_now();
             census::mirror::refresh();
             policy::mirror::write();
@@ -51,15 +52,15 @@ fn carry_out<'a>(here: Here, order: Order<'a>, is_done: bool, answer: &mut Buffe
     Ok(())
 }
 
-/// Why something was not armed.
+/// Why faults or limits were not armed.
 pub enum Refusal<'a> {
-    /// The text is wrong.
+    /// The text has a mistake.
     Fault(Fault<'a>),
     Rules(rules::Refusal),
-    /// Another thread has the ledger.
+    /// Another thread holds the ledger's lock.
     Limits,
     Session(Trouble, &'static Config),
-    /// `descriptors=` counts by a census, and there is none.
+    /// `descriptors=` counts with a census, and there is none.
     NoCensus,
     /// The options were not read yet.
     Unread,
@@ -81,9 +82,9 @@ impl fmt::Display for Refusal<'_> {
         match self {
             Refusal::Fault(fault) => fault.fmt(f),
             Refusal::Rules(refusal) => refusal.fmt(f),
-            Refusal::Limits => f.write_str("another thread has the ledger"),
+            Refusal::Limits => f.write_str("another thread is changing the counts; try again"),
             Refusal::Session(trouble, config) => {
-                // A path is too much for a handler's stack.
+                // A path needs more stack than a handler may have.
                 let written = sigsafe::on_own_stack(|| {
                     let directory = config.session_directory();
                     trouble.of(directory.as_c().unwrap_or_default()).fmt(f)
@@ -91,19 +92,19 @@ impl fmt::Display for Refusal<'_> {
                 written.unwrap_or(Err(fmt::Error))
             }
             Refusal::NoCensus => {
-                f.write_str("descriptors= counts by a census: start the program with EPOLLSHIM_CENSUS=1, or with a limit of descriptors")
+                f.write_str("descriptors= needs a census: start the program with EPOLLSHIM_CENSUS=1 or EPOLLSHIM_LIMIT=descriptors=N")
             }
-            Refusal::Unread => f.write_str("the shim has not read its options yet"),
+            Refusal::Unread => f.write_str("epollshim has not read its options yet"),
         }
     }
 }
 
-/// Whether a text is one for [`inject`].
+/// Whether [`inject`] would accept a text.
 pub fn check_rules(text: &[u8]) -> Result<(), Refusal<'_>> {
     faults::check(text, config::allows_impossible()).map(drop).map_err(Refusal::Fault)
 }
 
-/// Arms rules behind those that are armed; all or none.
+/// Arms rules after those that are already armed: all of them or none.
 pub fn inject(text: &[u8]) -> Result<(), Refusal<'_>> {
     check_rules(text)?;
     if let Some(config) = config::get() {
@@ -119,7 +120,7 @@ pub fn inject(text: &[u8]) -> Result<(), Refusal<'_>> {
     armed.map_err(Refusal::Rules)
 }
 
-/// Takes all rules back.
+/// Disarms all rules.
 pub fn clear_rules() -> Result<(), Refusal<'static>> {
     let cleared = rules::clear();
     policy::arm();
@@ -127,12 +128,12 @@ pub fn clear_rules() -> Result<(), Refusal<'static>> {
     cleared.map_err(Refusal::Rules)
 }
 
-/// The limits of a text; of an empty one: none.
+/// Parses limits. An empty text has none.
 pub fn parse_limits(text: &[u8]) -> Result<Limits, Refusal<'_>> {
     if text.is_empty() { Ok(Limits::default()) } else { limits::parse(text).map_err(Refusal::Fault) }
 }
 
-/// Sets limits in place of all that are set.
+/// Sets limits, which replace all that are set.
 pub fn limit(text: &[u8]) -> Result<(), Refusal<'_>> {
     let wanted = parse_limits(text)?;
     if wanted.descriptors.is_some() && !census::is_on() {

@@ -1,16 +1,16 @@
-//! The system call instruction, and its result. No filter is asked: everything but the filters' own code calls
-//! src/sys.rs.
+//! The system call instruction and its result. This does not consult the program's filters: only
+//! the code of the filters calls it directly, and everything else calls src/sys.rs.
 
 pub use crate::arch::system_call::call;
 
-/// A negative error number as the kernel gives it, or the result.
+/// The result of a system call, or its error number.
 pub type Result<T> = core::result::Result<T, i32>;
 
 pub fn checked(result: isize) -> Result<usize> {
     if result < 0 { Err(-(result as i32)) } else { Ok(result as usize) }
 }
 
-/// Up to six arguments as all six.
+/// Fills up the arguments to six words.
 #[inline(always)]
 pub fn words<const N: usize>(given: [usize; N]) -> [usize; 6] {
     let mut all = [0; 6];
@@ -20,11 +20,11 @@ pub fn words<const N: usize>(given: [usize; N]) -> [usize; 6] {
     all
 }
 
-/// A system call that no filter is asked about.
+/// A system call made without consulting the program's filters.
 ///
 /// # Safety
-/// As the system call's own; and a filter that forbids it kills.
+/// As for the system call itself. A filter that forbids the call kills the process.
 pub unsafe fn unasked(number: libc::c_long, arguments: [usize; 6]) -> Result<usize> {
-    // SAFETY: by this function's contract.
+    // SAFETY: the caller promises what the system call needs.
     checked(unsafe { call(number, arguments) })
 }

@@ -1,215 +1,39 @@
 //! The calling thread's block of counters, found without a call and without a lock.
 //!
-//! A thread-local slot of eight bytes in the initial-exec model holds the pointer: `thread_local!`
-//! would call `__tls_get_addr`, which may allocate. The block is a mapping of its own that the
-//! kernel wipes at fork. So the child of any kind of fork begins at zero, and is noticed by `state`
-//! being zero.
+//! A thread-local slot of eight bytes in the initial-exec model holds the pointer to the block.
+//! (`thread_local!` would call `__tls_get_addr`, which may allocate.) The block is a mapping of its
+//! own, which the kernel wipes at fork. So the child of any kind of fork starts with zeros, and a
+//! `state` of zero shows that a fork happened.
 //!
 //! May be called from hooks in any state of the process, and from signal handlers.
 
-use crate::sync::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, compiler_fence};
+mod block;
+
+use crate::sync::{AtomicBool, AtomicU64, Ordering, compiler_fence};
 use core::fmt::Write;
 
-use epollshim_format::call::Call;
-
 use epollshim_ledger::lock::Hold;
-use epollshim_ledger::records::LastUsed;
-use epollshim_ledger::reservations::PendingRelease;
 
-use crate::above::{Has, Library};
-use crate::arch::thread_slot::{HEAD, set_slot};
+use crate::above::Library;
+use crate::arch::thread_slot::set_slot;
 pub use crate::arch::thread_slot::{nobody, slot};
-use crate::counters::{self, Counter, Counters};
 use crate::process::{self, Trouble};
-use crate::registry::{KEPT, Member, Registry};
+use crate::registry::{KEPT, Registry};
 use crate::{output, registers, sigsafe, sys};
 
-const _: () = assert!(core::mem::offset_of!(Block, youth) < HEAD);
-const _: () = assert!(core::mem::offset_of!(Block, waiting_on) < HEAD);
+pub use block::{Above, Block, COUNTERS, PARTS_IN_HEAD};
+#[cfg(not(any(test, portable)))]
+pub use block::{PENDING, counter_of};
 
-/// What this module needs of the layers above it.
-///
-/// # Safety
-/// Zero bytes must be a valid `Parts`: the kernel zeroes a block at each fork, at any instruction
-/// of its thread. And `has_nothing_open` must be true only of a block in use.
-pub unsafe trait Above {
-    /// What other modules keep for each thread.
-    type Parts: Sync + 'static;
-    /// Where in `Parts` the word lies that hooks in assembly read.
-    const PENDING: usize;
-    /// Whether the block is in use, and its thread's last `epoll_ctl` has left nothing open. Not
-    /// true of zeros.
-    ///
-    /// # Safety
-    /// The part of `Parts` that lies in the first cache line of a block must be mapped.
-    unsafe fn has_nothing_open(parts: *const Self::Parts) -> bool;
-    /// Whether hooks count anything in this process.
-    fn acts() -> bool;
-    /// Whether blocks are mapped over a file.
-    fn is_recorded() -> bool;
-    /// Bytes to map after a new block; 0: it is not mapped over a file.
-    fn bytes_behind_block() -> usize;
-    /// Maps the file over a new block, which has that many bytes after it.
-    fn lay_over_file(block: &'static Block, tid: u32);
-    /// In the child of a fork, if blocks are recorded: the block at that address is no longer
-    /// mapped over the parent's file.
-    fn detach_from_file(block: *mut u8);
-    /// The block is about to be in use. May be called twice.
-    fn begin(parts: &Self::Parts);
-    /// The block of a thread that has ended has a new owner.
-    fn next_owner(block: &'static Block);
-}
-
-type Parts = <Library as Above>::Parts;
-
-/// A thread's counters. Never unmapped: reports walk the list without a lock. What common calls
-/// touch is in the first cache line, including the first words of `parts`.
-#[repr(C, align(4096))]
-pub struct Block {
-    /// 0: fresh from the kernel, or wiped by a fork. 1: in use.
-    state: AtomicU32,
-    /// One more than the instance's descriptor that this thread waits on in a call that can block;
-    /// 0: none. A thread that was cancelled, or that has jumped out, leaves it as it was.
-    waiting_on: AtomicU32,
-    /// The interest that this thread has noted, and for which it does not know the kernel's answer
-    /// yet (a `Ticket`); 0: none.
-    pub adding: AtomicU64,
-    /// The instance that is tried first for an ADD, a DEL or a wait.
-    pub last_used: LastUsed,
-    /// The return address of the call that `waiting_on` belongs to.
-    waiting_at: AtomicUsize,
-    /// The time from the beginning of the block's process (CLOCK_MONOTONIC) to the end of time
-    /// (`u64::MAX`). 0: wiped by a fork.
-    youth: AtomicU64,
-    parts: Parts,
-    /// The owner's kernel thread id; [`KEPT`] if its end cannot be known.
-    tid: AtomicU32,
-    /// Where it is listed (registry.rs).
-    place: AtomicU32,
-    /// What the present call has reserved ahead, until the ledger takes it
-    /// (`reservations::Prepaid`); 0: nothing.
-    pub prepaid: AtomicU64,
-    /// The owner's `token`.
-    control: AtomicUsize,
-    /// What limits release when the close that this thread is making is done.
-    pub pending_release: PendingRelease,
-    /// On pages of their own, which a recording maps over its file.
-    pub counters: Pages<Counters>,
-}
-
-impl Block {
-    /// What another module keeps for this thread.
-    #[inline(always)]
-    pub fn part<T>(&self) -> &T
-    where
-        Parts: Has<T>,
-    {
-        self.parts.part()
-    }
-
-    /// What the present call has reserved ahead, for the ledger to take. (A read first: mostly
-    /// there is nothing, and an exchange is a locked instruction.)
-    #[inline(always)]
-    pub fn take_prepaid(&self) -> u64 {
-        match self.prepaid.load(Ordering::Relaxed) {
-            0 => 0,
-            _ => self.take_what_is_prepaid(),
-        }
-    }
-
-    #[cold]
-    fn take_what_is_prepaid(&self) -> u64 {
-        self.prepaid.swap(0, Ordering::Relaxed)
-    }
-
-    #[inline(always)]
-    pub fn begin_wait(&self, epfd: i32, caller: usize) {
-        self.waiting_at.store(caller, Ordering::Relaxed);
-        self.waiting_on.store((epfd as u32).wrapping_add(1), Ordering::Relaxed);
-    }
-
-    #[inline(always)]
-    pub fn end_wait(&self) {
-        self.waiting_on.store(0, Ordering::Relaxed);
-    }
-
-    /// The descriptor that this thread waits on; None: none.
-    #[inline(always)]
-    pub fn waits_on(&self) -> Option<i32> {
-        self.waiting_on.load(Ordering::Relaxed).checked_sub(1).map(|epfd| epfd as i32)
-    }
-
-    /// The return address of its last wait that could block.
-    pub fn waits_at(&self) -> usize {
-        self.waiting_at.load(Ordering::Relaxed)
-    }
-
-    /// The value by which an instance's [`Owner`](crate::ledger::records::Owner) names the block.
-    #[inline(always)]
-    pub fn address(&self) -> usize {
-        core::ptr::from_ref(self) as usize
-    }
-
-    /// Whether a moment (CLOCK_MONOTONIC) lies before this process: what began then belongs to the
-    /// parent. True also if a fork has wiped the block since, and it is not in use yet.
-    #[inline(always)]
-    pub fn is_older(&self, moment: u64) -> bool {
-        is_older_than(moment, &self.youth)
-    }
-
-    /// The owner's kernel thread id; None: it is not known.
-    pub fn tid(&self) -> Option<i32> {
-        let tid = self.tid.load(Ordering::Relaxed);
-        (tid != KEPT).then_some(tid as i32)
-    }
-}
-
-#[repr(C, align(4096))]
-pub struct Pages<T>(T);
-
-impl<T> core::ops::Deref for Pages<T> {
-    type Target = T;
-
-    #[inline(always)]
-    fn deref(&self) -> &T {
-        &self.0
-    }
-}
-
-/// How much of `parts` is in the first cache line of a block.
-pub const PARTS_IN_HEAD: usize = HEAD - core::mem::offset_of!(Block, parts);
-
-/// Where in a block the word lies that hooks in assembly read: all ones if the block is in use and
-/// nothing is open.
-pub const PENDING: usize = core::mem::offset_of!(Block, parts) + <Library as Above>::PENDING;
-const _: () = assert!(PENDING < HEAD);
-
-/// Where the number of such calls lies in a block.
-#[cfg_attr(portable, allow(dead_code))] // for entries in assembly
-pub const fn counter_of(call: Call) -> usize {
-    COUNTERS + core::mem::offset_of!(Counters, calls) + call as usize * size_of::<Counter>()
-}
-
-/// Where in a block the counters lie.
-pub const COUNTERS: usize = core::mem::offset_of!(Block, counters);
-const _: () = assert!(COUNTERS == counters::BEFORE);
+use block::is_older_than;
 
 static BLOCKS: Registry<Block> = Registry::new();
-/// Calls that were forwarded but could not be counted, because the kernel refused memory.
+/// Calls that were forwarded but not counted, because the kernel refused memory.
 static UNCOUNTED: AtomicU64 = AtomicU64::new(0);
 
-impl Member for Block {
-    fn owner(&self) -> &AtomicU32 {
-        &self.tid
-    }
-
-    fn place(&self) -> &AtomicU32 {
-        &self.place
-    }
-}
-
-/// The calling thread's block. None: forward, and count nothing (the library is inactive here, or
-/// there is no memory).
+/// The calling thread's block, which is created if the thread has none. None: the caller must
+/// forward its call and count nothing, because the library is inactive in this process or there is
+/// no memory.
 #[inline(always)]
 pub fn block() -> Option<&'static Block> {
     match block_at_hand() {
@@ -218,35 +42,37 @@ pub fn block() -> Option<&'static Block> {
     }
 }
 
-/// The same without a search: None also if the thread has none yet.
+/// The calling thread's block, if it has one. Never creates one.
 #[inline(always)]
 pub fn block_at_hand() -> Option<&'static Block> {
     let block = slot() as *const Block;
     // SAFETY: the slot holds the address of a block, which is never unmapped, or of `nobody`, which
-    // has this much of one.
+    // has at least this field.
     let state = unsafe { &(*block).state };
-    // SAFETY: `nobody` is never in use: this is a block.
+    // SAFETY: `nobody` is never in use, so this is a block.
     (state.load(Ordering::Relaxed) != 0).then(|| unsafe { &*block })
 }
 
-/// The same, if its last `epoll_ctl` has left nothing open: one test.
+/// The calling thread's block, if it has one and its last `epoll_ctl` has left nothing open. One
+/// test answers both.
 #[inline(always)]
 pub fn block_with_nothing_open() -> Option<&'static Block> {
     let block = slot() as *const Block;
     // SAFETY: the slot holds the address of a block or of `nobody`, both of which have the first
     // cache line.
     let has_nothing_open = unsafe { Library::has_nothing_open(&raw const (*block).parts) };
-    // SAFETY: this is a block, and in use: it would not be true of the zeros of `nobody`.
+    // SAFETY: this is a block that is in use: `has_nothing_open` is false for the zeros of
+    // `nobody`.
     has_nothing_open.then(|| unsafe { &*block })
 }
 
-/// Whether the thread of a frame is known to have ended.
+/// Whether the thread that a [`Hold`] names is known to have ended.
 pub fn has_owner_ended(hold: Hold) -> bool {
     let mut blocks = all().filter(|block| hold.is_of(block.control.load(Ordering::Relaxed))).peekable();
     blocks.peek().is_some() && blocks.all(has_ended)
 }
 
-/// Nanoseconds of processor time that a block's owner has used; None: it has ended, or is not
+/// Nanoseconds of processor time that a block's owner has used. None: the owner has ended or is not
 /// known.
 pub fn processor_time(block: &Block) -> Option<u64> {
     match block.tid.load(Ordering::Relaxed) {
@@ -276,42 +102,42 @@ fn acquire() -> Option<&'static Block> {
     block
 }
 
-/// With a recording, signals are blocked meanwhile: a handler in between would take a block, with
-/// its place in the file, that the frame below would not use.
+/// Blocks signals meanwhile if there is a recording. Otherwise a handler could take a block and its
+/// place in the file, which the interrupted frame would then not use.
 fn take() -> Option<&'static Block> {
     let quiet = Library::is_recorded().then(sigsafe::Quiet::new);
-    let block = take_disturbed();
+    let block = take_interruptible();
     if let Some(quiet) = quiet {
         quiet.end();
     }
     block
 }
 
-fn take_disturbed() -> Option<&'static Block> {
-    // A child of vfork or clone(CLONE_VM) usually runs on its parent's slot: the block will be the
-    // parent thread's, whose id cannot be known here. The child's own id names no thread of the
-    // owner. Nor is the id known if a filter hides it.
+fn take_interruptible() -> Option<&'static Block> {
+    // A child of vfork or clone(CLONE_VM) usually runs on its parent's slot, so the block becomes
+    // the parent thread's. That thread's id cannot be known here, and the child's own id names no
+    // thread of the owner. The id is also unknown if a filter hides it.
     let own = process::is_owner();
     let tid = if own { Some(sys::gettid() as u32).filter(|tid| *tid != 0).unwrap_or(KEPT) } else { KEPT };
     let address = slot();
     if address != nobody() {
-        // SAFETY: the slot holds the address of a block or of `nobody`, and it is not `nobody`
-        // here.
+        // SAFETY: the slot holds the address of a block or of `nobody`, and the test above excludes
+        // `nobody`.
         let block = unsafe { &*(address as *const Block) };
         if block.state.load(Ordering::Relaxed) != 0 {
-            // A handler has come since `block` looked, and has taken one.
+            // A handler has run since `block` looked, and has taken a block.
             return Some(block);
         }
-        // Wiped by a fork: it is this thread's own memory, in a process that has no blocks listed
-        // yet.
+        // A fork wiped the block. It is this thread's own memory, in a process that has not listed
+        // a block yet.
         if !Library::is_recorded() {
             publish(block, tid);
             return Some(block);
         }
-        // Except for the counters, which lie in the parent's file.
+        // Its counters lie in the parent's file, so the child needs another block.
         Library::detach_from_file(address as *mut u8);
     }
-    // Only the owner can know whether a thread of its own has ended.
+    // Only the owner can tell whether one of its threads has ended.
     let reused = if own { reuse(tid) } else { None };
     let block = reused.or_else(|| {
         let block = map(tid)?;
@@ -322,7 +148,8 @@ fn take_disturbed() -> Option<&'static Block> {
     Some(block)
 }
 
-/// A block whose thread has ended. Its counters continue: they belong to the process.
+/// Takes over a block whose thread has ended. Its counters continue, because they belong to the
+/// process.
 fn reuse(tid: u32) -> Option<&'static Block> {
     let block = BLOCKS.reuse(tid, |owner| sys::thread_exists(process::pid(), owner as i32))?;
     block.counters.last_wait_end.store(0, Ordering::Relaxed);
@@ -336,8 +163,9 @@ fn reuse(tid: u32) -> Option<&'static Block> {
 
 fn map(tid: u32) -> Option<&'static Block> {
     let behind = Library::bytes_behind_block();
-    let start = process::map_wiped(size_of::<Block>() + behind).map_err(say_uncounted).ok()?;
-    // SAFETY: page-aligned, large enough, zeroed (a valid Block), and never unmapped from here on.
+    let start = process::map_wiped(size_of::<Block>() + behind).map_err(print_uncounted).ok()?;
+    // SAFETY: the new mapping is page-aligned, large enough and zeroed, which is a valid `Block`.
+    // It is never unmapped.
     let block = unsafe { &*start.cast::<Block>() };
     if behind != 0 {
         Library::lay_over_file(block, tid);
@@ -345,8 +173,8 @@ fn map(tid: u32) -> Option<&'static Block> {
     Some(block)
 }
 
-/// A filter was installed that forbids counting a thread's calls. Prints that once.
-fn say_uncounted(trouble: Trouble) {
+/// Prints once that a seccomp filter of the program keeps a thread's calls from being counted.
+fn print_uncounted(trouble: Trouble) {
     static IS_PRINTED: AtomicBool = AtomicBool::new(false);
     if matches!(trouble, Trouble::Wipe(_)) && !IS_PRINTED.swap(true, Ordering::Relaxed) {
         output::tell(|line| {
@@ -356,7 +184,7 @@ fn say_uncounted(trouble: Trouble) {
     }
 }
 
-/// Makes a block count from here on. A handler in between may do all of it a second time.
+/// Puts a block in use. A handler that interrupts this may do all of it a second time.
 fn publish(block: &'static Block, tid: u32) {
     block.tid.store(tid, Ordering::Relaxed);
     block.control.store(registers::token(), Ordering::Relaxed);
@@ -364,7 +192,7 @@ fn publish(block: &'static Block, tid: u32) {
     if !BLOCKS.list(block) {
         UNCOUNTED.fetch_add(1, Ordering::Relaxed);
     }
-    // A handler of this thread that finds the block in use finds it listed.
+    // A handler of this thread that finds the block in use also finds it listed.
     compiler_fence(Ordering::Release);
     if block.state.load(Ordering::Relaxed) == 0 {
         Library::begin(&block.parts);
@@ -372,13 +200,13 @@ fn publish(block: &'static Block, tid: u32) {
     }
 }
 
-/// Whether this process has blocks; in the child of a fork that has not claimed its memory yet,
+/// Whether this process has blocks. In the child of a fork that has not claimed its memory yet:
 /// whether its parent has.
 pub fn any_used() -> bool {
     BLOCKS.is_used()
 }
 
-/// Some blocks of this process: all, unless there are very many.
+/// Some blocks of this process: all of them, unless there are very many.
 pub fn some() -> impl Iterator<Item = &'static Block> {
     const LOOKED_AT: usize = 64;
     BLOCKS.all().take(LOOKED_AT)
@@ -393,8 +221,7 @@ pub fn uncounted() -> u64 {
     UNCOUNTED.load(Ordering::Relaxed)
 }
 
-/// Called once in the child of a fork, before anything is counted there: the parent's blocks are
-/// not its own.
+/// Forgets the parent's blocks. Called once in the child of a fork, before it counts anything.
 pub fn forget_after_fork() {
     BLOCKS.after_fork();
     UNCOUNTED.store(0, Ordering::Relaxed);
@@ -405,54 +232,49 @@ pub fn is_own(block: &Block) -> bool {
     slot() == block.address()
 }
 
-/// The block at an address, if it is in use, and was at a moment (CLOCK_MONOTONIC): see
+/// The block at an address, if it is in use and was in use at a moment (CLOCK_MONOTONIC): see
 /// [`Block::is_older`].
 ///
 /// # Safety
 /// The address must be that of a block, or [`nobody`].
 #[inline(always)]
 pub unsafe fn block_since(address: usize, moment: u64) -> Option<&'static Block> {
-    // SAFETY: neither a block nor `nobody` lies at address 0. (The compiler would test for it.)
+    // SAFETY: neither a block nor `nobody` lies at address 0. (Without this the compiler tests for
+    // it.)
     unsafe { core::hint::assert_unchecked(address != 0) };
     let block = address as *const Block;
-    // SAFETY: the caller promises a block or `nobody`, which has this much of one.
+    // SAFETY: the caller promises a block or `nobody`, which has at least this field.
     let youth = unsafe { &(*block).youth };
-    // SAFETY: the youth of `nobody` is 0, which is older than any moment: this is a block.
+    // SAFETY: the youth of `nobody` is 0, which is older than any moment, so this is a block.
     if is_older_than(moment, youth) { None } else { Some(unsafe { &*block }) }
 }
 
-/// For [`Block::is_older`], if only a block's `youth` may be mapped.
-#[inline(always)]
-fn is_older_than(moment: u64, youth: &AtomicU64) -> bool {
-    u64::MAX - moment > youth.load(Ordering::Relaxed)
-}
-
-/// The block at an address, if its thread waits on something; 0 is no block. (No branch tests for
-/// 0: it would be mispredicted.)
+/// The block at an address, if its thread waits on an instance. Address 0 stands for no block. (No
+/// branch tests for 0: it would be mispredicted.)
 ///
 /// # Safety
-/// The address must be that of a block, of this process or of an ancestor, or 0.
+/// The address must be that of a block of this process or of an ancestor, or 0.
 #[inline(always)]
 pub unsafe fn waiting_block(address: usize) -> Option<&'static Block> {
     let block = if address == 0 { nobody() } else { address } as *const Block;
-    // SAFETY: the caller promises a block or 0; the latter reads `nobody`, which has this much of
-    // one.
+    // SAFETY: the caller promises a block or 0. For 0 this reads `nobody`, which has at least this
+    // field.
     let waiting_on = unsafe { &(*block).waiting_on };
-    // SAFETY: `nobody` waits on nothing: this is a block.
+    // SAFETY: `nobody` waits on nothing, so this is a block.
     (waiting_on.load(Ordering::Relaxed) != 0).then(|| unsafe { &*block })
 }
 
 /// The block at an address.
 ///
 /// # Safety
-/// The address must be that of a block, of this process or of an ancestor.
+/// The address must be that of a block of this process or of an ancestor.
 pub unsafe fn block_at(address: usize) -> &'static Block {
-    // SAFETY: the caller promises a block. Blocks are never unmapped, and one that a fork has wiped
-    // is valid.
+    // SAFETY: the caller promises a block. Blocks are never unmapped, and a block that a fork has
+    // wiped is valid.
     unsafe { &*(address as *const Block) }
 }
 
-/// How many blocks are listed (for a test of their reuse).
+/// How many blocks are listed, for a test of their reuse.
 #[cfg(test)]
 pub fn listed() -> usize {
     all().count()

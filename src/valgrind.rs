@@ -14,14 +14,15 @@ const fn tool(one: u8, other: u8) -> usize {
     (one as usize) << 24 | (other as usize) << 16
 }
 
-/// Says that bytes have a value, whatever they were copied from (`VG_USERREQ__MAKE_MEM_DEFINED`).
-/// Of a program's `epoll_event` some may have none: programs set `data.fd`, which is half of it.
+/// Marks bytes as defined, whatever they were copied from (`VG_USERREQ__MAKE_MEM_DEFINED`). Some
+/// bytes of a program's `epoll_event` may be undefined: programs set `data.fd`, which is only half
+/// of it.
 pub fn define<T>(value: &mut T) {
     request(tool(b'M', b'C') + 2, [core::ptr::from_mut(value) as usize, size_of::<T>(), 0, 0, 0]);
 }
 
-/// Whether memcheck lets the program read bytes (`VG_USERREQ__GET_VBITS`): there is memory that is
-/// mapped and that memcheck reports, its own for example. None: this tool does not check that.
+/// Whether memcheck lets the program read bytes (`VG_USERREQ__GET_VBITS`). Some memory is mapped
+/// but memcheck reports reads of it, its own for example. None: this tool does not check that.
 pub fn is_addressable(address: usize) -> Option<bool> {
     let mut bits = [0u8; 8];
     match request(tool(b'M', b'C') + 8, [address, bits.as_mut_ptr() as usize, bits.len(), 0, 0]) {
@@ -30,8 +31,8 @@ pub fn is_addressable(address: usize) -> Option<bool> {
     }
 }
 
-/// Has helgrind and drd ignore memory of this library (`_VG_USERREQ__HG_ARANGE_MAKE_UNTRACKED`,
-/// `VG_USERREQ__DRD_START_SUPPRESSION`): they do not know its atomics, which are plain moves on
+/// Makes helgrind and drd ignore memory of this library (`_VG_USERREQ__HG_ARANGE_MAKE_UNTRACKED`,
+/// `VG_USERREQ__DRD_START_SUPPRESSION`). They cannot tell its atomics, which are plain moves on
 /// this processor, from races. Both tools forget this when the memory is unmapped.
 #[inline(never)]
 pub fn ignore(start: *const u8, bytes: usize) {
@@ -39,7 +40,7 @@ pub fn ignore(start: *const u8, bytes: usize) {
     request(tool(b'D', b'R') + 2, [start as usize, bytes, 0, 0, 0]);
 }
 
-/// Has them ignore the library's static variables. Once, at load.
+/// Makes helgrind and drd ignore the library's static variables. Called once, at load.
 pub fn ignore_statics() {
     if !is_running() {
         return;
@@ -49,14 +50,16 @@ pub fn ignore_statics() {
     }
 }
 
-/// A stack that valgrind knows. Without this it takes a switch to it for an allocation on the
-/// old one, or for a return from it, and memcheck reports every use of the frames between.
+/// A stack that is registered with valgrind. Otherwise valgrind takes a switch to it for an
+/// allocation on the old stack, or for a return from it, and memcheck reports every use of the
+/// frames between.
 pub struct Stack(usize);
 
 impl Stack {
-    /// `VG_USERREQ__STACK_REGISTER`, with the lowest and the highest byte. Not under drd, which
-    /// answers `VG_USERREQ__DRD_GET_VALGRIND_THREAD_ID`: it does not need this, and its assertion
-    /// `a1 <= a2` fails at the end of every process that registers a stack (valgrind 3.19).
+    /// `VG_USERREQ__STACK_REGISTER`, with the lowest and the highest byte. It is omitted under drd,
+    /// which answers `VG_USERREQ__DRD_GET_VALGRIND_THREAD_ID`: drd does not need it, and its
+    /// assertion `a1 <= a2` fails at the end of every process that registers a stack (valgrind
+    /// 3.19).
     #[inline(never)]
     pub fn register(start: *mut u8, bytes: usize) -> Stack {
         if request(tool(b'D', b'R'), [0; 5]) != 0 {
@@ -75,7 +78,7 @@ impl Stack {
     }
 }
 
-/// What valgrind answers; 0 where the program runs on a processor.
+/// valgrind's answer; 0 if the program does not run under valgrind.
 #[inline(always)]
 fn request(code: usize, arguments: [usize; 5]) -> usize {
     let [a, b, c, d, e] = arguments;

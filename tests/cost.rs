@@ -1,5 +1,7 @@
-//! What the shim costs a program, by bounds that hold on any machine: system calls, allocations, instructions, files,
-//! exports. Times are the business of `make bench`.
+//! What the shim costs a program, with bounds that hold on every machine: system calls,
+//! allocations, instructions, files, exports. `make bench` measures times.
+//!
+//! Long because all bounds are checked with the same few instruments: strace, callgrind and nm.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use epollshim_format::function::TABLE;
@@ -18,17 +20,17 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// The system calls of a run, as strace writes them: `name(arguments) = result`, without the process number.
+/// The system calls of a run, as strace prints them: `name(arguments) = result`, without the pid.
 fn system_calls(program: &Path, arguments: &[&str], preload: Option<&Path>) -> Vec<String> {
     system_calls_with(program, arguments, preload, &[])
 }
 
-/// The same with more in the environment.
+/// The same with more environment variables.
 fn system_calls_with(program: &Path, arguments: &[&str], preload: Option<&Path>, environment: &[&str]) -> Vec<String> {
     let trace = scratch("strace").join("trace");
     let mut command = Command::new("strace");
     command.args(["-f", "-qq", "-o"]).arg(&trace);
-    // Set for the program alone: strace itself shall not run under the shim.
+    // Set for the program only: strace itself must not run under the shim.
     for name in ["LD_LIBRARY_PATH", "EPOLLSHIM_REPORT", "EPOLLSHIM_REPORT_FORMAT"] {
         command.env_remove(name);
     }
@@ -47,7 +49,7 @@ fn system_calls_with(program: &Path, arguments: &[&str], preload: Option<&Path>,
         .collect()
 }
 
-/// How many of each.
+/// How often each system call was made.
 fn census(calls: &[String]) -> BTreeMap<String, i64> {
     let mut counts = BTreeMap::new();
     for call in calls {
@@ -56,7 +58,7 @@ fn census(calls: &[String]) -> BTreeMap<String, i64> {
     counts
 }
 
-/// What `more` has beyond `less`, where they differ.
+/// What `more` has beyond `less`, if they differ.
 fn beyond(more: &BTreeMap<String, i64>, less: &BTreeMap<String, i64>) -> BTreeMap<String, i64> {
     let names: BTreeSet<_> = more.keys().chain(less.keys()).collect();
     names
@@ -66,9 +68,9 @@ fn beyond(more: &BTreeMap<String, i64>, less: &BTreeMap<String, i64>) -> BTreeMa
         .collect()
 }
 
-/// The system calls that the shim adds to `rounds` more rounds of a path of `c-tests/cost_calls.c`.
+/// The system calls that the shim adds in `rounds` more rounds of a path of `c-tests/cost_calls.c`.
 fn added_by_the_shim(program: &Path, path: &str, rounds: usize) -> BTreeMap<String, i64> {
-    // Without a report: its helper waits for other threads, sometimes by more calls and sometimes by fewer.
+    // Without a report: the report's helper waits for other threads by a varying number of calls.
     let calls = |rounds: usize, preload: Option<&Path>| {
         census(&system_calls_with(program, &[path, &rounds.to_string()], preload, &["EPOLLSHIM_REPORT=none"]))
     };
@@ -106,8 +108,9 @@ fn a_counted_call_makes_no_system_call_of_its_own() {
         "raw_other",
     ] {
         let mut added = added_by_the_shim(&program, path, ROUNDS);
-        // Three of the failures are looked at more closely, by a helper. For how many calls the thread waits for it depends on the
-        // machine; what it does for each failure would be there a hundred times.
+        // A helper examines three of the failures more closely. How many calls the thread needs to
+        // wait for it depends on the machine. A call that is made for each failure would be counted
+        // a hundred times.
         let waits = |name: &str| ["futex", "sched_yield", "tgkill"].contains(&name);
         added
             .retain(|name, count| !(path == "add_failing" && waits(name) && count.unsigned_abs() < ROUNDS as u64 / 10));
@@ -156,17 +159,17 @@ fn no_hook_allocates() {
     }
 }
 
-/// The instructions of a round of each path, under `library`, counted by callgrind.
+/// The instructions of one round of each path under `library`, as callgrind counts them.
 fn instructions(program: &Path, library: &Path) -> BTreeMap<String, f64> {
     instructions_with(program, library, "EPOLLSHIM_REPORT", "none")
 }
 
-/// The same with an option of the shim's.
+/// The same with one option of the shim.
 fn instructions_with(program: &Path, library: &Path, option: &str, value: &str) -> BTreeMap<String, f64> {
     instructions_among(program, library, &[(option, value)])
 }
 
-/// The same with several.
+/// The same with several options.
 fn instructions_among(program: &Path, library: &Path, options: &[(&str, &str)]) -> BTreeMap<String, f64> {
     let rounds = 1000;
     let folder = scratch("callgrind");
@@ -190,7 +193,7 @@ fn instructions_among(program: &Path, library: &Path, options: &[(&str, &str)]) 
     found
 }
 
-/// benches/forwarder.c, built: the same functions, forwarded and nothing else.
+/// benches/forwarder.c, built: a library that only forwards the same functions.
 fn forwarder() -> PathBuf {
     let library = scratch("forwarder").join("libforwarder.so");
     run(Command::new("cc")
@@ -208,7 +211,7 @@ fn a_call_costs_few_instructions_over_a_library_that_only_forwards() {
     let program = c_program("cost_calls");
     let bare = instructions(&program, &forwarder());
     let shimmed = instructions(&program, &shim());
-    // A tenth more than measured, or somewhat more, a round being what c-tests/cost_calls.c says.
+    // A tenth more than measured, or a little more. c-tests/cost_calls.c says what a round is.
     let bounds = [
         ("wait_nothing", 50.0),
         ("wait_ready", 73.0),
@@ -237,7 +240,8 @@ fn a_call_costs_few_instructions_over_a_library_that_only_forwards() {
     assert_few(&bounds, &bare, &shimmed);
 }
 
-/// No more than so many instructions of each path, under the shim, over those under the forwarder.
+/// Fails if a path takes more instructions under the shim, beyond those under the forwarder, than
+/// its bound.
 #[track_caller]
 fn assert_few(bounds: &[(&str, f64)], forwarded: &BTreeMap<String, f64>, shimmed: &BTreeMap<String, f64>) {
     let mut over = Vec::new();
@@ -255,7 +259,7 @@ fn assert_few(bounds: &[(&str, f64)], forwarded: &BTreeMap<String, f64>, shimmed
     assert!(over.is_empty(), "{over:#?}");
 }
 
-/// Two readings of the clock (by a system call, under valgrind), what is counted, and a record.
+/// Two readings of the clock (which are system calls under valgrind), the counters, and a record.
 #[test]
 fn a_recorded_call_costs_few_instructions_more() {
     if !have("valgrind") {
@@ -278,7 +282,8 @@ fn a_recorded_call_costs_few_instructions_more() {
     assert_few(&bounds, &bare, &shimmed);
 }
 
-/// A stack that was walked before is read: some hundred instructions a frame. The unwinder takes 3,000.
+/// A stack that was walked before is only read: a few hundred instructions per frame. The unwinder
+/// takes 3,000.
 #[test]
 fn a_stack_of_eight_callers_costs_few_instructions_where_it_was_met_before() {
     if !have("valgrind") {
@@ -287,11 +292,12 @@ fn a_stack_of_eight_callers_costs_few_instructions_where_it_was_met_before() {
     let program = c_program("cost_calls");
     let bare = instructions(&program, &forwarder());
     let shimmed = instructions_with(&program, &shim(), "EPOLLSHIM_STACKS", "8");
-    // A tenth more than measured, the first walks among it. Both keep a stack a round.
+    // A tenth more than measured, including the first walks. Both paths keep one stack per round.
     assert_few(&[("add_delete", 1480.0), ("create_close", 2110.0)], &bare, &shimmed);
 }
 
-/// 25 ns a birth or a death: some 200 instructions, of which three are locked. (A dup of what no epoll knows is the ledger's too.)
+/// 25 ns per birth or death: about 200 instructions, of which three are locked. (The ledger records
+/// the dup of an unknown descriptor too.)
 #[test]
 fn a_birth_or_a_death_costs_few_instructions_with_a_census() {
     if !have("valgrind") {
@@ -301,7 +307,8 @@ fn a_birth_or_a_death_costs_few_instructions_with_a_census() {
     let bare = instructions(&program, &forwarder());
     let shimmed = instructions_with(&program, &shim(), "EPOLLSHIM_CENSUS", "1");
     let mut over = Vec::new();
-    // Births and deaths of a round; half as many again as measured. (What an epoll knows is the ledger's affair.)
+    // Births and deaths per round; the bounds are 1.5 times what was measured. (The ledger's cost
+    // for watched descriptors is measured elsewhere.)
     for (path, count, bound) in [
         ("open_close", 2.0, 265.0),
         ("close_unknown", 2.0, 260.0),
@@ -319,7 +326,7 @@ fn a_birth_or_a_death_costs_few_instructions_with_a_census() {
     assert!(over.is_empty(), "{over:#?}");
 }
 
-/// 60 ns a birth or a death: some 300 instructions, of which two are locked.
+/// 60 ns per birth or death: about 300 instructions, of which two are locked.
 #[test]
 fn a_census_in_a_recording_costs_few_instructions_more_a_birth_or_a_death() {
     if !have("valgrind") {
@@ -331,7 +338,7 @@ fn a_census_in_a_recording_costs_few_instructions_more_a_birth_or_a_death() {
     let options = [("EPOLLSHIM_CENSUS", "1"), ("EPOLLSHIM_RECORD", recordings.to_str().expect("UTF-8"))];
     let recorded = instructions_among(&program, &shim(), &options);
     let mut over = Vec::new();
-    // Half as many again as measured.
+    // 1.5 times what was measured.
     for (path, count, bound) in [("open_close", 2.0, 250.0), ("close_unknown", 2.0, 250.0), ("pipe_close", 4.0, 250.0)]
     {
         let each = (recorded[path] - alone[path]) / count;
@@ -370,8 +377,8 @@ fn a_program_that_never_uses_epoll_gets_no_file_no_thread_and_no_descriptor() {
     let in_proc: Vec<_> = shimmed.iter().filter(|call| call.contains("\"/proc")).collect();
     assert!(in_proc.is_empty(), "{in_proc:#?}");
 
-    // What opens the libraries, and maps and protects memory, and asks who and where we are; nothing that makes a
-    // descriptor or a thread, takes a signal, sleeps or speaks.
+    // Calls that open the libraries, map and protect memory, and ask for ids and limits. None of
+    // them creates a descriptor or a thread, handles a signal, sleeps or prints.
     let harmless = [
         "openat",
         "read",
@@ -410,8 +417,8 @@ fn a_program_that_never_uses_epoll_gets_no_file_no_thread_and_no_descriptor() {
     assert_eq!(text(&with.stderr), "", "a word from the shim");
 }
 
-/// What the library exports besides the functions of the table: what ends a process, starts another program, shares memory, or
-/// installs a filter of system calls.
+/// What the library exports besides the functions of the table: functions that end a process, start
+/// another program, share memory, or install a filter of system calls.
 const OTHERS: [&str; 28] = [
     "closefrom",
     "syscall",
@@ -452,7 +459,7 @@ fn the_library_exports_the_hooks_and_its_own_functions_alone() {
     let listing = text(&output.stdout);
     let exported: BTreeSet<&str> =
         listing.lines().filter_map(|line| line.split([' ', '@']).next()).filter(|name| !name.is_empty()).collect();
-    // What rules ask for is exported by no name.
+    // Functions that are hooked only on request are not exported.
     let of_the_table = || {
         let rows = TABLE.iter().filter(|row| !row.function.is_on_request());
         rows.flat_map(|row| row.aliases().chain([row.name()]))
@@ -466,8 +473,8 @@ fn the_library_exports_the_hooks_and_its_own_functions_alone() {
     assert!(lacking.is_empty(), "not interposed: {lacking:?}");
 }
 
-/// Neither panics, which would end in the program's stderr or its abort, nor what std does then: allocate, take locks, read
-/// files of debug information.
+/// A panic would print to the program's stderr or abort it, and std would allocate, take locks and
+/// read files of debug information.
 #[test]
 fn nothing_in_the_library_can_panic() {
     if !have("nm") {
@@ -487,8 +494,9 @@ fn nothing_in_the_library_can_panic() {
     assert!(strange.is_empty(), "in the library: {strange:#?}");
 }
 
-/// Their code begins a page: what it costs does not change with what is written elsewhere (src/hooks/entry.rs). (Alignments are
-/// told of the whole section, and nothing else in it asks for a page.)
+/// The code of hot calls begins at a page, so its cost does not change with code elsewhere
+/// (src/hooks/entry.rs). (An alignment is that of the whole section; nothing else in it is aligned
+/// to a page.)
 #[test]
 fn what_hot_calls_read_is_one_cache_line_and_their_code_begins_a_page() {
     if !have("nm") || !have("readelf") {
@@ -539,7 +547,7 @@ fn the_same_library_has_the_same_code() {
     assert!(same.status.success() && said.starts_with("the same: "), "{said}");
     let functions: usize = said.split_whitespace().nth(2).unwrap().parse().unwrap();
     assert!(functions > 500, "{said}");
-    // This test's own code is another.
+    // This test's own code is different.
     let other = Command::new(&script).arg(&library).arg(std::env::current_exe().unwrap()).output().unwrap();
     assert_eq!(other.status.code(), Some(1), "{}", String::from_utf8_lossy(&other.stderr));
     assert!(String::from_utf8_lossy(&other.stdout).contains("  epoll_wait\n"));
@@ -547,7 +555,8 @@ fn the_same_library_has_the_same_code() {
 
 #[test]
 fn the_instruments_find_what_they_look_for() {
-    // A preloaded library that does everything that these tests forbid: each must be seen by its test's instrument.
+    // A preloaded library that does everything that these tests forbid. The instrument of each test
+    // must see it.
     let folder = scratch("culprit");
     let source = folder.join("culprit.c");
     std::fs::write(

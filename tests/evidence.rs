@@ -73,8 +73,8 @@ fn with_no_number_and_no_helper_what_is_lost_is_announced_and_no_success() {
         "epollshim: evidence (pid ",
         "  info     near-limit ",
         "  info     exhausted ",
-        "\nRecording: PARTIAL, its file could not grow (EMFILE)\n",
-        "\nCoverage: NOT compared with the kernel's own lists",
+        "\nRecording: PARTIAL, the file could not grow (EMFILE)\n",
+        "\nCoverage: NOT compared with the kernel's lists",
     ] {
         assert!(ended.stderr.contains(words), "{words}: {}", ended.stderr);
     }

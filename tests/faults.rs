@@ -1,7 +1,7 @@
-//! Fault injection: strace injects the same, what each action and condition does to a program that is made for it, and what
-//! it must leave alone.
+//! Fault injection: whether strace does the same, what each action and condition does to programs
+//! that are written for it, and what must stay unchanged.
 
-// A test says by a panic what it saw.
+// Tests report failures by panics.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 #[path = "faults/differential.rs"]
@@ -35,7 +35,7 @@ use std::path::PathBuf;
 
 use testkit::{Run, run};
 
-/// A C program of `c-tests/`, built once a test process.
+/// A C program of `c-tests/`, built once per test process.
 fn program(name: &'static str) -> PathBuf {
     static BUILT: std::sync::Mutex<Vec<(&str, PathBuf)>> = std::sync::Mutex::new(Vec::new());
     let mut built = BUILT.lock().unwrap();

@@ -127,7 +127,7 @@ fn postgres() {
 fn apache() {
     let explained = [(
         "herd",
-        "processes that are related, each with an instance of its own, without EPOLLEXCLUSIVE",
+        "related processes, each with its own instance, without EPOLLEXCLUSIVE",
         "true: each worker of 2.4's event MPM adds the listening socket to an instance of its own",
     )];
     is_well("apache", servers::start::apache, &explained, &[]);
@@ -205,7 +205,7 @@ fn celery() {
 fn wine() {
     let explained = [(
         "fd-inherited",
-        "socket was left open in a program that was started by exec",
+        "socket was left open in a program started by exec",
         "on purpose: a program is given its socket to the server, whose number is the value of WINESERVERSOCKET",
     )];
     is_well("wine", servers::start::wine, &explained, &[]);

@@ -1,5 +1,7 @@
-//! Hosts whose allocator, or another preload, calls hooks while it initialises itself; and what the library must do without for
-//! them: no look-up, no load and no lock in a hook.
+//! Hosts whose allocator, or another preloaded library, calls hooks while it is initialized; and
+//! what the library must not do because of them: look up, load or lock anything in a hook.
+//!
+//! Long because all of these hosts run through the same comparison with a bare run.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 #[allow(dead_code)]
@@ -14,7 +16,7 @@ use testkit::modes::{MODES, Mode};
 use testkit::{c_program, c_program_with, reports, run, scratch, shim};
 use testkit::{installed, skipped};
 
-/// A library of the system by its file name.
+/// The path of a system library, by its file name.
 fn library(name: &str) -> Option<PathBuf> {
     let output = Command::new("cc").arg(format!("-print-file-name={name}")).output().expect("cc");
     let path = PathBuf::from(String::from_utf8(output.stdout).unwrap().trim());
@@ -24,12 +26,12 @@ fn library(name: &str) -> Option<PathBuf> {
     path.is_absolute().then_some(path)
 }
 
-/// A library that is built from `c-tests/hosts/NAME.c`, to be preloaded.
+/// A library that is built from `c-tests/hosts/NAME.c`, for preloading.
 fn preload(name: &str, flags: &[&str]) -> PathBuf {
     c_program_with(&format!("hosts/{name}"), &[&["-shared", "-fPIC"], flags].concat())
 }
 
-/// Where another library stands in `LD_PRELOAD`.
+/// The position of another library in `LD_PRELOAD`.
 #[derive(Clone, Copy, Debug)]
 enum Place {
     BeforeTheShim,
@@ -47,12 +49,12 @@ fn beside(other: &Path, place: Place) -> String {
     }
 }
 
-/// A program of c-tests/hosts, its arguments, and how many reports it leaves.
+/// A program of c-tests/hosts, its arguments, and how many reports it writes.
 struct Host {
     binary: PathBuf,
     arguments: &'static [&'static str],
     reports: usize,
-    /// Instances that its main process makes by itself, at least.
+    /// The least number of instances that its main process creates itself.
     instances: u64,
 }
 
@@ -61,7 +63,7 @@ fn threads(arguments: &'static [&'static str]) -> Host {
     Host { binary: c_program("hosts/allocator_threads"), arguments, reports: 13, instances: 600 }
 }
 
-/// Runs the host bare and under the shim, in both modes: it must end alike and print the same.
+/// Runs the host bare and under the shim, in both modes: it must end and print the same.
 fn runs_alike(host: &Host, bare: &Path, preloads: &[String], environment: &[(&str, &Path)]) {
     let command = || {
         let mut command = Command::new(&host.binary);
@@ -133,12 +135,12 @@ fn threads_and_children_run_with_mimalloc_preloaded() {
 fn an_allocator_that_must_not_be_re_entered_is_not() {
     let allocator = preload("strict_allocator", &[]);
     runs_with(&threads(&[]), &allocator);
-    // The allocator makes an instance as well.
+    // The allocator creates an instance as well.
     let host = Host { binary: c_program("hosts/allocator_init"), arguments: &[], reports: 1, instances: 2 };
     runs_with(&host, &allocator);
 }
 
-/// The allocator initialises itself from a constructor that runs before the library's own.
+/// The allocator initializes itself in a constructor that runs before the library's own.
 #[test]
 fn a_call_before_the_library_is_ready_is_counted_without_a_stack() {
     let path = scratch("early").join("report.json");
@@ -162,7 +164,7 @@ fn a_call_before_the_library_is_ready_is_counted_without_a_stack() {
     assert_eq!(made_by("allocator_init+"), (Some(1), true));
 }
 
-/// A hook must not want the loader's lock, which `dlopen` holds while it runs constructors.
+/// A hook must not need the loader's lock, which `dlopen` holds while it runs constructors.
 #[test]
 fn a_thread_uses_epoll_while_another_one_loads_a_library() {
     let host = c_program("hosts/loader_lock");
@@ -175,7 +177,7 @@ fn a_thread_uses_epoll_while_another_one_loads_a_library() {
     }
 }
 
-/// heaptrack's preload; None: it is not installed.
+/// heaptrack's preloaded library. None: it is not installed.
 fn heaptrack() -> Option<PathBuf> {
     let [command] = installed(["heaptrack"])?;
     Some(command.parent()?.with_file_name("lib/heaptrack/libheaptrack_preload.so"))
@@ -191,9 +193,10 @@ fn heaptrack_records_a_program_under_the_shim() {
     assert!(recorded > 10_000, "heaptrack recorded {recorded} bytes");
 }
 
-// --- Redis ----------------------------------------------------------------------------------------------------
+// --- Redis ---------------------------------------------------------------------------------
 
-/// Debian's redis-server, which is linked with jemalloc, through a conversation and a load. Gives what it answered.
+/// Runs a conversation and a load with Debian's redis-server, which is linked with jemalloc.
+/// Returns its answers.
 fn redis([server, benchmark]: &[PathBuf; 2], mode: Option<Mode>, preloads: &str) -> String {
     let directory = scratch("redis");
     let port = free_port();
@@ -237,9 +240,10 @@ fn redis_serves_a_load_whatever_is_preloaded_beside_the_shim() {
     }
 }
 
-// --- Looking up real functions --------------------------------------------------------------------------------
+// --- Looking up real functions -------------------------------------------------------------
 
-/// Where the library has its records of real functions (`Real` of src/real.rs), one per line, for c-tests/hosts/lookups.c.
+/// Where the library keeps its records of real functions (`Real` of src/real.rs), one per line, for
+/// c-tests/hosts/lookups.c.
 fn places_of_reals(directory: &Path) -> PathBuf {
     let output = Command::new("nm").args(["-S", "--format=posix"]).arg(shim()).output().expect("nm");
     let text = String::from_utf8(output.stdout).unwrap();
@@ -255,7 +259,8 @@ fn places_of_reals(directory: &Path) -> PathBuf {
     path
 }
 
-/// Runs c-tests/hosts/lookups.c with other libraries behind the shim. Gives how many functions are not libc's.
+/// Runs c-tests/hosts/lookups.c with other libraries after the shim. Returns how many functions are
+/// not libc's.
 fn lookups(flags: &[&str], behind: &[&Path]) -> usize {
     let directory = scratch("lookups");
     let binary = c_program_with("hosts/lookups", flags);
@@ -269,7 +274,7 @@ fn lookups(flags: &[&str], behind: &[&Path]) -> usize {
         .arg(places_of_reals(&directory))
         .env("LD_PRELOAD", preload.join(":"))
         .env("EPOLLSHIM_REPORT", "none")
-        // These are looked up only where a rule names them.
+        // These are looked up only if a rule names them.
         .env("EPOLLSHIM_INJECT", "malloc,calloc,realloc,posix_memalign,aligned_alloc,mmap:error=ENOMEM:when=1000000000")
         .env("ASAN_OPTIONS", "verify_asan_link_order=0:detect_leaks=0"));
     assert!(run.status.success(), "{preload:?}: {}\n{}{}", run.status, run.stdout, run.stderr);
@@ -304,9 +309,9 @@ fn a_sanitizer_behind_the_shim_stays_in_the_chain() {
     }
 }
 
-// --- What the library may call --------------------------------------------------------------------------------
+// --- What the library may call -------------------------------------------------------------
 
-/// What the library imports that a hook may reach: each with the reason why it is safe there.
+/// Imported functions that a hook may reach, each with the reason why that is safe.
 const FROM_ANYWHERE: [(&str, &str); 14] = [
     ("memcpy", "touches what it is given alone"),
     ("memmove", "the same"),
@@ -324,11 +329,11 @@ const FROM_ANYWHERE: [(&str, &str); 14] = [
     ("abort", "the user's on-limit=abort ends the program"),
 ];
 
-/// What it imports that may allocate, load or lock. The constructor alone calls it. (Others of that
-/// kind, such as dlopen, it finds by `loaded::find_anywhere`, for which it has an `AtLoad`.)
+/// Imported functions that may allocate, load or lock. Only the constructor calls them. (Others of
+/// this kind, such as dlopen, are found by `loaded::find_anywhere`, which takes an `AtLoad`.)
 const FROM_THE_CONSTRUCTOR: [&str; 1] = ["__cxa_atexit"];
 
-/// What the compiler's start files refer to, and the other names of variables above.
+/// What the compiler's start files refer to, and other names of the variables listed before.
 const FROM_START_FILES: [&str; 6] = [
     "_ITM_deregisterTMCloneTable",
     "_ITM_registerTMCloneTable",
@@ -355,7 +360,8 @@ fn the_library_calls_nothing_that_may_allocate_load_or_lock_but_in_its_construct
         .collect();
     assert!(strange.is_empty(), "may a hook call these? {strange:?}");
 
-    // Each reference to an imported function goes through the global offset table, and objdump names it.
+    // Each reference to an imported function goes through the global offset table, and objdump
+    // names it.
     let code = tool(Command::new("objdump").args(["-d", "-C", "--no-show-raw-insn"]).arg(shim()));
     let mut callers: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     let mut function = "";
@@ -384,7 +390,7 @@ fn the_library_needs_libc_alone() {
     assert_eq!(needed, ["libc.so.6"]);
 }
 
-/// The oldest glibc that the library promises to load on.
+/// The oldest glibc on which the library must load.
 const FLOOR: [u32; 2] = [2, 17];
 
 #[test]
@@ -398,7 +404,8 @@ fn the_library_needs_nothing_newer_than_the_oldest_glibc() {
         .collect();
     assert!(versions.contains(&"GLIBC_2.2.5"), "{needs}");
     for version in versions {
-        // A loader that does not know the version, such as GLIBC_ABI_DT_RELR, refuses the library.
+        // A loader that does not know such a version (for example GLIBC_ABI_DT_RELR) refuses the
+        // library.
         let numbers: Option<Vec<u32>> =
             version.strip_prefix("GLIBC_").and_then(|text| text.split('.').map(|part| part.parse().ok()).collect());
         let numbers = numbers.unwrap_or_else(|| panic!("{version} is no version of glibc"));
@@ -406,7 +413,8 @@ fn the_library_needs_nothing_newer_than_the_oldest_glibc() {
     }
 }
 
-/// Where libgcc_s.so.1 cannot be loaded, stacks are refused before main, as any option that cannot be had.
+/// If libgcc_s.so.1 cannot be loaded, the option for stacks is refused before main, as every option
+/// that cannot be granted.
 #[test]
 fn stacks_without_an_unwinder_are_refused_before_main() {
     let binary = c_program("hosts/allocator_init");
@@ -452,7 +460,7 @@ fn memory_is_failed_around_and_within_an_allocator_that_must_not_be_re_entered()
         let mut command = Command::new(c_program("fault_memory"));
         command.arg("threads").env("LD_PRELOAD", beside(&allocator, place)).env("EPOLLSHIM_REPORT", "none");
         command.env("EPOLLSHIM_STACKS", "8").env("EPOLLSHIM_INJECT_LOG", folder.join("log"));
-        // The allocator makes descriptor calls with its lock held, and takes pages.
+        // The allocator makes descriptor calls while it holds its lock, and maps pages.
         let rules = "malloc,realloc:error=ENOMEM:prob=0.05;mmap,close,eventfd:delay_enter=0:max=300";
         let failed = run(command.env("EPOLLSHIM_RECORD", folder.join("rec")).env("EPOLLSHIM_INJECT", rules));
         assert_eq!(failed.stdout, "done\n", "{place:?}: {}\n{}", failed.status, failed.stderr);

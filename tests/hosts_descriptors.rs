@@ -1,6 +1,7 @@
-//! No program sees a descriptor of the shim's: not in a child, whoever forks it and whenever, not as a number that is missing, and not as
-//! one that a sweep closes. And what a program cannot see does not depend on how many numbers it leaves free, or on who else has
-//! put something at the place of a log, a recording, a report or a session.
+//! No program sees a descriptor of the shim: not in a child, however and whenever it is forked; not
+//! as a number that is missing; and not as one that a sweep closes. What a program cannot see does
+//! not depend on how many numbers it leaves free, or on what other users have put in the place of a
+//! log, a recording, a report or a session.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::fs;
@@ -24,7 +25,7 @@ fn taken() -> &'static Path {
     BINARY.get_or_init(|| c_program("hosts/every_number_taken"))
 }
 
-/// What the threads of the program have the shim do, and the options for it.
+/// What the threads of the program make the shim do, and the options for it.
 #[derive(Clone, Copy, Debug)]
 enum Work {
     Log,
@@ -35,7 +36,8 @@ enum Work {
 
 const WORKS: [Work; 4] = [Work::Log, Work::Recording, Work::Report, Work::Session];
 
-/// Runs the program with this work and look, in a mode. Gives the directory of its log, recordings and report.
+/// Runs the program with this work and this look, in one mode. Returns the directory of its log,
+/// recordings and report.
 #[track_caller]
 fn unseen(work: Work, look: &str, times: usize, mode: Mode) -> PathBuf {
     let directory = scratch("unseen");
@@ -99,7 +101,7 @@ fn a_new_descriptor_always_has_the_lowest_free_number() {
     }
 }
 
-/// Each of the two processes has one thread, and sees the other's descriptors.
+/// Each of the two processes has one thread, and shares the other's descriptors.
 #[test]
 fn a_process_that_shares_its_table_sees_no_descriptor_of_the_other_s_log() {
     for mode in MODES {
@@ -111,13 +113,13 @@ fn a_process_that_shares_its_table_sees_no_descriptor_of_the_other_s_log() {
     }
 }
 
-/// What a sweep closed of the shim's would be a line, a record or a report that is missing.
+/// If a sweep closed a descriptor of the shim, a line, a record or a report would be missing.
 #[test]
 fn a_sweep_of_all_unused_numbers_costs_no_line_and_no_record() {
     for mode in MODES {
         let log = unseen(Work::Log, "sweep", 20_000, mode);
-        let told = &report(&log.join("report.json"))["log"];
-        assert!(told["written"].as_u64().unwrap() > 100 && told["dropped"] == 0, "{told}");
+        let counts = &report(&log.join("report.json"))["log"];
+        assert!(counts["written"].as_u64().unwrap() > 100 && counts["dropped"] == 0, "{counts}");
         let recorded = unseen(Work::Recording, "sweep", 20_000, mode);
         let [file] = &files(&recorded.join("recordings"))[..] else { panic!("one recording") };
         let recording = Recording::read(file);
@@ -135,7 +137,7 @@ fn a_wait_for_any_child_meets_none_of_the_shims() {
     }
 }
 
-/// It may unshare its user namespace, which a process of several threads may not.
+/// The program may unshare its user namespace, which a process with several threads may not.
 #[test]
 fn a_program_of_one_thread_has_one_thread_behind_every_call() {
     for mode in MODES {
@@ -147,7 +149,8 @@ fn a_program_of_one_thread_has_one_thread_behind_every_call() {
     }
 }
 
-/// After unshare(CLONE_NEWPID) the kernel refuses threads: lines and the report go through the program's table, as the last resort.
+/// After unshare(CLONE_NEWPID) the kernel refuses threads. As a last resort, lines and the report
+/// are written through the program's own table.
 #[test]
 fn where_no_helper_can_be_had_nothing_is_lost() {
     if !is_root() {
@@ -195,7 +198,7 @@ fn a_process_without_a_free_number_logs_records_and_reports_everything() {
     }
 }
 
-/// Whether a process has this directory among its environment's values.
+/// Whether the environment of a process contains this directory in a value.
 fn somebody_uses(directory: &Path) -> bool {
     let wanted = directory.to_str().unwrap().as_bytes();
     fs::read_dir("/proc").unwrap().flatten().any(|entry| {
@@ -227,7 +230,8 @@ fn a_kill_amid_lines_of_the_log_leaves_whole_lines_and_nobody() {
     }
 }
 
-/// ^Z: the parent hears that the program has stopped, every time, however many lines are being written.
+/// ^Z: the parent is notified every time that the program has stopped, however many lines are being
+/// written.
 #[test]
 fn a_stop_amid_lines_of_the_log_is_told_to_the_parent() {
     let directory = scratch("stopped");
@@ -236,45 +240,46 @@ fn a_stop_amid_lines_of_the_log_is_told_to_the_parent() {
     let mut child = command.args(["calls", "rest", "20000"]).stdout(Stdio::null()).spawn().unwrap();
     let pid = child.id() as i32;
     std::thread::sleep(Duration::from_millis(100));
-    let mut told = 0;
+    let mut stops = 0;
     for _ in 0..200 {
-        // SAFETY: takes no pointer; the child has not been waited for.
+        // SAFETY: takes no pointer. The child has not been waited for, so the pid is still its own.
         unsafe { libc::kill(pid, libc::SIGSTOP) };
         let deadline = Instant::now() + Duration::from_secs(5);
         let mut status = 0;
-        // SAFETY: one int is written.
+        // SAFETY: the kernel writes one int to `status`, which is a local variable.
         while unsafe { libc::waitpid(pid, &raw mut status, libc::WUNTRACED | libc::WNOHANG) } == 0
             && Instant::now() < deadline
         {
             std::thread::sleep(Duration::from_micros(100));
         }
-        told += i32::from(libc::WIFSTOPPED(status));
-        // SAFETY: as above.
+        stops += i32::from(libc::WIFSTOPPED(status));
+        // SAFETY: takes no pointer. The child has not been waited for, so the pid is still its own.
         unsafe { libc::kill(pid, libc::SIGCONT) };
         std::thread::sleep(Duration::from_micros(700));
     }
     child.kill().unwrap();
     child.wait().unwrap();
-    assert_eq!(told, 200);
+    assert_eq!(stops, 200);
 }
 
-// --- other users ----------------------------------------------------------------------------------------------
+// --- other users ----------------------------------------------------------------------------
 
-/// A user who is not the one that runs this.
+/// A user other than the one that runs this test.
 const SOMEBODY: u32 = 54_321;
 
 fn is_root() -> bool {
-    // SAFETY: geteuid cannot fail and has no arguments.
+    // SAFETY: geteuid has no arguments and cannot fail.
     unsafe { libc::geteuid() == 0 }
 }
 
-/// A symbolic link of another user's to `target`, which is this user's.
+/// A symbolic link that belongs to another user and leads to `target`, which belongs to this user.
 fn link_of_somebody(link: &Path, target: &Path) {
     symlink(target, link).unwrap();
     lchown(link, Some(SOMEBODY), Some(SOMEBODY)).unwrap();
 }
 
-/// The program with these options, which end it before main: one line names the option and says that it is another user's.
+/// Runs the program with options that end it before main. One line names the option and says that
+/// the file belongs to another user.
 #[track_caller]
 fn refused(option: &str, value: &Path, also: &[(&str, &str)], word: &str) {
     let mut command = Command::new(taken());
@@ -302,7 +307,7 @@ fn what_another_user_put_in_the_place_of_a_log_recording_or_session_is_refused()
     fs::write(&theirs, "").unwrap();
     lchown(&theirs, Some(SOMEBODY), Some(SOMEBODY)).unwrap();
     refused("EPOLLSHIM_LOG", &theirs, &[], "belongs to another user");
-    // One's own link to it is no better.
+    // A link of this user to it is refused too.
     let own = directory.join("own");
     symlink(&theirs, &own).unwrap();
     refused("EPOLLSHIM_LOG", &own, &[], "belongs to another user");
@@ -310,7 +315,7 @@ fn what_another_user_put_in_the_place_of_a_log_recording_or_session_is_refused()
     let (mine, link) = (scratch("mine"), directory.join("directory"));
     link_of_somebody(&link, &mine);
     refused("EPOLLSHIM_RECORD", &link, &[], "belongs to another user");
-    refused("EPOLLSHIM_SESSION", &link, &[("EPOLLSHIM_LIMIT", "user-instances=3")], "must be this user's own");
+    refused("EPOLLSHIM_SESSION", &link, &[("EPOLLSHIM_LIMIT", "user-instances=3")], "must belong to this user");
     assert_eq!(fs::read_dir(&mine).unwrap().count(), 0);
 }
 
@@ -324,7 +329,8 @@ fn a_report_is_not_written_through_another_users_link() {
     fs::write(&file, "mine").unwrap();
     link_of_somebody(&link, &file);
     refused("EPOLLSHIM_REPORT", &link, &[], "belongs to another user");
-    // A child of a program under the shim is not refused: it may have changed its user. Its report is lost.
+    // A child of a program under the shim is not refused, because it may have changed its user. Its
+    // report is lost.
     let mut command = Command::new("sh");
     command.args(["-c", "EPOLLSHIM_REPORT=$LINK $CHILD 1; echo $?"]).env("LINK", &link).env("CHILD", taken());
     let ended = run(command.env("LD_PRELOAD", shim()).env("EPOLLSHIM_REPORT", "none"));
@@ -346,7 +352,7 @@ fn a_link_of_ones_own_leads_to_the_log() {
     for place in [directory.join("first"), PathBuf::from("/dev/stdout"), PathBuf::from("/dev/fd/1")] {
         let mut command = Command::new(taken());
         command.arg("5").env("LD_PRELOAD", shim()).env("EPOLLSHIM_REPORT", "none").env("EPOLLSHIM_LOG", &place);
-        // A pipe: whoever writes to a file by another descriptor writes over what was appended.
+        // A pipe: writing to a file by another descriptor would overwrite what was appended.
         let ended = command.output().unwrap();
         assert!(ended.status.success(), "{}", show(&ended));
         let stdout = String::from_utf8(ended.stdout).unwrap();
@@ -380,7 +386,7 @@ fn a_log_or_recording_that_is_exchanged_while_the_program_runs_is_left_alone() {
         std::thread::sleep(Duration::from_millis(1));
     }
     let recording = files(&recordings).remove(0);
-    // Links are made under another name, so that each name has always meant something.
+    // Links are created under another name, so that each name always means something.
     let (link, copy) = (directory.join("link"), directory.join("copy"));
     link_of_somebody(&link, &file);
     fs::rename(&link, &log).unwrap();
@@ -395,7 +401,8 @@ fn a_log_or_recording_that_is_exchanged_while_the_program_runs_is_left_alone() {
     assert!(report(&directory.join("report.json"))["log"]["dropped"].as_u64().unwrap() > 0);
 }
 
-/// A recording is its user's alone: nobody else can empty it, which would end the program by SIGBUS (docs/recording.md).
+/// A recording belongs to its user alone: nobody else can truncate it, which would end the program
+/// by SIGBUS (docs/recording.md).
 #[test]
 fn a_recording_a_log_and_a_session_are_for_their_user_alone() {
     let directory = scratch("modes");
@@ -405,7 +412,7 @@ fn a_recording_a_log_and_a_session_are_for_their_user_alone() {
         .env("EPOLLSHIM_LOG", directory.join("log"))
         .env("EPOLLSHIM_LIMIT", "user-instances=3")
         .env("EPOLLSHIM_SESSION", directory.join("session"));
-    // SAFETY: umask is safe after fork.
+    // SAFETY: umask may be called in the child of a fork.
     unsafe {
         std::os::unix::process::CommandExt::pre_exec(&mut command, || {
             libc::umask(0);
@@ -419,9 +426,10 @@ fn a_recording_a_log_and_a_session_are_for_their_user_alone() {
     }
 }
 
-// --- the source ------------------------------------------------------------------------------------------------
+// --- the source -----------------------------------------------------------------------------
 
-/// One place opens files, and can be called by work aside alone. Whatever opens elsewhere is seen by the program.
+/// Only one function opens files, and only code on a stack and table of its own can call it. The
+/// program would see a file that is opened elsewhere.
 #[test]
 fn the_library_opens_files_in_one_place_alone() {
     let mut open = vec![testkit::root().join("src")];

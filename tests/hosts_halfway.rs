@@ -1,4 +1,5 @@
-//! Hosts that leave our hooks half-done: for ever, by a fork, or for a question that a signal handler asks.
+//! Hosts that leave the library's hooks half done: permanently, by a fork, or while a signal
+//! handler asks a question.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::path::Path;
@@ -7,19 +8,19 @@ use std::process::Command;
 use testkit::modes::{MODES, Mode};
 use testkit::{Run, c_program, run, scratch};
 
-/// How much more is tried: `make soak` sets it to 10.
+/// The factor by which more is tried: `make soak` sets it to 10.
 fn times() -> u32 {
     std::env::var("EPOLLSHIM_SOAK").ok().and_then(|text| text.parse().ok()).unwrap_or(1)
 }
 
-/// Runs a program bare, and in a mode; both must end and print alike. Gives both runs.
+/// Runs a program bare, and in one mode; both must end and print the same. Returns both runs.
 fn same(binary: &Path, arguments: &[&str], mode: Mode) -> (Run, Run) {
     let bare = run(Command::new(binary).args(arguments));
     assert!(bare.status.success(), "bare: {}\n{}", bare.status, bare.stdout);
     let preloaded = run(mode.preload(Command::new(binary).args(arguments), &scratch("halfway")));
-    let told = format!("{arguments:?} in {mode:?}: {}\n{}{}", preloaded.status, preloaded.stdout, preloaded.stderr);
-    assert_eq!(bare.status, preloaded.status, "{told}");
-    assert_eq!(bare.stdout, preloaded.stdout, "{told}");
+    let output = format!("{arguments:?} in {mode:?}: {}\n{}{}", preloaded.status, preloaded.stdout, preloaded.stderr);
+    assert_eq!(bare.status, preloaded.status, "{output}");
+    assert_eq!(bare.stdout, preloaded.stdout, "{output}");
     (bare, preloaded)
 }
 
@@ -45,15 +46,16 @@ fn a_handler_that_asks_for_the_figures_takes_nothing_from_the_calls_below_it() {
     }
 }
 
-/// As many closes as would have the frame below taken for gone by their number alone (`MOST_OWN` in
+/// So many closes that their number alone would make the frame below count as gone (`MOST_OWN` in
 /// crates/ledger/src/lock_protocol.rs).
 #[test]
 fn a_handler_that_makes_thousands_of_calls_takes_nothing_from_the_call_below_it() {
     same(&c_program("hosts/long_handlers"), &["3", "4300"], Mode::Default);
 }
 
-/// Calls cost afterwards what they cost where nothing was left: within 1.5 times bare by default. (With every option on, a
-/// call costs more than that, so only the counts are compared.)
+/// Afterwards, calls cost what they cost in a program that leaves nothing half done: within 1.5
+/// times bare in the default mode. (With every option on, a call costs more than that, so only the
+/// counts are compared.)
 #[test]
 fn hooks_that_are_left_for_ever_cost_later_calls_nothing_and_lose_no_change() {
     let binary = c_program("hosts/left_for_ever");

@@ -1,6 +1,6 @@
-//! Whose memory is this: children that share their parent's memory, in other pid namespaces too,
-//! and processes under a filter that does not let the kernel say who they are. The parent's ledger
-//! and report stay the parent's.
+//! Which process owns the ledger's memory. Children may share their parent's memory, also from
+//! other pid namespaces, and a filter may keep a process from asking the kernel for its ids. The
+//! parent's ledger and report must remain the parent's.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::path::{Path, PathBuf};
@@ -14,10 +14,10 @@ use testkit::{Run, c_program, reports, run, scratch, shim};
 static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| c_program("hosts/shared_memory"));
 static LAUNCHER: LazyLock<PathBuf> = LazyLock::new(|| c_program("hosts/refused_from_start"));
 
-/// What c-tests/hosts/shared_memory.c says where this user may not do what it is asked for.
+/// What c-tests/hosts/shared_memory.c prints if this user has not the right to do what it asks.
 const SKIPPED: i32 = 77;
 
-/// The reports of one run under the library, which ended and printed as the same run without it.
+/// The reports of one run under the library, which must end and print like the same run without it.
 /// None: skipped.
 fn reports_of(mode: Mode, arguments: &[&str]) -> Option<Vec<Value>> {
     let bare = run(Command::new(&*PROGRAM).args(arguments));
@@ -51,8 +51,8 @@ fn has_finding(report: &Value, id: &str) -> bool {
     report["findings"].as_array().unwrap().iter().any(|finding| finding["id"] == id)
 }
 
-/// The report of the parent, which alone has added interests: it has all that the parent did, and
-/// nothing else.
+/// The report of the parent, the only process that has added interests: it contains everything that
+/// the parent did, and nothing else.
 fn parents_report<'a>(reports: &'a [Value], how: &str, what: &str) -> &'a Value {
     let of_parent: Vec<&Value> = reports.iter().filter(|report| calls(report, "epoll_ctl") != 0).collect();
     let [report] = of_parent[..] else { panic!("{what}: {} reports of the parent", of_parent.len()) };
@@ -64,19 +64,19 @@ fn parents_report<'a>(reports: &'a [Value], how: &str, what: &str) -> &'a Value 
     assert_eq!(report["process"]["end"], "exit", "{what}");
     assert_eq!(report["instances"]["created"], 1, "{what}");
     assert_eq!(report["instances"]["live"], 1, "{what}");
-    // A child that shares the table closes what the parent has.
+    // A child that shares the table closes the parent's descriptors.
     let closed = if how.contains("files") { 10 } else { 0 };
     assert_eq!(report["watches"]["live"], 10 - closed, "{what}");
     assert_eq!(report["watches"]["vanished"], closed, "{what}");
     if report["census"].is_object() && !how.contains("instruction") {
-        // Followed, and not only found at the report.
+        // Recorded when it happened, and not only found when the report was made.
         assert_eq!(report["census"]["healed"], 0, "{what}: {}", report["census"]);
         assert!(!has_finding(report, "double-close"), "{what}: {}", report["findings"]);
     }
     report
 }
 
-/// Tries a way to make the child, in both modes.
+/// Tries one way to create the child, in both modes.
 fn leaves_the_parent_whole(how: &str, end: &str, place: &str) {
     for mode in MODES {
         let what = format!("{mode:?} {how} {end} {place}");
@@ -137,7 +137,7 @@ fn a_child_that_no_hook_saw_made_leaves_the_parent_whole() {
     each_leaves_the_parent_whole(&["instruction", "instruction-pid", "new-instruction"], &["exit"], &["plain"]);
 }
 
-/// A fork has memory and a report of its own; parent and child may both be pid 1, each in a
+/// A forked child has memory and a report of its own. Parent and child may both be pid 1, each in a
 /// namespace of its own.
 #[test]
 fn a_forked_child_and_its_parent_that_are_both_pid_1_have_a_report_each() {
@@ -198,14 +198,15 @@ fn a_filter_that_refuses_what_else_is_asked_about_a_process_changes_nothing() {
     }
 }
 
-/// `program` under the library, which is loaded under a filter. None: this user may not do that.
+/// Runs `program` under the library, which is loaded under a filter. None: this user may not do
+/// that.
 fn under_filter(rules: &str, mode: Option<Mode>, program: &[&str]) -> (Run, Vec<Value>) {
     let directory = scratch("filter");
     let mut preloaded = Command::new("env");
     if let Some(mode) = mode {
         mode.preload(&mut preloaded, &directory);
     }
-    // For the program alone: neither the launcher nor env is under the library.
+    // For the program only: neither the launcher nor env runs under the library.
     let mut command = Command::new(&*LAUNCHER);
     command.arg(rules).arg("env");
     for (name, value) in preloaded.get_envs() {
@@ -251,7 +252,7 @@ fn where_no_memory_can_be_wiped_at_fork_one_line_says_why_and_the_program_runs_a
             }
         }
     }
-    // As with reports: a program that has nothing to report is not told by default.
+    // As with reports, nothing is printed by default for a program that has nothing to report.
     let (idle, _) = under_filter("wipe=22", Some(Mode::Default), &["true"]);
     assert_eq!((idle.status.code(), idle.stderr.as_str()), (Some(0), ""));
 }
@@ -269,7 +270,7 @@ fn a_filter_that_comes_after_the_library_and_keeps_threads_uncounted_is_told_in_
     }
 }
 
-/// What is never written must not be tried for ever.
+/// A record that is never written must not be retried forever.
 #[test]
 fn a_report_for_a_stderr_that_is_full_and_cannot_be_polled_ends() {
     let program = [PROGRAM.to_str().unwrap(), "vfork", "exit"];

@@ -1,5 +1,5 @@
-//! The .deb of `make dist` on a host without Rust: installed, used and removed. Part of `make test-hosts`: as root, with packages from
-//! Debian's mirror.
+//! The .deb of `make dist` on a host without Rust: it is installed, used and removed. Part of `make
+//! test-hosts`: needs root, and packages from Debian's mirror.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 #[path = "dist/packages.rs"]
@@ -11,7 +11,8 @@ use std::process::{Command, Output};
 
 use testkit::{root, scratch, show, skipped};
 
-/// The root directory of a Debian with redis-server, or why there is none. It is shared by tests: nothing is written there.
+/// The root directory of a Debian with redis-server, or why there is none. Tests share it: nothing
+/// is written there.
 fn host(suite: &str) -> Result<PathBuf, String> {
     let directory = packages::dist().parent().unwrap().join("hosts").join(suite);
     let output =
@@ -23,8 +24,8 @@ fn host(suite: &str) -> Result<PathBuf, String> {
     }
 }
 
-/// Runs a script of the shell as root on a host, in a copy of it that ends with the script. `files` are in /given there. Only the
-/// loopback is there besides.
+/// Runs a shell script as root in a copy of the host, which is deleted afterwards. `files` are in
+/// /given there. The only network is loopback.
 fn on(host: &Path, files: &[PathBuf], script: &str) -> Output {
     let place = scratch("host");
     let given = place.join("given");
@@ -48,7 +49,7 @@ fn on(host: &Path, files: &[PathBuf], script: &str) -> Output {
     command.arg(mountpoint).arg(host).arg(given).output().unwrap()
 }
 
-/// What is there, but for the package manager's own lists, logs and caches of what is installed.
+/// The files of the host, without the package manager's own lists, logs and caches.
 const LIST: &str = r#"list() {
     find / -xdev -path /given -prune -o -path /proc -prune -o -path /dev -prune -o -print |
         grep -v -e '^/var/log/' -e '^/var/lib/dpkg/' -e '^/tmp/list' -e '^/var/cache/' | sort
@@ -56,7 +57,7 @@ const LIST: &str = r#"list() {
 "#;
 
 fn a_package_is_installed_used_and_removed(suite: &str) {
-    // SAFETY: it takes nothing.
+    // SAFETY: geteuid has no arguments and cannot fail.
     if unsafe { libc::geteuid() } != 0 {
         return skipped("only root makes the root of another host", false);
     }
@@ -73,7 +74,7 @@ fn a_package_is_installed_used_and_removed(suite: &str) {
         assert!(output.status.success(), "{suite}: {}", show(&output));
         String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
     };
-    // `-r` and `-P`: the package has no files of configuration, so that both leave nothing.
+    // `-r` and `-P`: the package has no configuration files, so both must leave nothing.
     for remove in ["-r", "-P"] {
         let script = r#"
             ! command -v rustc

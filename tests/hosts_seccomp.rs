@@ -1,5 +1,5 @@
-//! Programs in sandboxes of seccomp(2): none is killed for a system call of the library's own, and the report names what a
-//! filter kept from it.
+//! Programs in seccomp(2) sandboxes: none is killed because of a system call of the library, and
+//! the report names what a filter kept from it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 #[path = "hosts_seccomp/servers.rs"]
@@ -13,7 +13,7 @@ use serde_json::Value;
 use testkit::modes::{MODES, Mode};
 use testkit::{Run, c_program_with, reports, run, scratch};
 
-/// The program, with libseccomp where that is installed.
+/// The program, linked with libseccomp if that is installed.
 fn program() -> (PathBuf, bool) {
     static PROGRAM: OnceLock<(PathBuf, bool)> = OnceLock::new();
     let build = || {
@@ -24,7 +24,8 @@ fn program() -> (PathBuf, bool) {
     PROGRAM.get_or_init(build).clone()
 }
 
-/// Runs one way bare and preloaded: the same output and the same end. Returns what was reported.
+/// Runs one variant bare and preloaded: the output and the end must be the same. Returns what was
+/// reported.
 fn same(program: &Path, way: &str, mode: Mode) -> (Vec<Value>, String) {
     let bare = run(Command::new(program).arg(way));
     let directory = scratch(way);
@@ -174,7 +175,7 @@ fn names_are_kept_from_before_the_filter() {
 fn the_text_report_names_what_a_filter_forbids() {
     let (program, _) = program();
     let run = run(Command::new(&program).arg("foreign").env("LD_PRELOAD", testkit::shim()));
-    assert!(run.stderr.contains("NOT compared with the kernel's own lists (seccomp)"), "{}", run.stderr);
+    assert!(run.stderr.contains("NOT compared with the kernel's lists (seccomp)"), "{}", run.stderr);
     assert!(run.stderr.contains("seccomp filter forbids"), "{}", run.stderr);
     assert!(run.stderr.contains("rt_sigpending"), "{}", run.stderr);
 }

@@ -1,5 +1,7 @@
-//! The user's other tools see no library: valgrind's tools, sanitizers, gdb, tracers, loaders' options, small limits, and
-//! programs that are built for another C library.
+//! The user's other tools work as without the library: valgrind's tools, sanitizers, gdb, tracers,
+//! the loader's options, small limits, and programs that are built for another C library.
+//!
+//! Long because all of these tools run through the same comparison with a bare run.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::ffi::OsStr;
@@ -12,7 +14,7 @@ use std::time::{Duration, Instant};
 use testkit::modes::{MODES, Mode};
 use testkit::{Run, c_program, c_program_with, have, reports, root, run, scratch, shim};
 
-/// The command, as `cargo build --release` makes it.
+/// The command, as `cargo build --release` builds it.
 fn command() -> PathBuf {
     let command = shim().with_file_name("epollshim");
     assert!(command.exists(), "{} does not exist: run make tested", command.display());
@@ -26,7 +28,7 @@ fn words(line: &str) -> Command {
     command
 }
 
-/// A run of `command` bare, and one in each mode: with the directory in which the report is.
+/// A run of `command` bare, and one in each mode, each with the directory of its report.
 fn in_all_modes(command: impl Fn() -> Command, check: impl Fn(Mode, &Run, &Run, &Path)) {
     let bare = run(&mut command());
     for mode in MODES {
@@ -36,13 +38,14 @@ fn in_all_modes(command: impl Fn() -> Command, check: impl Fn(Mode, &Run, &Run, 
     }
 }
 
-/// Calls of a function, over all processes that reported.
+/// How often a function was called, over all processes that reported.
 fn calls(directory: &Path, function: &str) -> u64 {
     let all = reports(&directory.join("report.json"));
     all.iter().map(|report| report["calls"][function]["calls"].as_u64().unwrap_or(0)).sum()
 }
 
-/// Ends, prints and is counted as it should be: of programs whose standard error does not matter.
+/// The program must end, print and be counted as expected. For programs whose standard error does
+/// not matter.
 fn ends_alike(command: impl Fn() -> Command, creations: u64) {
     in_all_modes(command, |mode, bare, with, directory| {
         let printed = with.stdout.replace("preload yes", "preload no");
@@ -53,11 +56,13 @@ fn ends_alike(command: impl Fn() -> Command, creations: u64) {
 
 // ---- valgrind ----
 
-/// What a tool printed, without what tells one run from another: pids, addresses, our frames between the program's and libc's,
-/// and sums of what the loader allocates for a library and for its threads' storage.
+/// Sums of what the loader allocates for a library and for its thread-local storage.
+/// [`findings_of`] leaves them out, as it does everything else that differs from run to run: pids,
+/// addresses, and the library's frames between the program's and libc's.
 const SUMS: [&str; 5] =
     ["total heap usage", "in use at exit", "still reachable:", "possibly lost:", "All heap blocks were freed"];
-/// drd prints these where a program has stacks of its own, and has no way to learn of them (src/valgrind.rs).
+/// drd prints these for programs that use stacks of their own, and has no way to learn of such
+/// stacks (src/valgrind.rs).
 const OF_STACKS: [&str; 3] = ["client switching stacks", "--max-stackframe", "further instances of this message"];
 
 fn findings_of(stderr: &str) -> Vec<String> {
@@ -69,16 +74,18 @@ fn findings_of(stderr: &str) -> Vec<String> {
         .filter(|line| !line.starts_with("Command:") && !line.starts_with("Parent PID"))
         .map(|line| {
             let words = line.split(' ').map(|word| if word.starts_with("0x") { "ADDRESS" } else { word });
-            // The first frame is "at", the others "by": with ours left away another may be the first.
+            // The first frame has "at", the others "by". Without the library's frames another one
+            // may be the first.
             let line = words.collect::<Vec<_>>().join(" ").replace("at ADDRESS", "by ADDRESS");
-            // Which of how many; and what valgrind's own list for the loader leaves out.
+            // The counts of reports, and what valgrind's own suppressions for the loader cover.
             [" in loss record", " (suppressed:"].iter().fold(line, |line, cut| match line.split_once(cut) {
                 Some((kept, _)) => kept.to_owned(),
                 None => line,
             })
         })
         .collect();
-    // Of several processes, in no order, and once: the summary says how many errors each has.
+    // Reports of several processes, in no order, each once: the summary says how many errors each
+    // has.
     lines.sort_unstable();
     lines.dedup();
     lines
@@ -133,8 +140,8 @@ fn sanitized(compiler: &str, flags: &str, program: &str) -> Option<PathBuf> {
         let mut command = words(&format!("{compiler} -std=gnu11 -O1 -g -pthread {flags} -o"));
         command.arg(binary).arg(source).output().unwrap()
     };
-    // A program of one line tells whether the compiler and its run-time library can do it: one that has errors ends as the
-    // sanitizer likes, and with its output lost.
+    // A program of one line shows whether the compiler and its runtime library support it. A
+    // program with errors would end as the sanitizer likes, and its output would be lost.
     let (nothing, source) = (directory.join("nothing"), directory.join("nothing.c"));
     std::fs::write(&source, "int main(void) { return 0; }\n").unwrap();
     let tried = build(&source, &nothing);
@@ -152,14 +159,15 @@ fn sanitized(compiler: &str, flags: &str, program: &str) -> Option<PathBuf> {
 fn tsan_finds_no_race_of_ours() {
     for compiler in ["gcc", "clang"] {
         let Some(program) = sanitized(compiler, "-fsanitize=thread", "tools_threads") else { continue };
-        // Races depend on who is where: some runs.
+        // Whether a race occurs depends on timing: several runs.
         for _ in 0..4 {
             ends_alike(|| Command::new(&program), 4);
         }
     }
 }
 
-/// Those that are linked as libraries come behind ours, which ASan refuses unless it is told not to look.
+/// Runtimes that are linked as libraries are loaded after this library. ASan refuses that order
+/// unless it is configured not to check.
 const UNORDERED: (&str, &str) = ("ASAN_OPTIONS", "verify_asan_link_order=0");
 
 #[test]
@@ -182,7 +190,7 @@ fn sanitizers_of_memory_find_what_they_find_bare() {
                 assert_eq!(with.status, bare.status, "{compiler} {flags} {mode:?}: {}", with.stderr);
                 let names = |run: &Run| run.stderr.lines().filter(|line| line.starts_with("SUMMARY")).count();
                 assert_eq!(names(with), names(bare), "{compiler} {flags} {mode:?}: {}", with.stderr);
-                // Also of a program that the sanitizer ended.
+                // Also for a program that the sanitizer ended.
                 assert_eq!(calls(directory, "epoll_create1"), 4, "{compiler} {flags} {mode:?}");
             });
         }
@@ -223,7 +231,7 @@ fn run_starts_a_program_with_asan_and_its_children() {
     }
 }
 
-// ---- other programs than glibc's ----
+// ---- programs for other C libraries ----
 
 fn musl_program(flags: &[&str]) -> Option<PathBuf> {
     if !have("musl-gcc") {
@@ -233,13 +241,13 @@ fn musl_program(flags: &[&str]) -> Option<PathBuf> {
     Some(testkit::compile::program("musl-gcc", &["-O1", "-pthread"], &source, flags).unwrap())
 }
 
-/// What the program does is in its report as in that of the same program for glibc.
+/// The report of the program must contain the same as that of the same program for glibc.
 #[test]
 fn a_program_for_musl_is_seen() {
     let Some(program) = musl_program(&[]) else { return };
     for mode in MODES {
         let directory = scratch("musl");
-        // Call stacks are the one option that musl cannot have.
+        // Call stacks are the only option that musl does not support.
         let run = run(mode.preload(&mut Command::new(&program), &directory).env_remove("EPOLLSHIM_STACKS"));
         assert_eq!((run.status.code(), run.stdout.as_str()), (Some(7), "child 3, preload yes\n"), "{}", run.stderr);
         assert_eq!(run.stderr, "", "{mode:?}");
@@ -256,13 +264,14 @@ fn stacks_for_musl_are_refused_before_main() {
     assert_eq!((run.status.code(), run.stdout.as_str(), run.stderr.as_str()), (Some(2), "", message));
 }
 
-/// A child for musl runs where its parent has all options, call stacks included, and is seen too.
+/// The parent has all options, call stacks included. A child for musl runs, and is seen too.
 #[test]
 fn children_for_musl_run_and_so_do_their_children() {
     let Some(foreign) = musl_program(&[]) else { return };
     let native = c_program("hosts/tools_foreign");
     for mode in MODES {
-        // system() of a program for glibc starts a shell, which starts one for musl, which starts one for glibc again.
+        // system() in a program for glibc starts a shell, which starts a program for musl, which
+        // starts one for glibc again.
         let directory = scratch("children");
         let inner = format!("{} {}", foreign.display(), native.display());
         let mut command = Command::new(&native);
@@ -301,7 +310,8 @@ fn static_programs_run_and_their_children_are_seen() {
 #[test]
 fn run_says_that_a_program_is_for_another_machine() {
     let file = scratch("machine").join("program");
-    // The header of a program for 32-bit ARM: nothing executes it, but a shell that takes it for a script.
+    // The header of a program for 32-bit ARM. Nothing executes it, except a shell that takes it for
+    // a script.
     let mut bytes = std::fs::read(c_program("hosts/tools_foreign")).unwrap();
     bytes[4] = 1;
     bytes[18] = 40;
@@ -319,7 +329,7 @@ fn debugged(mode: Option<Mode>, directory: &Path, commands: &[&str]) -> Run {
     let mut gdb = Command::new("gdb");
     gdb.args(["-nx", "--batch", "-ex", "set confirm off", "-ex", "set debuginfod enabled off"]);
     if let Some(mode) = mode {
-        // Of the program alone: gdb itself calls epoll as well.
+        // Only for the program: gdb itself calls epoll as well.
         let mut program = Command::new("none");
         mode.preload(&mut program, directory);
         for (name, value) in program.get_envs() {
@@ -331,7 +341,7 @@ fn debugged(mode: Option<Mode>, directory: &Path, commands: &[&str]) -> Run {
     run(gdb.arg(c_program("hosts/tools_debugged")))
 }
 
-/// In the bare program and in each mode; what is compared of the lines that matter.
+/// Runs the bare program and each mode, and compares the lines that matter.
 fn debugs_alike(commands: &[&str], compared: impl for<'a> Fn(&'a str) -> Option<&'a str>) -> Vec<String> {
     let lines = |run: &Run| -> Vec<String> { run.stdout.lines().filter_map(&compared).map(str::to_owned).collect() };
     let bare = debugged(None, Path::new(""), commands);
@@ -369,11 +379,12 @@ fn gdb_steps_over_hooks_and_knows_who_called_them() {
     let stepping = ["break once", "run", "next", "next", "next", "next", "next", "next", "continue"];
     let lines = debugs_alike(&stepping, |line| line.starts_with(|c: char| c.is_ascii_digit()).then_some(line));
     assert!(lines.len() >= 6, "{lines:?}");
-    // In the hook, or in the real function that it has called; and at a system call within that.
+    // In the hook, or in the real function that it has called; and at a system call in that
+    // function.
     for stop in ["break epoll_wait", "catch syscall epoll_ctl", "catch syscall dup"] {
         let frames =
             ["break main", "run", stop, "continue", "bt", "finish", "next", "continue", "continue", "continue"];
-        // The outermost two: the program's.
+        // The two outermost frames are the program's.
         let frames = debugs_alike(&frames, |line| {
             let frame = line.strip_prefix('#')?.split_once(" in ")?.1;
             ["once", "main"].into_iter().find(|name| frame.starts_with(&format!("{name} (")))
@@ -416,7 +427,7 @@ fn gdb_attaches_to_a_wait_and_leaves_it_unharmed() {
 
 // ---- locked memory, and other limits ----
 
-/// A copy of the library that every user may load, and a directory that every user may write.
+/// A copy of the library that every user may load, and a directory to which every user may write.
 fn for_everybody() -> &'static (PathBuf, PathBuf) {
     static PLACE: OnceLock<(PathBuf, PathBuf)> = OnceLock::new();
     PLACE.get_or_init(|| {
@@ -430,7 +441,8 @@ fn for_everybody() -> &'static (PathBuf, PathBuf) {
     })
 }
 
-/// As a user without rights, who may lock 8 MiB: Linux's default (include/uapi/linux/resource.h, MLOCK_LIMIT).
+/// Runs as a user without rights, who may lock 8 MiB: Linux's default
+/// (include/uapi/linux/resource.h, MLOCK_LIMIT).
 fn as_a_user(program: &Path) -> Command {
     let mut command = Command::new("sh");
     let nobody = "setpriv --reuid 65534 --regid 65534 --clear-groups --inh-caps=-all --bounding-set=-all";
@@ -443,7 +455,7 @@ fn mlockall_succeeds_as_an_ordinary_user_and_so_does_what_follows() {
     if !have("setpriv") {
         return;
     }
-    // SAFETY: takes no argument.
+    // SAFETY: geteuid has no arguments and cannot fail.
     if unsafe { libc::geteuid() } != 0 {
         eprintln!("skipped: only root becomes a user without rights");
         return;
@@ -458,7 +470,7 @@ fn mlockall_succeeds_as_an_ordinary_user_and_so_does_what_follows() {
             for full in [None, Some("full")] {
                 let bare = run(as_a_user(program).args(arguments).args(full));
                 let mut command = as_a_user(program);
-                // Set behind the shell and setpriv, which drop nothing from the environment.
+                // The shell and setpriv pass these variables on to the program.
                 let with = run(mode.preload(command.args(arguments).args(full), &directory).env("LD_PRELOAD", library));
                 assert_eq!(
                     bare.stdout, "mlockall 0, threads 4, allocations succeed\n",
@@ -521,7 +533,7 @@ fn options_of_the_loader_and_of_malloc_change_nothing() {
 fn an_auditor_of_the_loader_changes_nothing() {
     let source = scratch("audit").join("audit.c");
     let library = source.with_file_name("audit.so");
-    // With la_symbind64 the loader binds each call by the auditor's answer, and lazily.
+    // With la_symbind64 the loader binds each call as the auditor answers, and lazily.
     let text = "#define _GNU_SOURCE\n#include <link.h>\n\
         unsigned la_version(unsigned v) { return v; }\n\
         unsigned la_objopen(struct link_map *m, Lmid_t l, uintptr_t *c) \
@@ -548,17 +560,18 @@ fn a_tracer_follows_the_program_to_its_end() {
         if !have(name) {
             continue;
         }
-        // strace ends as the program does, ltrace with 0.
+        // strace exits with the program's status, ltrace with 0.
         let status = run(words(tracer).arg(&program)).status;
         let bare = run(&mut Command::new(&program));
-        // ltrace 0.7.3 loses a forked child in one of four runs, with the library and without: one run of many is whole.
+        // ltrace 0.7.3 loses a forked child in one of four runs, with the library and without. One
+        // run of many must be complete.
         let tries = if name == "ltrace" { 30 } else { 1 };
         for mode in MODES {
             let attempt = || {
                 let directory = scratch("traced");
                 let mut preloaded = Command::new("none");
                 mode.preload(&mut preloaded, &directory);
-                // env(1) sets them behind the tracer.
+                // env(1) sets them after the tracer has started.
                 let variables = preloaded.get_envs().map(|(name, value)| {
                     let mut variable = name.to_owned();
                     variable.push("=");

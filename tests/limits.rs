@@ -1,5 +1,5 @@
-//! Limits (SPEC, section 5), held against programs that try them: each row of the table, racing threads, what charges can be
-//! lost by, the processes of one session, and the C interface.
+//! Limits (SPEC, section 5), tested by programs that reach them: each row of the table, racing
+//! threads, how reservations could get lost, the processes of one session, and the C interface.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use testkit::{c_program, report, reports, scratch, show, under_shim};
 
 #[allow(dead_code)] // what is installed is not asked here
 
-/// Where sessions are, may not be, and are by default.
+/// The directory of sessions: given, refused, and default.
 #[path = "limits/directory.rs"]
 mod directory;
 
@@ -31,7 +31,7 @@ impl Limited {
         Limited { output, report }
     }
 
-    /// The program found what it expected.
+    /// Asserts that the program found what it expected.
     #[track_caller]
     fn passes(self) -> Limited {
         assert!(self.output.status.success(), "{}", show(&self.output));
@@ -42,7 +42,7 @@ impl Limited {
         report(&self.report)
     }
 
-    /// The report of the process that was started; its children's come before it.
+    /// The report of the process that was started. The reports of its children come before it.
     fn last_report(&self) -> Value {
         reports(&self.report).pop().expect("a report")
     }
@@ -52,7 +52,7 @@ impl Limited {
     }
 }
 
-/// What the report says of one limit.
+/// The entry of one limit in the report.
 fn of<'a>(report: &'a Value, key: &str) -> &'a Value {
     let limits = report["limits"].as_array().expect("a list");
     limits.iter().find(|limit| limit["key"] == key).unwrap_or_else(|| panic!("{key}: {report}"))
@@ -62,20 +62,21 @@ fn row(limits: &str, name: &str) -> Limited {
     Limited::new(limits, &c_program("limit_rows"), &[name]).passes()
 }
 
-/// A limit, its peak at it, and as many refused as `calls` count as limited.
+/// Asserts that the peak of a limit is the limit, and that as many calls were refused as `calls`
+/// count as limited.
 #[track_caller]
 fn held(run: &Limited, key: &str, limit: u64, calls: &[&str]) {
     let report = run.report();
-    let told = of(&report, key);
-    assert_eq!((&told["limit"], &told["peak"]), (&json!(limit), &json!(limit)), "{told}");
+    let entry = of(&report, key);
+    assert_eq!((&entry["limit"], &entry["peak"]), (&json!(limit), &json!(limit)), "{entry}");
     let limited: u64 = calls.iter().map(|call| report["calls"][call]["limited"].as_u64().unwrap()).sum();
     assert!(limited > 0, "{report}");
-    assert_eq!(told["denied"], limited, "{report}");
-    assert_eq!(told["let_through"], 0, "{told}");
+    assert_eq!(entry["denied"], limited, "{report}");
+    assert_eq!(entry["let_through"], 0, "{entry}");
     assert_eq!(run.stderr(), "", "a limit that denies says nothing");
 }
 
-// --- the table ------------------------------------------------------------------------------------------------
+// ---- the table ----
 
 const CREATIONS: [&str; 2] = ["epoll_create", "epoll_create1"];
 
@@ -124,7 +125,7 @@ fn the_size_promised_to_epoll_create_is_ignored_told_or_enforced() {
     assert_eq!(of(&run.report(), "size")["let_through"], 2);
     assert_eq!(run.stderr().lines().count(), 1, "{}", run.stderr());
     assert!(run.stderr().contains("the size of 2 promised to epoll_create"), "{}", run.stderr());
-    // on-limit=abort is for limits: a mode that only warns does.
+    // on-limit=abort applies to limits, and not to a mode that only warns.
     row("size=warn,on-limit=abort", "size-free");
     let run = row("size=enforce,on-limit=warn", "size-free");
     assert_eq!(of(&run.report(), "size")["let_through"], 2);
@@ -141,10 +142,10 @@ fn a_wait_is_given_at_most_so_many_events_and_none_is_lost() {
 }
 
 #[test]
-fn a_breach_that_only_warns_is_let_through_told_once_and_counted() {
+fn a_breach_that_only_warns_is_let_through_printed_once_and_counted() {
     let run = row("instances=2,watches=2,on-limit=warn", "warn");
     let report = run.report();
-    // What the kernel refuses is let through by nobody.
+    // A call that the kernel refuses is not counted as let through.
     assert_eq!(of(&report, "instances")["let_through"], 3, "{report}");
     assert_eq!(of(&report, "watches")["let_through"], 3, "{report}");
     assert_eq!(of(&report, "watches")["denied"], 0);
@@ -156,7 +157,7 @@ fn a_breach_that_only_warns_is_let_through_told_once_and_counted() {
 }
 
 #[test]
-fn a_breach_that_aborts_is_told_reported_and_ends_with_sigabrt() {
+fn a_breach_that_aborts_is_printed_reported_and_ends_with_sigabrt() {
     use std::os::unix::process::ExitStatusExt as _;
     let binary = c_program("limit_rows");
     for (limits, row, key, call) in [
@@ -202,7 +203,7 @@ fn the_text_report_has_a_line_a_limit() {
     assert!(text.contains("(limited 10)"), "{text}");
 }
 
-/// Each limit is set by the program, which knows how many descriptors it was started with.
+/// The program sets each limit, because only it knows how many descriptors it was started with.
 #[test]
 fn descriptors_beyond_the_limit_get_emfile_from_every_call_that_makes_one() {
     let binary = c_program("limit_descriptors");
@@ -213,8 +214,8 @@ fn descriptors_beyond_the_limit_get_emfile_from_every_call_that_makes_one() {
     assert!(of(&report, "descriptors")["denied"].as_u64().unwrap() > 5, "{report}");
     let run = Limited::new("descriptors=1000", &binary, &["warn"]).passes();
     let report = run.report();
-    let told = of(&report, "descriptors");
-    assert!(told["denied"] == 0 && told["let_through"] == 1 && told["limit"] == 1, "{report}");
+    let entry = of(&report, "descriptors");
+    assert!(entry["denied"] == 0 && entry["let_through"] == 1 && entry["limit"] == 1, "{report}");
     assert!(run.stderr().contains("limit descriptors=1 reached"), "{}", run.stderr());
     Limited::new("instances=1000", &binary, &["without-a-census"]).passes();
     for (count, rounds) in [("5", "3000"), ("1", "2000"), ("2", "2000")] {
@@ -222,7 +223,7 @@ fn descriptors_beyond_the_limit_get_emfile_from_every_call_that_makes_one() {
     }
 }
 
-// --- threads --------------------------------------------------------------------------------------------------
+// ---- threads ----
 
 fn race(limits: &str, arguments: &[&str]) -> Limited {
     Limited::new(limits, &c_program("limit_race"), arguments).passes()
@@ -233,7 +234,8 @@ fn of_sixteen_threads_that_ask_at_once_exactly_as_many_get_it_as_may() {
     race("instances=7", &["burst", "instances", "7", "1000"]);
     race("watches=5", &["burst", "watches", "5", "1000"]);
     for _ in 0..4 {
-        // The first claims of all find the process a place in the session: anew in each run.
+        // The first claims of a run also find the process a place in the session, so there are
+        // several runs.
         race("user-instances=7", &["burst", "instances", "7", "150"]);
         race("user-watches=5", &["burst", "watches", "5", "150"]);
     }
@@ -267,7 +269,7 @@ fn racing_threads_never_get_past_a_limit_and_find_all_of_it_again() {
     }
 }
 
-// --- one process ----------------------------------------------------------------------------------------------
+// ---- one process ----
 
 #[test]
 fn no_charge_is_lost_and_none_given_back_twice_however_things_end() {
@@ -278,7 +280,8 @@ fn no_charge_is_lost_and_none_given_back_twice_however_things_end() {
     Limited::new("memory=4224", &binary, &["instances", "6"]).passes();
 }
 
-/// From the environment, to repeat a failure; else drawn. The program prints it when it fails.
+/// From the environment, to repeat a failure. Otherwise random. The program prints it when it
+/// fails.
 fn seed() -> String {
     std::env::var("EPOLLSHIM_TEST_SEED").unwrap_or_else(|_| {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
@@ -309,7 +312,7 @@ fn limits_hold_before_main_after_exit_began_and_in_handlers_on_the_smallest_stac
 fn limits_are_set_changed_and_lifted_from_inside_while_threads_run() {
     let binary = c_program("limit_api");
     Limited::new("instances=1000", &binary, &[]).passes();
-    // Nothing need have been set before.
+    // This also works if nothing was set before.
     let directory = scratch("limits");
     let mut command = Command::new(&binary);
     command.env("EPOLLSHIM_SESSION", directory.join("session"));
@@ -317,7 +320,7 @@ fn limits_are_set_changed_and_lifted_from_inside_while_threads_run() {
     assert!(output.status.success(), "{}", show(&output));
 }
 
-// --- processes of one user ------------------------------------------------------------------------------------
+// ---- processes of one user ----
 
 fn session(limits: &str, arguments: &[&str]) {
     Limited::new(limits, &c_program("limit_session"), arguments).passes();
@@ -328,7 +331,7 @@ fn eight_processes_that_take_all_they_can_get_have_exactly_the_limit_together() 
     session("user-instances=20", &["together", "20", "40"]);
 }
 
-/// In CI fewer rounds: `EPOLLSHIM_TEST_ROUNDS`.
+/// CI runs fewer rounds: `EPOLLSHIM_TEST_ROUNDS`.
 #[test]
 fn processes_killed_at_random_never_exceed_the_limit_and_leave_nothing_behind() {
     let rounds = std::env::var("EPOLLSHIM_TEST_ROUNDS").unwrap_or_else(|_| "200".to_owned());

@@ -1,7 +1,9 @@
-//! Servers that nobody wrote for this project under `epollshim run --record`, ended properly and by SIGKILL under load: what
-//! `epollshim report` tells of them, in each of its formats, is what their own exit reports tell.
+//! Well-known servers under `epollshim run --record`, ended properly and by SIGKILL under load.
+//! Each format of `epollshim report` must contain what the servers' own exit reports contain.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+#[path = "recorded/lines.rs"]
+mod lines;
 #[allow(dead_code)]
 mod programs;
 mod recorded;
@@ -18,18 +20,18 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use testkit::{installed, skipped};
 
-/// A server that listens.
+/// A server that is listening.
 struct Server {
     running: Running,
-    /// A load that succeeds.
+    /// Runs a load, which must succeed.
     load: Box<dyn Fn()>,
     port: u16,
-    /// What it answers, again and again on one connection.
+    /// A request that the server answers, any number of times on one connection.
     request: &'static str,
 }
 
 impl Server {
-    /// Two clients that ask until the server is gone.
+    /// Starts two clients that send requests until the server is gone.
     fn keep_busy(&self) {
         for _ in 0..2 {
             let (mut stream, request) = (TcpStream::connect(("127.0.0.1", self.port)).unwrap(), self.request);
@@ -111,7 +113,8 @@ fn node() -> Option<Server> {
     Some(Server { running, load: Box::new(load), port, request: HTTP })
 }
 
-/// Under load, looked at while it runs, ended by its own signal: as its exit reports tell. Gives back the directory.
+/// Runs the load, reads the recording while the server runs, and ends the server by its own signal.
+/// The recording must match the exit reports. Returns its directory.
 #[track_caller]
 fn is_recorded_as_it_reports(Server { running, load, .. }: Server, signal: i32, number: usize) -> PathBuf {
     load();
@@ -123,21 +126,22 @@ fn is_recorded_as_it_reports(Server { running, load, .. }: Server, signal: i32, 
         assert_eq!(process["process"]["end"], "running", "{process}");
     }
     let ended = running.end(signal);
-    let told = every_format(&recordings);
-    assert_eq!(processes(&told).len(), number, "{told}");
+    let reported = every_format(&recordings);
+    assert_eq!(processes(&reported).len(), number, "{reported}");
     assert_eq!(ended.reports.len(), number, "{:?}", ended.reports);
-    for process in processes(&told) {
+    for process in processes(&reported) {
         let pid = process["process"]["pid"].as_i64().unwrap();
         sums::same(process, &ended.reports[&pid]);
     }
-    // Each of them has done what the kernel's tables of the moment before showed at least.
-    not_less(&told, &live);
+    // Each process has done at least what the recording of the running process showed.
+    not_less(&reported, &live);
     let kept = testkit::scratch("recorded").join("rec");
     std::fs::rename(&recordings, &kept).unwrap();
     kept
 }
 
-/// Killed while it answers: with every call that was there before, and all formats.
+/// Kills the server while it answers. The recording must contain every call from before, in all
+/// formats.
 #[track_caller]
 fn is_recorded_when_killed(server: Server, number: usize) {
     (server.load)();
@@ -145,28 +149,28 @@ fn is_recorded_when_killed(server: Server, number: usize) {
     let recordings = server.running.dir().join("rec");
     let live = json(&recordings);
     let ended = server.running.kill();
-    // The descendants of what was killed end a moment later.
+    // The descendants of the killed process end a little later.
     let start = Instant::now();
-    let told = loop {
-        let told = json(&recordings);
-        if processes(&told).iter().all(|process| process["process"]["end"] != "running") {
+    let reported = loop {
+        let reported = json(&recordings);
+        if processes(&reported).iter().all(|process| process["process"]["end"] != "running") {
             break every_format(&recordings);
         }
-        assert!(start.elapsed() < HUNG, "{told}");
+        assert!(start.elapsed() < HUNG, "{reported}");
         std::thread::sleep(Duration::from_millis(20));
     };
-    assert_eq!(processes(&told).len(), number, "{told}");
+    assert_eq!(processes(&reported).len(), number, "{reported}");
     assert!(ended.reports.is_empty());
-    for process in processes(&told) {
+    for process in processes(&reported) {
         assert_eq!(process["process"]["end"], "signal", "{process}");
     }
-    assert!(report(&recordings, &[]).contains("), killed, at the earliest after "));
-    not_less(&told, &live);
+    assert!(report(&recordings, &[]).contains("), killed after at least "));
+    not_less(&reported, &live);
 }
 
 #[track_caller]
-fn not_less(told: &Value, live: &Value) {
-    for (after, before) in processes(told).iter().zip(processes(live)) {
+fn not_less(reported: &Value, live: &Value) {
+    for (after, before) in processes(reported).iter().zip(processes(live)) {
         assert_eq!(after["process"]["pid"], before["process"]["pid"]);
         for (name, call) in before["calls"].as_object().unwrap() {
             assert!(count(&after["calls"][name]["calls"]) >= count(&call["calls"]), "{name}: {before}\n{after}");
@@ -178,8 +182,8 @@ fn not_less(told: &Value, live: &Value) {
 #[test]
 fn redis_under_load_is_recorded_as_it_reports() {
     let Some(server) = redis() else { return };
-    let told = json(&is_recorded_as_it_reports(server, libc::SIGTERM, 1));
-    let process = &processes(&told)[0];
+    let reported = json(&is_recorded_as_it_reports(server, libc::SIGTERM, 1));
+    let process = &processes(&reported)[0];
     assert!(count(&process["calls"]["epoll_wait"]["calls"]) > 100, "{process}");
     let instance = &process["instances"]["list"][0];
     assert_eq!((&instance["call"], &instance["size"]), (&json!("epoll_create"), &json!(1024)), "{instance}");
@@ -195,9 +199,9 @@ fn redis_killed_under_load_is_recorded() {
 fn nginx_and_its_workers_are_recorded_as_they_report_and_the_page_opens_in_a_browser() {
     let Some(server) = nginx() else { return };
     let recordings = is_recorded_as_it_reports(server, libc::SIGQUIT, 3);
-    let told = json(&recordings);
+    let reported = json(&recordings);
     let titles: Vec<&str> =
-        processes(&told).iter().map(|process| process["process"]["argv"][0].as_str().unwrap()).collect();
+        processes(&reported).iter().map(|process| process["process"]["argv"][0].as_str().unwrap()).collect();
     assert!(titles[1..].iter().all(|title| title.starts_with("nginx: worker process")), "{titles:?}");
     page::opens(&report(&recordings, &["--format", "html"]), recordings.parent().unwrap());
 }
@@ -212,9 +216,9 @@ fn nginx_killed_under_load_is_recorded_with_its_workers() {
 fn memcached_with_its_threads_is_recorded_as_it_reports() {
     let user: &[&str] = if is_root() { &["-u", "root"] } else { &[] };
     let Some(server) = memcached(user) else { return };
-    let told = json(&is_recorded_as_it_reports(server, libc::SIGTERM, 1));
-    // libevent's main thread, and four workers.
-    assert!(processes(&told)[0]["threads"].as_array().unwrap().len() >= 5, "{told}");
+    let reported = json(&is_recorded_as_it_reports(server, libc::SIGTERM, 1));
+    // The main thread of libevent, and four workers.
+    assert!(processes(&reported)[0]["threads"].as_array().unwrap().len() >= 5, "{reported}");
 }
 
 #[test]
@@ -248,20 +252,21 @@ fn a_node_server_killed_under_load_is_recorded() {
     is_recorded_when_killed(server, 1);
 }
 
-// --- A program that changes its user ------------------------------------------------------------------------------
+// ---- A program that changes its user ----
 
 fn is_root() -> bool {
     // SAFETY: geteuid cannot fail and has no arguments.
     unsafe { libc::geteuid() == 0 }
 }
 
-/// What `id` says of nobody.
+/// What `id` prints about the user nobody.
 fn nobody(words: &[&str]) -> Option<String> {
     let output = Command::new("id").args(words).arg("nobody").output().ok()?;
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-/// A directory that nobody can reach, gone at the end. (Those of a build tree may lie below somebody's own.)
+/// A directory that the user nobody can reach. It is removed at the end. (Directories of a build
+/// tree may be below a private one.)
 struct Open(PathBuf);
 
 impl Open {
@@ -269,7 +274,7 @@ impl Open {
         let path = std::env::temp_dir().join(format!("epollshim-{name}-{}", std::process::id()));
         let _ = std::fs::remove_dir_all(&path);
         std::fs::create_dir(&path).unwrap();
-        // As /tmp: the exit reports of all users go there.
+        // With the mode of /tmp: the exit reports of all users go there.
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o1777)).unwrap();
         Open(path)
     }
@@ -281,7 +286,8 @@ impl Drop for Open {
     }
 }
 
-/// nginx as root with `user nobody;`, through one load, ended properly; `rec` is made before if `made` says with which mode.
+/// Runs nginx as root with `user nobody;` through one load, and ends it properly. `rec` is created
+/// before that if `made` gives its mode.
 fn nginx_of_nobody(open: &Open, made: Option<u32>) -> Option<programs::Ended> {
     let [server, wrk] = installed(["nginx", "wrk"])?;
     let (Some(group), true) = (nobody(&["-gn"]), is_root()) else {
@@ -308,9 +314,9 @@ fn nginx_workers_of_another_user_leave_their_recordings_in_a_directory_that_root
     let directory = std::fs::metadata(&recordings).unwrap();
     assert_eq!((directory.mode() & 0o7777, directory.uid()), (0o1733, 0));
     let uid: u32 = nobody(&["-u"]).unwrap().parse().unwrap();
-    let told = every_format(&recordings);
+    let reported = every_format(&recordings);
     let mut owners = Vec::new();
-    for process in processes(&told) {
+    for process in processes(&reported) {
         let file = std::fs::symlink_metadata(process["recording"]["file"].as_str().unwrap()).unwrap();
         assert_eq!(file.mode(), libc::S_IFREG | 0o600);
         assert_eq!(process["recording"]["owner"]["uid"], file.uid());
@@ -319,7 +325,7 @@ fn nginx_workers_of_another_user_leave_their_recordings_in_a_directory_that_root
     }
     owners.sort_unstable();
     assert_eq!(owners, [0, uid, uid], "the master, and two workers");
-    assert_eq!(told["processes"][1]["recording"]["owner"]["name"], "nobody");
+    assert_eq!(reported["processes"][1]["recording"]["owner"]["name"], "nobody");
     let text = report(&recordings, &[]);
     assert_eq!(text.matches("  recorded by user nobody, not by the directory's owner\n").count(), 2, "{text}");
     assert!(!text.contains("MISSING"), "{text}");
@@ -345,9 +351,9 @@ fn a_directory_that_another_user_than_root_makes_is_that_users_own() {
     assert!(output.status.success(), "{}", testkit::show(&output));
     let directory = std::fs::metadata(open.0.join("rec")).unwrap();
     assert_eq!((directory.mode() & 0o7777, directory.uid()), (0o700, uid));
-    let told = json(&open.0.join("rec"));
-    assert_eq!(told["processes"][0]["recording"]["owner"]["uid"], uid);
-    assert!(!report(&open.0.join("rec"), &[]).contains("recorded by user"), "{told}");
+    let reported = json(&open.0.join("rec"));
+    assert_eq!(reported["processes"][0]["recording"]["owner"]["uid"], uid);
+    assert!(!report(&open.0.join("rec"), &[]).contains("recorded by user"), "{reported}");
 }
 
 #[test]
@@ -355,15 +361,15 @@ fn workers_that_may_not_write_say_so_in_their_reports_and_the_master_knows_of_th
     let open = Open::new("own-box");
     let recordings = open.0.join("rec");
     let Some(ended) = nginx_of_nobody(&open, Some(0o700)) else { return };
-    let told = every_format(&recordings);
-    assert_eq!(processes(&told).len(), 1);
-    let master = &processes(&told)[0];
+    let reported = every_format(&recordings);
+    assert_eq!(processes(&reported).len(), 1);
+    let master = &processes(&reported)[0];
     assert_eq!(master["recording"]["children_lost"], 2, "{master}");
     assert_eq!(master["recording"]["children_trouble"], "EACCES");
     let text = report(&recordings, &[]);
-    assert!(text.contains("  MISSING: 2 forked processes could make no recording (EACCES)\n"), "{text}");
+    assert!(text.contains("  MISSING: 2 forked processes could not create a recording (EACCES)\n"), "{text}");
     let page = report(&recordings, &["--format", "html"]);
-    assert!(page.contains("2 forked processes could make no recording: EACCES"), "{page}");
+    assert!(page.contains("2 forked processes could not create a recording: EACCES"), "{page}");
     assert_eq!(std::fs::metadata(&recordings).unwrap().mode() & 0o7777, 0o700, "a directory that was there stays");
     for (pid, report) in &ended.reports {
         let is_master = master["process"]["pid"] == *pid;
@@ -396,7 +402,8 @@ fn a_program_without_a_report_says_on_stderr_that_its_recording_is_lost() {
     while TcpStream::connect(("127.0.0.1", port)).is_err() && start.elapsed() < HUNG {
         std::thread::sleep(Duration::from_millis(20));
     }
-    // SAFETY: kill has no memory to get wrong; the process is ours and not yet waited for.
+    // SAFETY: kill accesses no memory. The process is a child of this one that was not yet waited
+    // for, so its pid is not reused.
     assert_eq!(unsafe { libc::kill(child.id() as i32, libc::SIGTERM) }, 0);
     let pid = child.id();
     let mut said = String::new();
@@ -408,59 +415,4 @@ fn a_program_without_a_report_says_on_stderr_that_its_recording_is_lost() {
     );
     assert!(said.ends_with(&wanted), "{said}");
     assert_eq!(said.matches("epollshim:").count(), 1, "{said}");
-}
-
-// --- Functions and lines --------------------------------------------------------------------------------------------
-
-/// One wait, at a line that is known.
-const PROGRAM: &str = "#include <sys/epoll.h>\n\nint serve(int epfd)\n{\n    struct epoll_event event;\n    \
-    int got = epoll_wait(epfd, &event, 1, 1);\n    return got;\n}\n\nint main(void)\n{\n    return serve(epoll_create1(0));\n}\n";
-
-fn run(at: &Path, program: &str, words: &[&str]) {
-    let output = Command::new(program).args(words).current_dir(at).output().unwrap();
-    assert!(output.status.success(), "{program} {words:?}: {}", testkit::show(&output));
-}
-
-/// Where the recording's only wait was called, for the command with these words.
-fn waited_at(recordings: &Path, words: &[&str]) -> (Value, Value, Value) {
-    let told: Value = serde_json::from_str(&report(recordings, &[&["--format", "json"], words].concat())).unwrap();
-    let sites = told["merged"]["sites"].as_array().unwrap();
-    let site = sites.iter().find(|site| site["calls"]["epoll_wait"] == 1).unwrap_or_else(|| panic!("{told}"));
-    (site["function"].clone(), site["file"].clone(), site["line"].clone())
-}
-
-#[test]
-fn a_program_that_was_deleted_after_its_run_has_its_lines_by_build_id_and_a_kept_debug_file() {
-    if installed(["cc", "objcopy", "readelf"]).is_none() {
-        return;
-    }
-    let at = testkit::scratch("recorded-lines");
-    std::fs::write(at.join("serve.c"), PROGRAM).unwrap();
-    run(&at, "cc", &["-g", "-O0", "-rdynamic", "-Wl,--build-id=sha1", "-o", "serve", "serve.c"]);
-    let recordings = at.join("rec");
-    run(&at, recorded::command().to_str().unwrap(), &["run", "--record", "rec", "--report", "none", "--", "./serve"]);
-    let source = json!(at.join("serve.c").display().to_string());
-    let line = (json!("serve"), source, json!(6));
-    assert_eq!(waited_at(&recordings, &[]), line, "the program is there");
-
-    // A distribution's way: the debug information apart, under its build id.
-    let notes = Command::new("readelf").args(["-n", "serve"]).current_dir(&at).output().unwrap();
-    let notes = String::from_utf8_lossy(&notes.stdout).into_owned();
-    let id = notes.split("Build ID: ").nth(1).unwrap().split_whitespace().next().unwrap();
-    let folder = format!("debug/.build-id/{}", &id[..2]);
-    std::fs::create_dir_all(at.join(&folder)).unwrap();
-    let kept = format!("{folder}/{}.debug", &id[2..]);
-    run(&at, "objcopy", &["--only-keep-debug", "serve", &kept]);
-    run(&at, "objcopy", &["--strip-all", "serve"]);
-    let debug = at.join("debug").display().to_string();
-    let dynamic = (json!("serve"), Value::Null, Value::Null);
-    assert_eq!(waited_at(&recordings, &[]), dynamic, "stripped: the function's dynamic symbol");
-    assert_eq!(waited_at(&recordings, &["--debug", &debug]), line, "stripped, with its debug file");
-
-    std::fs::rename(at.join("serve"), at.join("copy")).unwrap();
-    assert_eq!(waited_at(&recordings, &["--debug", &debug]), line, "deleted, with its debug file");
-    assert_eq!(waited_at(&recordings, &[]).0, Value::Null, "deleted: only the object and the offset");
-    // A stripped copy that was kept in the debug file's place.
-    std::fs::rename(at.join("copy"), at.join(&kept)).unwrap();
-    assert_eq!(waited_at(&recordings, &["--debug", &debug]), dynamic, "deleted, with a stripped copy");
 }

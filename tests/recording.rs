@@ -1,4 +1,4 @@
-//! The recording: whatever ends a process, its file has what it counted and its last calls.
+//! The recording: however a process ends, its file contains its counters and its last calls.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::collections::BTreeMap;
@@ -29,7 +29,7 @@ fn a_program_that_is_killed_leaves_every_call_that_has_returned() {
         let begun: u64 = (0..8).map(|thread| word(2 * thread)).sum();
         let returned: u64 = (0..8).map(|thread| word(2 * thread + 1)).sum();
         if begun == 0 {
-            // Killed before its first call, or in it.
+            // The process was killed before its first call, or in it.
             continue;
         }
         let Some(file) = std::fs::read_dir(&recordings).unwrap().next() else {
@@ -44,7 +44,8 @@ fn a_program_that_is_killed_leaves_every_call_that_has_returned() {
         let recording = Recording(bytes);
         let calls = recording.all_calls();
         assert!((returned..=begun).contains(&calls), "round {round}: {returned} <= {calls} <= {begun}");
-        // The rings: nothing between the oldest and the newest is missing, but for one under way.
+        // The rings: between the oldest and the newest record only a call that had not returned may
+        // be missing.
         for (begun, records) in recording.rings() {
             let ring = recording.word(header::RING);
             let oldest = begun.saturating_sub(ring);
@@ -88,7 +89,7 @@ fn a_recording_has_what_the_report_has() {
     assert_eq!(recording.word(header::END), end::EXIT);
     assert!(recording.word(header::ENDED) > recording.word(header::BEGAN));
     assert_eq!(recording.word(header::CALLS_DROPPED), 0);
-    // Seen and overwritten together are all calls.
+    // Seen and overwritten records together are all calls.
     assert_eq!(recording.rings().iter().map(|(begun, _)| begun).sum::<u64>(), recording.all_calls());
 }
 
@@ -224,7 +225,7 @@ fn a_directory_that_takes_no_recording_is_said_before_main() {
 #[test]
 fn a_disk_that_is_full_stops_the_recording_and_not_the_program() {
     let program = c_program("known_counts");
-    let Some(small) = Small::mount("record-full") else {
+    let Some(small) = Small::mount("record-full", "1m") else {
         eprintln!("SKIPPED: a small file system needs root and mount");
         return;
     };

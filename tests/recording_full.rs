@@ -1,4 +1,5 @@
-//! The recording that keeps each call: what it has and what it has dropped are all calls, whatever comes between.
+//! The recording that keeps each call: seen and dropped records together are all calls, whatever
+//! happens.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,7 +26,7 @@ fn run(command: &mut Command) {
     assert!(output.status.success(), "{command:?}: {}", show(&output));
 }
 
-/// How many calls each process of `record_calls` says that it has made.
+/// How many calls each process of `record_calls` has made, by its own count.
 fn counted(path: &Path) -> BTreeMap<u64, u64> {
     let text = std::fs::read_to_string(path).unwrap();
     text.lines()
@@ -38,7 +39,8 @@ fn recordings(directory: &Path) -> Vec<Recording> {
     files(directory).iter().map(|path| Recording::read(path)).collect()
 }
 
-/// Seen and dropped are all calls, by the recording's own counters and by the program's.
+/// Asserts that seen and dropped records are all calls, by the recording's counters and by the
+/// program's.
 fn is_exact(recording: &Recording, calls: u64) -> (u64, u64) {
     let (seen, dropped) = recording.seen_and_dropped();
     assert_eq!(recording.all_calls() + recording.word(header::CALLS_DROPPED), calls, "counters");
@@ -46,21 +48,22 @@ fn is_exact(recording: &Recording, calls: u64) -> (u64, u64) {
     (seen, dropped)
 }
 
-/// `epollshim report`, as `format`.
-fn told(path: &Path, format: &str) -> String {
+/// The output of `epollshim report` in this format.
+fn report_as(path: &Path, format: &str) -> String {
     let command = testkit::shim().with_file_name("epollshim");
     let output = Command::new(command).arg("report").arg(path).args(["--format", format]).output().unwrap();
     assert!(output.status.success(), "{}", show(&output));
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// The law, as the report tells it of each process and of all.
+/// Asserts that seen, overwritten and dropped records are all calls, in the report of each process
+/// and in the merged one.
 fn report_is_exact(path: &Path) -> Value {
-    let report: Value = serde_json::from_str(&told(path, "json")).unwrap();
-    for told in report["processes"].as_array().unwrap().iter().chain([&report["merged"]]) {
-        let records = told["records"].as_object().unwrap();
+    let report: Value = serde_json::from_str(&report_as(path, "json")).unwrap();
+    for entry in report["processes"].as_array().unwrap().iter().chain([&report["merged"]]) {
+        let records = entry["records"].as_object().unwrap();
         let of = |keys: &[&str]| keys.iter().map(|key| records[*key].as_u64().unwrap()).sum::<u64>();
-        let calls: u64 = told["calls"].as_object().unwrap().values().map(|call| call["calls"].as_u64().unwrap()).sum();
+        let calls: u64 = entry["calls"].as_object().unwrap().values().map(|call| call["calls"].as_u64().unwrap()).sum();
         assert_eq!(of(&["seen", "overwritten", "dropped"]), calls, "{records:?}");
         assert_eq!(of(&["unfinished", "left"]), 0, "{records:?}");
     }
@@ -87,7 +90,7 @@ fn every_call_of_threads_handlers_and_children_is_kept() {
     report_is_exact(&rec);
 }
 
-/// Call by call: when, which, with what arguments and result.
+/// Each call: when it was made, which one, its arguments and its result.
 fn equals_the_log(recording: &Recording, log: &Path) {
     let log = std::fs::read_to_string(log).unwrap();
     let mut lines: Vec<String> = log
@@ -135,7 +138,7 @@ fn equals_the_log(recording: &Recording, log: &Path) {
 }
 
 #[test]
-fn a_wait_s_timeout_is_told_to_the_nanosecond() {
+fn a_wait_s_timeout_is_recorded_to_the_nanosecond() {
     let directory = scratch("full-timeouts");
     run(full(&c_program("record_calls"), &directory.join("rec")).arg(directory.join("counts")).args(["1", "9", "1"]));
     let recording = only(&directory.join("rec"));
@@ -172,18 +175,19 @@ fn more_threads_than_the_directory_has_places_for_lose_records_and_no_count() {
     let recording = only(&rec);
     let calls = counted(&counts).into_values().sum();
     let (seen, dropped) = is_exact(&recording, calls);
-    // A place is the first segment of a thread, of 1,023 calls, or its second, of the 478 that are left: which, depends on who
-    // comes first. Two hold 1,501 in any case.
+    // A place holds the first segment of a thread, with 1,023 calls, or its second, with the other
+    // 478. A second comes after a first, so two places hold at least 1,501 calls on average.
     let of = |kind: u64| recording.segments(kind).len();
     let places = (of(kind::THREAD) + of(kind::RECORDS)) as u64;
     assert!(seen >= places * 1_501 / 2 && dropped > 300_000, "{seen} seen in {places} places, {dropped} dropped");
-    // Nothing else takes many: 1,101 instances and as many interests are in few parts, each of which is made once.
+    // Other parts need few places: 1,101 instances and as many interests fit into few parts, each
+    // of which is created once.
     let firsts: BTreeSet<u64> = recording.segments(kind::INSTANCES).iter().map(|(_, _, first)| *first).collect();
     assert_eq!(of(kind::INSTANCES), firsts.len(), "a part of the table was made twice");
     assert!(places > 1_000, "{places} places");
     assert!(recording.word(header::THREADS_DROPPED) > 76, "1,100 threads, and 1,024 places");
     assert_eq!(recording.word(header::RECORDS_STOPPED), stopped::PLACES);
-    assert!(told(&rec, "text").contains("the file has no more than 1024 segments"));
+    assert!(report_as(&rec, "text").contains("the file has no more than 1024 segments"));
     std::fs::remove_dir_all(&rec).unwrap();
 }
 
@@ -215,14 +219,14 @@ fn a_program_that_is_killed_leaves_every_call_that_has_returned() {
             assert_eq!(thread.dropped, 0);
             seen += thread.records.len() as u64;
             taken += thread.taken;
-            // One may have been under way.
+            // One call may not have returned.
             assert!(thread.records.len() as u64 + 1 >= thread.taken, "round {round}");
         }
         assert!((returned..=begun).contains(&seen), "round {round}: {returned} <= {seen} <= {begun}");
         let calls = recording.all_calls();
         assert!((taken..=begun).contains(&calls), "round {round}: {taken} <= {calls} <= {begun}");
         assert_eq!(recording.word(header::END), end::NOT_YET);
-        told(&rec, "text");
+        report_as(&rec, "text");
         std::fs::remove_dir_all(&rec).unwrap();
         checked += 1;
     }
@@ -243,11 +247,11 @@ fn beyond_its_size_the_file_grows_for_nothing_and_counts_what_it_drops() {
         assert_eq!(recording.word(header::TROUBLE), 0);
         let ends = recording.segments(kind::RECORDS).into_iter().map(|(start, length, _)| start + length);
         assert!(ends.max().unwrap_or(0) <= bytes, "{size}");
-        // Not one more record would have found a page.
+        // There was no page left for even one more record.
         assert!(recording.0.len() + 4096 > bytes, "{size}: {} bytes", recording.0.len());
-        let text = told(&rec, "text");
+        let text = report_as(&rec, "text");
         let said = text.split_whitespace().collect::<Vec<_>>().join(" ");
-        assert!(said.contains("the file has the size that it may have"), "{text}");
+        assert!(said.contains("the file has reached its maximum size"), "{text}");
         assert!(said.contains("raise EPOLLSHIM_RECORD_MAX"), "{text}");
         assert_eq!(report_is_exact(&rec)["merged"]["records"]["dropped"], dropped);
     }
@@ -255,26 +259,26 @@ fn beyond_its_size_the_file_grows_for_nothing_and_counts_what_it_drops() {
 
 #[test]
 fn a_disk_that_fills_midway_stops_the_recording_and_counts_what_it_drops() {
-    let Some(small) = Small::mount("full-disk") else {
+    let Some(small) = Small::mount("full-disk", "1m") else {
         eprintln!("SKIPPED: a small file system needs root and mount");
         return;
     };
     let directory = scratch("full-disk-counts");
     let counts = directory.join("counts");
-    // All of the disk is the recording's: the threads begin while there is space, and fill it.
+    // Only the recording uses the disk: the threads begin while there is space, and fill it.
     run(full(&c_program("record_calls"), &small.0).arg(&counts).args(["4", "9000", "4"]));
     let recording = only(&small.0);
     let (seen, dropped) = is_exact(&recording, counted(&counts).into_values().sum());
     assert!(seen > 4000 && dropped > 4000, "{seen} seen, {dropped} dropped");
     assert_eq!(recording.word(header::TROUBLE), libc::ENOSPC as u64);
     assert_eq!(recording.word(header::RECORDS_STOPPED), stopped::SPACE);
-    let text = told(&small.0, "text");
+    let text = report_as(&small.0, "text");
     assert!(text.contains("the file could not grow: ENOSPC"), "{text}");
-    assert!(text.contains("records of single calls were dropped"), "{text}");
+    assert!(text.contains(" call records dropped:"), "{text}");
     report_is_exact(&small.0);
 }
 
-/// Waits until something holds.
+/// Waits until a condition holds.
 fn until(what: &str, mut holds: impl FnMut() -> bool) {
     testkit::until(what, || holds().then_some(()));
 }
@@ -287,7 +291,7 @@ fn end_of_input(mut child: Child) {
 
 #[test]
 fn a_disk_that_has_space_again_is_used_again() {
-    let Some(small) = Small::mount("full-again") else {
+    let Some(small) = Small::mount("full-again", "1m") else {
         eprintln!("SKIPPED: a small file system needs root and mount");
         return;
     };
@@ -303,13 +307,13 @@ fn a_disk_that_has_space_again_is_used_again() {
     let length = now().unwrap().0.len();
     assert!(Command::new("mount").args(["-o", "remount,size=4m"]).arg(&small.0).status().unwrap().success());
     until("the file grows again", || now().is_some_and(|file| file.0.len() > length + (1 << 20)));
-    // What has grown is reserved, and not yet filled.
+    // The new segments are reserved, and not filled yet.
     let calls = now().unwrap().all_calls();
     until("the calls go on", || now().unwrap().all_calls() > calls + 40_000);
     end_of_input(child);
     let recording = only(&small.0);
     let (seen, dropped) = is_exact(&recording, counted(&counts).into_values().sum());
-    // A megabyte holds no more than 16,384.
+    // A megabyte holds at most 16,384 records.
     assert!(dropped > 1000 && seen > 16_384, "{seen} seen, {dropped} dropped");
     report_is_exact(&small.0);
 }
@@ -327,7 +331,7 @@ fn a_fork_in_a_handler_and_a_jump_out_of_one_leave_no_call_uncounted() {
         let rec = scratch("full-forks");
         let output = recorded(&c_program(name), &rec).env("EPOLLSHIM_RECORD_RING", ring).output().unwrap();
         assert!(output.status.success(), "{name}: {}", show(&output));
-        let report: Value = serde_json::from_str(&told(&rec, "json")).unwrap();
+        let report: Value = serde_json::from_str(&report_as(&rec, "json")).unwrap();
         let processes = report["processes"].as_array().unwrap();
         assert!(!processes.is_empty());
         for process in processes {
@@ -354,11 +358,11 @@ fn a_handler_that_makes_a_thread_s_first_call_within_another_loses_neither() {
         run(&mut command);
         let report = testkit::report(&json);
         assert_eq!(report["calls"]["epoll_create"]["calls"], 60, "{ring:?}");
-        // By the handler: once a thread, at least.
+        // The handler calls at least once per thread.
         let by_handler = report["calls"]["epoll_create1"]["calls"].as_u64().unwrap();
         assert!(by_handler >= 20, "{ring:?}: {by_handler}");
         if ring.is_some() {
-            // And the one by which the library has looked for filters.
+            // One more call: the library tests with it for seccomp filters.
             assert_eq!(only(&rec).all_calls(), 1 + 60 + by_handler, "{ring:?}");
             report_is_exact(&rec);
         }
@@ -366,8 +370,8 @@ fn a_handler_that_makes_a_thread_s_first_call_within_another_loses_neither() {
 }
 
 #[test]
-fn a_ring_of_sixteen_tells_how_many_it_has_overwritten() {
-    let directory = scratch("ring-law");
+fn a_ring_of_sixteen_counts_how_many_it_has_overwritten() {
+    let directory = scratch("ring-sums");
     let (counts, rec) = (directory.join("counts"), directory.join("rec"));
     let mut command = recorded(&c_program("record_calls"), &rec);
     run(command.env("EPOLLSHIM_RECORD_RING", "16").arg(&counts).args(["8", "500"]));
@@ -404,13 +408,13 @@ fn what_is_full_is_unmapped_and_a_report_of_it_holds_little() {
     assert!(mapped < 16 << 20, "{mapped} bytes are mapped");
     is_exact(&only(&rec), counted(&counts).into_values().sum());
     for format in ["text", "json", "html", "perfetto", "prometheus"] {
-        told_within(200, &rec, format);
+        report_within(200, &rec, format);
     }
     std::fs::remove_dir_all(&rec).unwrap();
 }
 
-/// `epollshim report`, with no more memory than that.
-fn told_within(mebibytes: usize, path: &Path, format: &str) {
+/// Runs `epollshim report` with at most this much memory.
+fn report_within(mebibytes: usize, path: &Path, format: &str) {
     let output = Command::new("sh")
         .args(["-c", &format!("ulimit -v {} && exec \"$@\" > /dev/null", mebibytes << 10), "sh"])
         .arg(testkit::shim().with_file_name("epollshim"))

@@ -1,4 +1,4 @@
-// Calls on a number that was closed. The argument says which.
+// Calls on a number that was closed. The argument says which call.
 #include "finding.h"
 #include <pthread.h>
 

@@ -1,5 +1,6 @@
-// Loops that get the same event at full speed, and do something about each: nothing is wrong with them. A connection and a
-// pipe that are read as fast as another thread fills them, and connections that are accepted as fast as they come.
+// Loops that get the same event at full speed and handle it: no defect. They have a connection and
+// a pipe that are read as fast as another thread fills them, and connections that are accepted as
+// fast as they arrive.
 #include "tcp.h"
 #include "clock.h"
 #include <pthread.h>

@@ -1,5 +1,6 @@
-// A program that begins with an epoll instance of its parent's at number 20, and has one of its own; the parent is this program too,
-// without the shim. With -DFIXED the parent has set close-on-exec. "used" as argument: it is handed on to be used, and is.
+// A program that starts with an epoll instance of its parent at number 20, and has one of its own.
+// The parent is also this program, without the library. With -DFIXED the parent has set
+// close-on-exec. With the argument "used" the instance is passed on to be used, and is used.
 #include "finding.h"
 
 int main(int argc, char **argv)

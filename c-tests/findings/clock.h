@@ -1,4 +1,4 @@
-// For programs that go on with something for a while.
+// For programs that repeat something for a while.
 #ifndef CLOCK_H
 #define CLOCK_H
 
@@ -23,7 +23,7 @@ static inline struct since begin(void)
     return since;
 }
 
-// Whether less than so many milliseconds have gone.
+// Whether less than that many milliseconds have passed.
 static inline int runs(const struct since *since, long milliseconds)
 {
     return milliseconds_from(since->start) < milliseconds;

@@ -1,4 +1,4 @@
-// An instance is closed while a thread waits on it. Mended: the thread is woken and joined before.
+// An instance is closed while a thread waits on it. Fixed: the thread is woken and joined first.
 #include "finding.h"
 #include <pthread.h>
 #include <sys/syscall.h>

@@ -1,6 +1,8 @@
-// A descriptor is closed while a thread waits on an instance that watches it. Its number is another's at once, and the wait returns an
-// event for it. Mended: DEL before the close. With -DFIRST: in the instance's first wait. With -DQUIET: no event for the number comes.
-// With -DLAST: the instance watches nothing else. With -DGENERATION: what the events have for data is no number.
+// A descriptor is closed while a thread waits on an instance that watches it. Another descriptor
+// gets its number at once, and the wait returns an event for it. Fixed: DEL before the close.
+//
+// -DFIRST: in the instance's first wait. -DQUIET: no event for the number arrives. -DLAST: the
+// instance watches nothing else. -DGENERATION: the data of the events is no number.
 #include "finding.h"
 #include <pthread.h>
 #include <sys/syscall.h>
@@ -11,7 +13,7 @@ static void *wait_for_one(void *nothing)
 {
     struct epoll_event event;
 #ifndef FIRST
-    // The instance's first wait: it is this thread's from then on.
+    // The instance's first wait: from then on it belongs to this thread.
     must(epoll_wait(epfd, &event, 1, 0) == 0, "epoll_wait");
 #endif
     __atomic_store_n(&tid, (int)syscall(SYS_gettid), __ATOMIC_RELEASE);

@@ -1,4 +1,4 @@
-// Changes an interest whose descriptor was closed. Mended: it is changed while it is open.
+// Changes an interest whose descriptor was closed. Fixed: it is changed while it is open.
 #include "finding.h"
 
 int main(void)

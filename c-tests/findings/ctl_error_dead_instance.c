@@ -1,4 +1,4 @@
-// Adds to an instance that was closed. Mended: the instance is closed last.
+// Adds to an instance that was closed. Fixed: the instance is closed last.
 #include "finding.h"
 
 int main(void)

@@ -1,4 +1,5 @@
-// Adds what is watched already, and does not mind that it failed. Mended: MOD where ADD says EEXIST, as libuv does.
+// Adds what is already watched, and ignores the failure. Fixed: MOD if ADD returns EEXIST, as libuv
+// does.
 #include "finding.h"
 
 int main(void)

@@ -1,4 +1,5 @@
-// Wants to watch a regular file, which cannot be. Mended: what is no pipe or socket is read without waiting.
+// Tries to watch a regular file, which is impossible. Fixed: what is no pipe or socket is read
+// without waiting.
 #include "finding.h"
 #include <sys/stat.h>
 

@@ -1,4 +1,4 @@
-// An instance is to watch itself.
+// An instance is added to itself.
 #include "finding.h"
 
 int main(void)

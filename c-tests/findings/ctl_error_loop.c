@@ -1,4 +1,4 @@
-// Two instances are to watch each other. Mended: one watches the other.
+// Two instances are added to each other. Fixed: only one watches the other.
 #include "finding.h"
 
 int main(void)

@@ -1,5 +1,5 @@
-// Changes an interest whose descriptor was closed, and whose number another file has. Mended: ADD where MOD says ENOENT, as
-// libevent does.
+// Changes an interest whose descriptor was closed, and whose number belongs to another file. Fixed:
+// ADD if MOD returns ENOENT, as libevent does.
 #include "finding.h"
 
 int main(void)

@@ -1,5 +1,6 @@
-// A descriptor is closed where it is done with, and once more on the way out. With -DFIXED the second is left away; and numbers that
-// are not open are closed in a sweep, as daemons do.
+// A descriptor is closed when it is no longer needed, and once more at the end of the function.
+// With -DFIXED the second close is left out, and a sweep closes numbers that are not open, as
+// daemons do.
 #include "finding.h"
 
 int main(void)

@@ -1,5 +1,6 @@
-// The dangerous case: a thread closes a number twice, and in between another thread has got it. The other's own close, which is right,
-// fails with EBADF: that is certain, and then the stray close is named. With -DFIXED the stray one is left away.
+// The dangerous case: a thread closes a number twice, and in between another thread has got it. The
+// other thread's own close, which is right, fails with EBADF. This is certain, and so the finding
+// names the stray close. With -DFIXED the stray close is left out.
 #include "finding.h"
 #include <pthread.h>
 

@@ -1,4 +1,4 @@
-// A descriptor is closed, and then the stream that owns it. With -DFIXED the stream alone is.
+// A descriptor is closed, and then the stream that owns it. With -DFIXED only the stream is closed.
 #include "finding.h"
 
 int main(void)

@@ -1,6 +1,7 @@
-// Descriptors leak until a call fails with EMFILE; then all are closed. The call, by one of these: -DBY_ACCEPT, -DBY_OPEN, -DBY_DUP,
-// -DBY_PIPE, or a socket. -DSOFT: only the soft limit is low. -DIN_CHILD: in a forked child, whose status the parent passes on.
-// -DWATCHED: sockets in CLOSE_WAIT that are watched.
+// Descriptors leak until a call fails with EMFILE; then all are closed. One of these chooses the
+// call: -DBY_ACCEPT, -DBY_OPEN, -DBY_DUP, -DBY_PIPE; otherwise socket. -DSOFT: only the soft limit
+// is low. -DIN_CHILD: in a forked child, whose status the parent passes on. -DWATCHED: sockets in
+// CLOSE_WAIT that are watched.
 #include "tcp.h"
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -12,7 +13,7 @@ static int epfd, listener;
 static int makes(void)
 {
 #if defined BY_ACCEPT || defined WATCHED
-    // The client, too, needs a number.
+    // The client needs a number, too.
     int client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (client < 0)
         return -1;

@@ -1,5 +1,5 @@
-// Descriptors run out. The argument says how: sockets, pipes or dups that leak; a server whose watched connections are too many (busy); none (ok).
-// Before the end all are closed: what was judged at the limit stays.
+// Descriptors run out. The argument says how: sockets, pipes or dups that leak; a server that
+// watches too many connections (busy); they do not run out (ok).
 #include "finding.h"
 #include <sys/resource.h>
 #include <sys/socket.h>

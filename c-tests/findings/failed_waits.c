@@ -1,4 +1,5 @@
-// A loop that takes the -1 of its wait for "no events", and waits again. The argument says why the wait fails.
+// A loop that takes the -1 of its wait for "no events", and waits again. The argument says why the
+// wait fails.
 #include "finding.h"
 #include <sys/syscall.h>
 
@@ -34,7 +35,7 @@ int main(int count, char **arguments)
         else
             result = epoll_wait(epfd, events, room, is(mode, "ok") ? 1 : 100); /* HERE */
         failed += result < 0;
-        // Between failures that are no row, as after an error that was looked at.
+        // Between failures that are not consecutive, as after an error that was handled.
         if (is(mode, "now_and_then"))
             must(epoll_wait(other, events, 8, 0) == -1 && errno == EINVAL, "another wait");
     }

@@ -1,5 +1,6 @@
-// A server starts a helper, and its listening socket goes along. With -DFIXED the socket has close-on-exec; what the helper is meant to have
-// is a pipe at number 3, put there by the child, and one that close-on-exec was taken from.
+// A server starts a helper, which inherits the listening socket. With -DFIXED the socket has
+// close-on-exec. The helper is meant to have a pipe at number 3, which the child put there, and one
+// from which close-on-exec was removed.
 #include "finding.h"
 #include <sys/socket.h>
 #include <sys/wait.h>

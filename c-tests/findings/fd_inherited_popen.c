@@ -1,4 +1,5 @@
-// popen closes the streams of earlier calls in its child; system does not. With -DFIXED they have close-on-exec.
+// popen closes the streams of earlier calls in its child; system does not. With -DFIXED they have
+// close-on-exec.
 #include "finding.h"
 
 #ifdef FIXED

@@ -1,4 +1,5 @@
-// fd_inherited_started HOW: a socket without close-on-exec, and a program that is started. Prints 1 where that has the socket.
+// fd_inherited_started HOW: a socket without close-on-exec, and a program that is started. Prints 1
+// if that program has the socket.
 #include "finding.h"
 #include <spawn.h>
 #include <sys/socket.h>
@@ -21,7 +22,7 @@ int main(int count, char **arguments)
     how = count > 1 ? arguments[1] : "";
     int fd = socket(AF_UNIX, SOCK_STREAM | (is("cloexec") ? SOCK_CLOEXEC : 0), 0); /* HERE */
     must(fd >= 0, "socket");
-    // Its number does not stand in the arguments: it would be passed on on purpose.
+    // Its number is not in the arguments: that would mean that it is passed on on purpose.
     snprintf(script, sizeof script, "case $(readlink /proc/$$/fd/$((%d + 1))) in socket*) exit 1;; esac", fd - 1);
     posix_spawn_file_actions_init(&actions);
     if (is("close")) posix_spawn_file_actions_addclose(&actions, fd);
@@ -34,7 +35,7 @@ int main(int count, char **arguments)
     if (is("chdir")) posix_spawn_file_actions_addchdir_np(&actions, "/");
     if (is("many"))
         for (int i = 0; i < 40; i++) posix_spawn_file_actions_addclose(&actions, i == 39 ? fd : 100 + i);
-    // As one of another C library would look.
+    // As a child of a program with another C library would look.
     if (is("unknown")) posix_spawn_file_actions_addclose(&actions, 99), *(int *)actions.__actions = 77;
     if (is("system")) {
         status = system(script); /* system */

@@ -1,5 +1,5 @@
-// A file a request, and none is ever closed. With -DFIXED: each is closed when it is done with, and a table of a hundred is
-// filled at the start and kept, as caches are.
+// One file per request, and none is ever closed. With -DFIXED each is closed when it is no longer
+// needed, and a table of a hundred is filled at the start and kept, as caches are.
 #include "finding.h"
 
 static int last;

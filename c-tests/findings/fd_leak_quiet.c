@@ -1,5 +1,5 @@
-// One request in a hundred leaves its socket open, beneath twenty that live, and that no epoll instance watches. With -DFIXED it is
-// closed.
+// One request in a hundred leaves its socket open, among twenty that live, and no epoll instance
+// watches it. With -DFIXED it is closed.
 #include "finding.h"
 #include <sys/socket.h>
 

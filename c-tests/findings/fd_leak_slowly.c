@@ -1,4 +1,4 @@
-// One connection in eight is not closed, on a path that errors take. With -DFIXED it is.
+// One connection in eight is not closed, on an error path. With -DFIXED it is.
 #include "finding.h"
 #include <sys/socket.h>
 

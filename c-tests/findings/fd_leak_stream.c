@@ -1,4 +1,4 @@
-// Streams that nobody closes, 100 of them, by MAKE. With -DFIXED each is ended by END.
+// 100 streams, opened by MAKE, that are never closed. With -DFIXED each is closed by END.
 #include "finding.h"
 #include <dirent.h>
 

@@ -1,5 +1,5 @@
-// What the programs with a defect, and their fixed twins, have in common. The line of the call to fix ends in the
-// comment HERE, in capitals between slashes and stars.
+// What the programs with a defect and their fixed twins have in common. The line of the call to fix
+// ends in the comment HERE, in capitals between slashes and stars.
 #ifndef FINDING_H
 #define FINDING_H
 
@@ -30,7 +30,7 @@ static inline void add(int epfd, int fd, unsigned events)
     must(epoll_ctl(epfd, EPOLL_CTL_ADD, fd, &event) == 0, "EPOLL_CTL_ADD");
 }
 
-// A new descriptor under the number that is free and lowest, as eventfd, ready or not.
+// A new descriptor with the lowest free number: an eventfd, ready or not.
 static inline int event(unsigned value)
 {
     int fd = eventfd(value, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -54,8 +54,9 @@ static inline void await_call(int tid, int number)
     } while (strncmp(text, wanted, (size_t)length) != 0);
 }
 
-// Tells the test which descriptors the finding must name (-1: none), and gives main's exit status.
-// With STAYS in the environment it waits to be killed; STAYS=calls: after two calls, each in a second of its own.
+// Prints for the test which descriptors the finding must name (-1: none), and returns main's exit
+// status. With STAYS in the environment it then waits to be killed; STAYS=calls: after two calls,
+// one second apart.
 static inline int found(int epfd, int fd)
 {
     const char *stays = getenv("STAYS");

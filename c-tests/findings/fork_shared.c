@@ -1,6 +1,9 @@
-// A loop that a forked child goes on to use, and its parent too. With -DFIXED the child closes it and makes its own.
-// "daemon" as argument: the parent ends at once, and the child alone goes on; "prefork": the parent only waits for its children,
-// of which one after the other uses the loop. Neither shares anything.
+// A loop that a forked child continues to use, and its parent too. With -DFIXED the child closes it
+// and creates its own.
+//
+// With the argument "daemon" the parent ends at once, and only the child continues. With "prefork"
+// the parent only waits for its children, which use the loop one after another. Neither shares
+// anything.
 #include "finding.h"
 #include <sys/wait.h>
 

@@ -1,4 +1,5 @@
-// Room for two events, where many more descriptors are ready each time. With -DFIXED: room for all.
+// Room for two events, although many more descriptors are ready each time. With -DFIXED: room for
+// all.
 #include "finding.h"
 #include "clock.h"
 

@@ -1,4 +1,5 @@
-// A descriptor is closed while a dup keeps its file: its events go on to come, and DEL says EBADF (libuv #1468). Mended: DEL before close.
+// A descriptor is closed while a dup keeps its file: its events keep arriving, and DEL returns
+// EBADF (libuv #1468). Fixed: DEL before close.
 #include "finding.h"
 
 int main(void)

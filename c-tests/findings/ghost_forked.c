@@ -1,5 +1,5 @@
-// A forked child keeps what its parent has closed: the parent is told of data that it cannot read any more (h2o #1427,
-// manticoresearch #4057). Mended: DEL before close.
+// A forked child keeps what its parent has closed: the parent gets events for data that it can no
+// longer read (h2o #1427, manticoresearch #4057). Fixed: DEL before close.
 #include "finding.h"
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -14,7 +14,7 @@ int main(void)
     if (fork() == 0) {
         char byte;
         close(until[1]);
-        // It handles the connection, as long as the parent lives.
+        // It handles the connection for as long as the parent lives.
         while (read(until[0], &byte, 1) > 0)
             ;
         _exit(0);

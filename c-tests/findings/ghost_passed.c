@@ -1,4 +1,5 @@
-// A copy of a descriptor was passed by SCM_RIGHTS, and not received yet: it keeps what its sender has closed.
+// A copy of a descriptor was sent by SCM_RIGHTS and not received yet: it keeps open what its sender
+// has closed.
 #include "finding.h"
 #include <sys/socket.h>
 

@@ -1,4 +1,5 @@
-// As ghost.c, but the program only goes on to wait: nobody calls anything for the dead number. It was closed by a dup2 over it.
+// As ghost.c, but the program only continues to wait and makes no call for the dead number. A dup2
+// over it closed it.
 #include "finding.h"
 
 int main(void)

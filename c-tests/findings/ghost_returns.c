@@ -1,5 +1,6 @@
-// A dup is added and closed; another dup gets its number, and cannot be added: it is the same file under the same number, which
-// was never deleted (tokio-core #172, janet #1769). Mended: DEL before close.
+// A dup is added and closed; another dup gets its number and cannot be added: it is the same file
+// with the same number, whose interest was never deleted (tokio-core #172, janet #1769). Fixed: DEL
+// before close.
 #include "finding.h"
 
 int main(void)

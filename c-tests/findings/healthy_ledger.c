@@ -1,4 +1,5 @@
-// What correct programs do, and which looks like a defect of descriptors and interests from outside.
+// What correct programs do, although from outside it looks like a defect of descriptors and
+// interests.
 #include "finding.h"
 #include <pthread.h>
 #include <setjmp.h>
@@ -20,7 +21,8 @@ static void wait_a_little(int epfd)
     must(epoll_wait(epfd, &happened, 1, 1) >= 0, "epoll_wait");
 }
 
-// libuv adds, and changes what is there; libevent changes, and adds what is not; both delete what may be gone.
+// libuv adds, and changes an interest that exists. libevent changes, and adds an interest that does
+// not. Both delete what may be gone.
 static void tries_and_mends(int epfd)
 {
     int fd = event(0);
@@ -38,7 +40,7 @@ static void tries_and_mends(int epfd)
     close(fd);
 }
 
-// A dup outlives its descriptor for a moment, and the loop goes on.
+// A dup outlives its descriptor for a moment, and the loop continues.
 static void ghosts_that_soon_go(int epfd)
 {
     int fd = event(0), other = dup(fd);
@@ -47,7 +49,7 @@ static void ghosts_that_soon_go(int epfd)
     wait_a_little(epfd);
     close(other);
     wait_a_little(epfd);
-    // The number comes back to the same file.
+    // The same file gets its number back.
     fd = event(0), other = dup(fd);
     must(ctl(epfd, EPOLL_CTL_ADD, fd) == 0, "ADD");
     close(fd);
@@ -68,7 +70,8 @@ static void ghosts_that_soon_go(int epfd)
     close(other);
 }
 
-// The dup is closed by fclose, which libc does without calling close: no ghost is left, though nobody was told.
+// The dup is closed by fclose, which libc does without calling close: no ghost is left, although no
+// hook saw it.
 static void dups_that_stdio_closes(int epfd)
 {
     int pair[2];
@@ -87,7 +90,8 @@ static void dups_that_stdio_closes(int epfd)
     close(pair[1]);
 }
 
-// A child has what its parent closes, for as long as it takes to start a program, and closes what its parent watches.
+// A child holds what its parent closes, for as long as it takes to start a program, and closes what
+// its parent watches.
 static void children(int epfd)
 {
     int fd = event(0), stays = event(0), until[2];
@@ -119,7 +123,7 @@ static void jump(int signal)
     siglongjmp(outside, 1);
 }
 
-// Jumps out of a wait by a signal handler, and does other things.
+// Jumps out of a wait from a signal handler, and does other things.
 static void *jumper(void *nothing)
 {
     if (sigsetjmp(outside, 1) == 0) {
@@ -169,7 +173,7 @@ int main(void)
     dups_that_stdio_closes(epfd);
     children(epfd);
     threads_that_do_not_wait_any_more();
-    // The end is near: nobody waits any more, and what is closed last is not deleted first.
+    // Just before the end: no thread waits any more, and what is closed last is not deleted first.
     int fd = event(0), other = dup(fd);
     must(other >= 0 && ctl(epfd, EPOLL_CTL_ADD, fd) == 0, "ADD");
     close(fd);

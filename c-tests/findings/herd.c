@@ -1,5 +1,5 @@
-// Two workers wait for connections on one listening socket, each on an instance of its own: each connection wakes both
-// (gevent #1536). With -DFIXED: EPOLLEXCLUSIVE.
+// Two workers wait for connections on one listening socket, each on its own instance: each
+// connection wakes both (gevent #1536). With -DFIXED: EPOLLEXCLUSIVE.
 #include "tcp.h"
 #include "clock.h"
 #include <signal.h>
@@ -16,7 +16,7 @@ enum { EVENTS = EPOLLIN };
 static int listener;
 static volatile int *serves;
 
-// Serves for a while; returns its instance.
+// Serves for a while. Returns its instance.
 static int serve(void)
 {
     int epfd = epoll_create1(EPOLL_CLOEXEC);
@@ -35,7 +35,7 @@ int main(void)
     listener = listens(SOCK_NONBLOCK, 16);
     pid_t parent = getpid();
     if (fork() == 0) {
-        // Until the other is gone: it tells of both.
+        // Until the other is gone: the finding describes both.
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         if (getppid() == parent)
             serve();

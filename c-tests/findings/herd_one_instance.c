@@ -1,5 +1,6 @@
-// Three threads wait on one instance, which watches a listening socket level-triggered: each connection wakes two of them. With
-// -DFIXED: EPOLLET, and each accepts until there is no more.
+// Three threads wait on one instance, which watches a listening socket level-triggered: each
+// connection wakes two of them. With -DFIXED: EPOLLET, and each accepts until no connection is
+// left.
 #include "tcp.h"
 #include "clock.h"
 #include <pthread.h>
@@ -13,7 +14,7 @@ enum { EVENTS = EPOLLIN };
 static int epfd, listener;
 static volatile int stops;
 
-// Takes a little while, as a server's do that looks up a thing or two before it accepts.
+// Takes a little while, as a server does that looks something up before it accepts.
 static void *serve(void *nothing)
 {
     struct epoll_event events[8];
@@ -40,7 +41,7 @@ int main(void)
     struct since since = begin();
     for (int made = 0; made < 1000 || runs(&since, 3000); made++) {
         int client = connects();
-        // One after another: until the server has closed it.
+        // One after another, until the server has closed it.
         char nothing;
         must(read(client, &nothing, 1) == 0, "read");
         resets(client);

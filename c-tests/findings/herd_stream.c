@@ -1,5 +1,6 @@
-// Three threads wait on one instance for requests on one connection, level-triggered: while one is at work on a request, the
-// next is woken for it too, and both read. With -DFIXED: EPOLLONESHOT, armed again when the request is done.
+// Three threads wait on one instance for requests on one connection, level-triggered: while one
+// handles a request, the next is woken for it too, and both read. With -DFIXED: EPOLLONESHOT, armed
+// again when the request is done.
 #include "finding.h"
 #include "clock.h"
 #include <pthread.h>

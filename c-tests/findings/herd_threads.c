@@ -1,5 +1,5 @@
-// Two threads wait for connections on one listening socket, each on an instance of its own: each connection wakes both. With
-// -DFIXED: EPOLLEXCLUSIVE.
+// Two threads wait for connections on one listening socket, each on its own instance: each
+// connection wakes both. With -DFIXED: EPOLLEXCLUSIVE.
 #include "tcp.h"
 #include "clock.h"
 #include <pthread.h>
@@ -13,7 +13,7 @@ enum { EVENTS = EPOLLIN };
 static int listener;
 static volatile int stops;
 
-// Serves until all is over.
+// Serves until the end.
 static void *serve(void *epfd)
 {
     struct epoll_event event = {.events = EVENTS, .data.fd = listener}, events[8];
@@ -37,7 +37,7 @@ int main(void)
     stops = 1;
     pthread_join(threads[0], NULL);
     pthread_join(threads[1], NULL);
-    // As servers do before they end: it was found before.
+    // As servers do before they end: the herd was found earlier.
     int number = listener;
     close(listener);
     return found(second, number);

@@ -1,5 +1,6 @@
-// epoll_create1 fails, and the program adds to -1. Mended: it looks at what epoll_create1 gave. With an argument epoll_create1 is
-// expected to fail by a fault, and else it is called with flags that there are none of.
+// epoll_create1 fails, and the program adds to -1. Fixed: it checks the result of epoll_create1.
+// With an argument a fault must make epoll_create1 fail; otherwise it is called with flags that do
+// not exist.
 #include "finding.h"
 
 int main(int count, char **arguments)

@@ -1,4 +1,5 @@
-// Waits on the -1 that epoll_create1 gave (its flags are none, or, with an argument, a fault is expected), through syscall() too. Mended: it looks at what it gave.
+// Waits on the -1 that epoll_create1 returned, also through syscall(). (Its flags do not exist or,
+// with an argument, a fault must make it fail.) Fixed: it checks the result.
 #include "finding.h"
 #include <sys/syscall.h>
 

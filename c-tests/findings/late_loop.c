@@ -1,4 +1,5 @@
-// A loop that does long work between two waits. With -DFIXED: in parts, with a wait between them.
+// A loop that does long work between two waits. With -DFIXED it works in parts, with a wait between
+// them.
 #include "finding.h"
 #include "clock.h"
 

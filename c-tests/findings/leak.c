@@ -1,5 +1,6 @@
-// A loop for each of sixteen jobs, as asyncio.run would make one, and no loop is closed: each was waited on, and is forgotten.
-// With -DFIXED it is closed with its job, but for the main loop, which is open to the end, as most programs' is.
+// One loop for each of sixteen jobs, as asyncio.run would create, and no loop is closed: each was
+// waited on, and is then forgotten. With -DFIXED each is closed with its job, except the main loop,
+// which stays open to the end as in most programs.
 #include "finding.h"
 
 static int job(void)

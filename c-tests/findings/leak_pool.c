@@ -1,5 +1,6 @@
-// No leak: four threads with a loop each, which end without closing theirs, as memcached's do; two were never woken. A fifth loop
-// lies in the list of the main one, and is waited on only if it has something.
+// No leak: four threads with a loop each, which end without closing theirs, as memcached's do. Two
+// were never woken. A fifth loop is in the list of the main one, and is waited on only if it has
+// something.
 #include "finding.h"
 #include <pthread.h>
 
@@ -24,7 +25,8 @@ int main(void)
     add(epfds[4], epfds[5], EPOLLIN);
     for (int i = 0; i < 4; i++) {
         loops[i] = epfds[i];
-        // Only two are woken at the end; the others block in their first wait as the program ends.
+        // Only two are woken at the end; the others are blocked in their first wait when the
+        // program ends.
         if (i < 2)
             add(loops[i], stop, EPOLLIN);
         must(pthread_create(&threads[i], NULL, loop, &loops[i]) == 0, "pthread_create");

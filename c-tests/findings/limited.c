@@ -1,4 +1,4 @@
-// Four interests; that one or the other is refused for want of room is well.
+// Four interests; some may be refused for lack of room.
 #include "finding.h"
 
 int main(void)

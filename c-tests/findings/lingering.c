@@ -1,8 +1,10 @@
-// Connections whose other end is gone stay open, though the loop has been told. Which, by one of these:
-//   -DUNIX     unix sockets
+// Connections whose other end is gone stay open, although the loop was notified. One of these
+// chooses which:
+//
 //   -DREADERS  reading ends of pipes whose writer is gone
-//   -DWRITERS  writing ends of pipes that nobody reads any more
-//   -DQUIET    unix sockets: one in twelve, and two hundred others live and are watched
+//   -DWRITERS  writing ends of pipes that have no reader any more
+//   -DQUIET    unix sockets: one in twelve; two hundred others live and are watched
+//
 // With -DFIXED they are closed.
 #include "finding.h"
 #include <sys/socket.h>
@@ -39,7 +41,8 @@ int main(void)
 {
     epfd = epoll_create1(EPOLL_CLOEXEC);
     int lingers = -1;
-    // The far ends are another program's; here they must not be taken for a leak themselves.
+    // The far ends would belong to another program. Here they must not be taken for a leak
+    // themselves.
     for (int i = 0; i < LIVING; i++)
         add(epfd, connection(), 0);
     for (int i = 0; i < CONNECTIONS; i++) {

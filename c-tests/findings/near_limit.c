@@ -1,4 +1,5 @@
-// Watches up to the last descriptor that RLIMIT_NOFILE allows, and one loop more than there is room for. With -DFIXED: half as many.
+// Watches up to the last descriptor that RLIMIT_NOFILE allows, and creates one loop more than there
+// is room for. With -DFIXED: half as many.
 #include "finding.h"
 #include <sys/resource.h>
 

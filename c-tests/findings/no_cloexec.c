@@ -1,5 +1,8 @@
-// A loop, and a program started beside it by fork and exec: the loop's descriptor goes along. With -DFIXED: EPOLL_CLOEXEC.
-// "vfork" as argument: started by vfork; "in-place": the program itself becomes another; "failing": there is no such program.
+// A loop, and a program that is started by fork and exec and inherits the loop's descriptor. With
+// -DFIXED: EPOLL_CLOEXEC.
+//
+// The argument "vfork": started by vfork. "in-place": the program itself becomes another one.
+// "failing": the other program does not exist.
 #include "finding.h"
 #include <sys/wait.h>
 

@@ -1,8 +1,12 @@
-// No leak, by one of these:
-//   -DALL_LEAVE  two hundred watched connections live, and their other ends are closed as the program ends
-//   -DONE_ROUND  one round takes two hundred connections whose clients are gone already, and the program ends before it reads
-//   -DTIMERS     each of two hundred living connections has a timer and an eventfd of its own, all watched
-//   -DCLOSED     what stayed open though its other end was gone is closed before the end
+// No leak. One of these chooses why:
+//
+//   -DALL_LEAVE  two hundred watched connections live, and their other ends are closed when the
+//                program ends
+//   -DONE_ROUND  one round accepts two hundred connections whose clients are already gone, and the
+//                program ends before it reads
+//   -DTIMERS     each of two hundred living connections has a timer and an eventfd of its own, all
+//                watched
+//   -DCLOSED     what stayed open although its other end was gone is closed before the end
 #include "tcp.h"
 #include <sys/socket.h>
 #include <sys/timerfd.h>
@@ -41,7 +45,7 @@ int main(void)
         kept[i] = ends[0];
         far[i] = ends[1];
         add(epfd, kept[i], EPOLLIN | EPOLLRDHUP | EPOLLET);
-        // The far end is another program's; here it must not be taken for a leak itself.
+        // The far end would belong to another program. Here it must not be taken for a leak itself.
         add(epfd, far[i], 0);
 #ifdef TIMERS
         add(epfd, timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC), EPOLLIN);

@@ -1,7 +1,9 @@
 // Edge-triggered readers that pause on purpose: no defect.
-// Arguments: `relay`: what is read goes to a client that does not read; `rate`: the rest is read a second later, by a timeout;
-// `works`: another thread computes what is to be done with it; `short`: the rest is read after 0.2 s; `wake`: an eventfd that is
-// never read; `brief`: data is there as the program ends, and its loop has not slept.
+//
+// Arguments: `relay`: what is read goes to a client that does not read; `rate`: the rest is read a
+// second later, by a timeout; `works`: another thread computes what to do with it; `short`: the
+// rest is read after 0.2 s; `wake`: an eventfd that is never read; `brief`: data is available when
+// the program ends, and its loop has not slept.
 #include "tcp.h"
 #include "clock.h"
 #include <pthread.h>

@@ -1,4 +1,5 @@
-// A loop that looks every millisecond whether something has come, or whose timer is due each millisecond: no call tells which.
+// A loop that polls every millisecond, or whose timer is due every millisecond: no call shows
+// which.
 #include "finding.h"
 
 int main(void)

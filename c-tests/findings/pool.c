@@ -1,5 +1,5 @@
-// Healthy: three threads wait on one instance, level-triggered, for what holds work for each of them: a semaphore of jobs, and a
-// listening socket to which clients come all the time.
+// No defect: three threads wait on one instance, level-triggered, for sources with work for each of
+// them: a semaphore of jobs, and a listening socket to which clients connect all the time.
 #include "tcp.h"
 #include "clock.h"
 #include <pthread.h>

@@ -1,5 +1,5 @@
-// Healthy loops that arm their interest again in each round: one answers at full speed by a one-shot interest, and one is woken by an eventfd
-// that another thread writes and it reads.
+// No defect: loops that arm their interest again in each round. One answers at full speed with a
+// one-shot interest, and one is woken by an eventfd that another thread writes and it reads.
 #include "tcp.h"
 #include "clock.h"
 #include <pthread.h>

@@ -1,5 +1,6 @@
-// A timer for each of two hundred requests, watched by the one loop and never closed: no other end tells that it is needed no more.
-// With -DEVENTFDS an eventfd. With -DFIXED it is closed with its request.
+// A timer for each of two hundred requests, watched by the only loop and never closed. No other end
+// shows that it is no longer needed. With -DEVENTFDS an eventfd. With -DFIXED it is closed with its
+// request.
 #include "finding.h"
 #include <sys/timerfd.h>
 

@@ -1,5 +1,5 @@
-// epoll_create(2) promised two watches; three are added. With -DFIXED: epoll_create1, which promises nothing. With -DCLOSED: and nothing
-// else is to be said of it.
+// epoll_create(2) states that there will be two watches, but three are added. With -DFIXED:
+// epoll_create1, which states no size. With -DCLOSED: and there is no other finding.
 #include "finding.h"
 
 int main(void)

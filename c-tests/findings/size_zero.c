@@ -1,4 +1,4 @@
-// epoll_create refuses a size of 0. Mended: epoll_create1.
+// epoll_create refuses a size of 0. Fixed: epoll_create1.
 #include "finding.h"
 
 int main(void)

@@ -1,5 +1,6 @@
-// A listening socket whose accept fails for want of descriptors (EMFILE) is ready for ever: the server turns at full speed
-// without serving anybody. With -DFIXED: a descriptor in reserve is given up to accept the connection and close it.
+// A listening socket whose accept fails because no descriptor is free (EMFILE) stays ready: the
+// server loops at full speed without serving any client. With -DFIXED it gives up a descriptor that
+// it holds in reserve, accepts the connection and closes it.
 #include "tcp.h"
 #include "clock.h"
 #include <sys/resource.h>

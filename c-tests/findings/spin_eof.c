@@ -1,5 +1,5 @@
-// A connection whose peer has sent its end is watched on: it is readable for ever, and each read returns 0 (netty #4082).
-// With -DFIXED: it is closed.
+// A connection whose peer has closed its end stays watched: it stays readable, and each read
+// returns 0 (netty #4082). With -DFIXED it is closed.
 #include "tcp.h"
 #include "clock.h"
 

@@ -1,5 +1,6 @@
-// An eventfd that wakes the loop is never read: it stays readable. With -DFIXED: it is read each time, and another thread
-// writes it again at once, so that the loop turns as fast, and gets the same event each time.
+// An eventfd that wakes the loop is never read and stays readable. With -DFIXED it is read each
+// time, and another thread writes it again at once, so that the loop runs as fast and gets the same
+// event each time.
 #include "finding.h"
 #include "clock.h"
 #include <poll.h>

@@ -1,5 +1,5 @@
-// The other end of a connection is gone, and its descriptor stays in the interests with a mask of 0: EPOLLHUP comes all the
-// same, again and again (cups #4605). With -DFIXED: it is taken out.
+// The other end of a connection is gone, and its descriptor stays in the interests with a mask of
+// 0: EPOLLHUP still arrives, again and again (cups #4605). With -DFIXED the interest is deleted.
 #include "finding.h"
 #include "clock.h"
 

@@ -1,5 +1,6 @@
-// EPOLLOUT is asked for though there is nothing to write: a socket is nearly always writable (haproxy #411). With -DFIXED: something is
-// written each time, as fast as it goes, and the events are the same.
+// EPOLLOUT is requested although there is nothing to write: a socket is nearly always writable
+// (haproxy #411). With -DFIXED something is written each time, at full speed, and the events are
+// the same.
 #include "tcp.h"
 #include "clock.h"
 #include <pthread.h>

@@ -1,5 +1,6 @@
-// A datagram was sent to a port where nobody listens: the error that came back is pending, EPOLLERR comes in each round, and nobody takes
-// it. With -DSIX: over IPv6. With -DFIXED: it is taken, and another datagram is sent, as fast as it goes.
+// A datagram was sent to a port that has no listener: the error that came back is pending, EPOLLERR
+// arrives in each round, and the program never reads the error. With -DSIX: over IPv6. With -DFIXED
+// the error is read, and another datagram is sent, at full speed.
 #include "cases/burns.h"
 #include <arpa/inet.h>
 
@@ -14,7 +15,7 @@ static int to_nobody(void)
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     int taken = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 #endif
-    // A port that is free again: nobody else takes it at once.
+    // A port that is free again: no other program takes it at once.
     socklen_t length = sizeof address;
     must(bind(taken, (struct sockaddr *)&address, length) == 0, "bind");
     must(getsockname(taken, (struct sockaddr *)&address, &length) == 0, "getsockname");

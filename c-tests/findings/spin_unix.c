@@ -1,5 +1,6 @@
-// A unix socket whose peer lives: what it has sent is never read. With -DOUT: EPOLLOUT is asked for, and nothing is written. With -DFIXED:
-// the peer, a thread, sends and takes as fast as it goes, by calls that the kernel does not count (send, recv).
+// A unix socket whose peer lives: what the peer has sent is never read. With -DOUT: EPOLLOUT is
+// requested, and nothing is written. With -DFIXED the peer, a thread, sends and receives at full
+// speed, by calls that the kernel does not count (send, recv).
 #include "cases/burns.h"
 #include <pthread.h>
 

@@ -1,4 +1,4 @@
-// The number of a ghost is given to another file, and added: two files answer under one number.
+// Another file gets the number of a ghost and is added: two files send events with one number.
 #include "finding.h"
 
 int main(void)

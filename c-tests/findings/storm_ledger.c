@@ -1,5 +1,6 @@
-// Eight threads make, dup, pass and close watched descriptors, fork and vfork meanwhile, and each waits on an instance of its own. What is
-// closed without DEL is closed for good a moment later: no ghost is left, and none may be told. With an argument: for so many seconds.
+// Eight threads create, dup, pass and close watched descriptors while they fork and vfork, and each
+// waits on an instance of its own. What is closed without DEL is really closed a moment later: no
+// ghost is left, and none may be reported. With an argument: for that many seconds.
 #include "finding.h"
 #include <pthread.h>
 #include <sys/socket.h>
@@ -10,7 +11,7 @@ enum { THREADS = 8 };
 
 static time_t end;
 
-// Sends a copy to itself, and takes it out again.
+// Sends a copy to itself, and receives it again.
 static void pass(int pair[2], int fd)
 {
     char data = 'x';

@@ -1,4 +1,4 @@
-// TCP over loopback, for programs that serve or are served.
+// TCP over loopback, for servers and their clients.
 #ifndef TCP_H
 #define TCP_H
 
@@ -7,7 +7,8 @@
 
 static struct sockaddr_in server;
 
-// A socket that listens at a free port; where `connects` goes. `flags` besides SOCK_CLOEXEC.
+// A socket that listens at a free port, to which `connects` connects. `flags` are added to
+// SOCK_CLOEXEC.
 static inline int listens(int flags, int backlog)
 {
     int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | flags, 0);
@@ -25,7 +26,7 @@ static inline int connects(void)
     return client;
 }
 
-// Closes a connection by a reset, so that no port stays taken.
+// Closes a connection by a reset, so that no port stays in use.
 static inline void resets(int client)
 {
     struct linger linger = {.l_onoff = 1};

@@ -1,5 +1,5 @@
-/* Allocates before it uses epoll, and says whether both worked. With an allocator that uses descriptors as it initialises itself,
- * the process's first hooks run with that allocator's lock held. */
+/* Allocates before it uses epoll, and prints whether both worked. If the allocator uses descriptors
+ * while it initialises itself, the process's first hooks run with that allocator's lock held. */
 #include "../check.h"
 
 int main(void) {

@@ -1,13 +1,13 @@
-/* Threads that allocate and use epoll, and children that are forked meanwhile and do the same: all of it works, whichever
- * allocator is linked or preloaded. With an argument the children end by _exit (heaptrack's exit handler takes a lock that another
- * thread may have held at the fork). */
+/* Threads that allocate and use epoll, and children that are forked meanwhile and do the same. All
+ * of it works, whichever allocator is linked or preloaded. With an argument the children end by
+ * _exit (heaptrack's exit handler takes a lock that another thread may have held at the fork). */
 #include "../check.h"
 
 enum { THREADS = 4, ROUNDS = 150, CHILDREN = 12 };
 
 static int failures;
 
-/* A growing block, and an instance that delivers one event. */
+/* A growing block, and an instance that returns one event. */
 static int round_works(unsigned seed) {
     size_t size = 16 + seed * 37 % 4000;
     unsigned char *block = malloc(size);

@@ -1,7 +1,8 @@
-/* A signal handler asks the library for its figures while the program is anywhere in its own calls, and nothing is lost,
- * invented or "corrected" by that.
+/* A signal handler requests the library's figures while the program is anywhere in its own calls.
+ * Nothing may be lost, invented or "corrected" by that.
  *
- * usage: asked_in_handler HANDLERS THREADS [stack]     stack: the handler has a stack of its own (sigaltstack) */
+ * usage: asked_in_handler HANDLERS THREADS [stack]
+ *     stack: the handler has a separate stack (sigaltstack) */
 #include "../check.h"
 
 #include <sys/time.h>

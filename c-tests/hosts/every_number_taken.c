@@ -1,9 +1,10 @@
-/* Every descriptor number is taken, and the hard limit is the soft one: what is logged, recorded and reported of the calls from
- * then on?
+/* Every descriptor number is taken, and the hard limit equals the soft one. What is logged,
+ * recorded and reported of the calls from then on?
  *
- *   every_number_taken CALLS [alone]
+ * every_number_taken CALLS [alone]
+ *     Two threads make CALLS waits each; with `alone`, the main thread makes them.
  *
- * Two threads make CALLS waits each; with `alone`, the main thread makes them. The program keeps all numbers to its end. */
+ * The program keeps all numbers until it ends. */
 #include "../check.h"
 
 static int epfd, count;

@@ -1,7 +1,8 @@
-/* A signal handler forks, and the child returns from the handler into the call that was interrupted (fork is
- * async-signal-safe, POSIX.1-2008). It finishes that call, makes another one, and ends.
+/* A signal handler forks, and the child returns from the handler into the interrupted call (fork is
+ * async-signal-safe, POSIX.1-2008). The child finishes that call, makes another one, and ends.
  *
- * usage: fork_in_handler_goes_on CALLS CHILDREN     CALLS: ctl, close, create, dup, poll, wait */
+ * usage: fork_in_handler_goes_on CALLS CHILDREN
+ *     CALLS: ctl, close, create, dup, poll, wait */
 #include "../check.h"
 
 #include <sys/time.h>
@@ -31,7 +32,7 @@ static void on_signal(int number) {
     errno = kept;
 }
 
-/* One round, which the child leaves behind the call in which it was made. */
+/* One round. The child leaves it after the call in which it was created. */
 #define STEP(call)                                                                                                     \
     do {                                                                                                               \
         call;                                                                                                          \
@@ -56,7 +57,7 @@ static void round_of(const char *calls) {
         STEP(copy = dup(epfd));
         STEP(close(copy));
     } else {
-        /* Not for ever: a child that is forked before the real call begins is alone with it. */
+        /* With a bound: a child that is forked before the real call begins is alone with it. */
         STEP(epoll_wait(epfd, &event, 1, !strcmp(calls, "poll") ? 0 : 20));
     }
 }
@@ -74,7 +75,7 @@ int main(int count, char **arguments) {
     while (children < most) {
         round_of(calls);
         if (is_child) {
-            /* The instance works in the child as well. */
+            /* The instance also works in the child. */
             struct epoll_event event = interest(EPOLLIN, 2);
             int other = eventfd(1, 0);
             _exit(epoll_ctl(epfd, EPOLL_CTL_ADD, other, &event) != 0 || close(other) != 0);

@@ -1,4 +1,5 @@
-/* full_stderr PROGRAM ARGUMENT...: runs a program whose stderr is a pipe that takes nothing more, and says so at once. */
+/* full_stderr PROGRAM ARGUMENT...: runs a program whose stderr is a full pipe, where a write fails
+ * at once. */
 #include "../check.h"
 
 int main(int count, char **words) {

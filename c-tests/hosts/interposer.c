@@ -1,5 +1,5 @@
-/* A library that interposes on some of the shim's functions, each by another kind of symbol: weak, protected, chosen at load
- * (IFUNC), in two versions, and as two names of one function. */
+/* A library that interposes on some of the hooked functions, each by another kind of symbol: weak,
+ * protected, chosen at load (IFUNC), in two versions, and as two names of one function. */
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <sys/epoll.h>
@@ -27,7 +27,7 @@ int new_close(int fd) { return RAW(SYS_close, fd); }
 __asm__(".symver old_close, close@INTERPOSER_1");
 __asm__(".symver new_close, close@@INTERPOSER_2");
 
-/* One old version alone: nobody who asks without a version finds it. */
+/* Only an old version: a look-up without a version does not find it. */
 int old_pipe(int ends[2]);
 int old_pipe(int ends[2]) { return RAW(SYS_pipe2, ends, 0); }
 __asm__(".symver old_pipe, pipe@INTERPOSER_1");

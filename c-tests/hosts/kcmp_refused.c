@@ -1,7 +1,7 @@
-/* A seccomp filter refuses kcmp(2), as those of container runtimes do. Instances that watch different descriptors are told
- * apart all the same. Of those that watch the same, or nothing, nobody knows which numbers are one instance.
- *
- * The argument: how many instances watch nothing. */
+/* A seccomp filter refuses kcmp(2), as those of container runtimes do. Instances that watch
+ * different descriptors can be distinguished nevertheless. For instances that watch the same
+ * descriptors, or none, it cannot be known which numbers are one instance. The argument: how many
+ * instances watch nothing. */
 #include "../check.h"
 #include <linux/filter.h>
 #include <linux/seccomp.h>

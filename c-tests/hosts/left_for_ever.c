@@ -1,10 +1,14 @@
-/* Hooks are left for ever, by siglongjmp or by pthread_exit in a handler; then the program goes on. What it does from
- * then on must cost what it cost before, and nothing may be lost.
+/* Hooks are left by siglongjmp or by pthread_exit in a handler, and never resumed; then the program
+ * continues. From then on its calls must cost what they cost before, and nothing may be lost.
  *
- * usage: left_for_ever WAY JUMPS     WAY: jump; calls (the handler makes calls of its own, then jumps); deeper (as jump, and
- *                                    the program goes on far deeper on its stack); exit (threads end in the handler)
+ * usage: left_for_ever WAY JUMPS
+ *     jump     the handler jumps
+ *     calls    the handler makes calls of its own, then jumps
+ *     deeper   as jump, and the program continues far deeper on its stack
+ *     exit     threads end in the handler
  *
- * On stderr: the processor time of a round afterwards, in nanoseconds, the least of several measurements. */
+ * On stderr: the processor time of a round afterwards, in nanoseconds, the least of several
+ * measurements. */
 #include "../check.h"
 
 #include <setjmp.h>

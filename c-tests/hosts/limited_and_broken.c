@@ -1,5 +1,6 @@
-/* What a program sees of limits and of faults, on whichever host: it prints how each call ends. Natively all succeed; with
- * instances=1,watches=2 and a fault of the first wait one call of each kind fails. Two sockets stay open at the end. */
+/* What a program sees of limits and of faults, on any host: it prints how each call ends. Natively
+ * all succeed; with instances=1,watches=2 and a fault of the first wait one call of each kind
+ * fails. Two sockets stay open at the end. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <stdio.h>

@@ -1,6 +1,7 @@
-/* One thread opens a library, and with it takes the loader's lock; the library's constructor waits until another thread has used epoll
- * for the first time in its life, and has armed a rule about callers. Nothing that the other thread calls may want that lock. The
- * argument is the library (loader_lock_library.c). */
+/* One thread opens a library, and so holds the loader's lock. The library's constructor waits until
+ * another thread has used epoll for the first time, and has armed a rule about callers. Nothing
+ * that the other thread calls may need that lock. The argument is the library
+ * (loader_lock_library.c). */
 #include "../check.h"
 #include "epollshim.h"
 

@@ -1,8 +1,10 @@
-/* A signal handler makes thousands of calls of its own before the call that it has interrupted goes on. It comes once in each
- * call, at each of its instructions in turn, by the processor's trap flag: so also while the call holds the library's lock. Then
- * each call of the handler's is a change of the ledger that has to wait.
+/* A signal handler makes thousands of calls of its own before the interrupted call continues. The
+ * processor's trap flag makes it run once in each call, at each of the call's instructions in turn:
+ * also while the call holds the library's lock. Then each call of the handler is a change of the
+ * ledger that must wait.
  *
- * usage: long_handlers EVERY CLOSES     at each so many instructions, and so many calls of close in each handler */
+ * usage: long_handlers EVERY CLOSES
+ *     at every EVERYth instruction, and CLOSES calls of close in each handler */
 #include "../check.h"
 
 #if defined(__x86_64__)
@@ -21,17 +23,17 @@ static void on_trap(int number, siginfo_t *info, void *context) {
     (void)number, (void)info;
     if (--left > 0) return;
     ((ucontext_t *)context)->uc_mcontext.gregs[REG_EFL] &= ~TRAP_FLAG;
-    /* What one handler has added, the next deletes. */
+    /* What one handler has added, the next one deletes. */
     is_added = !is_added;
     if (epoll_ctl(epfd, is_added ? EPOLL_CTL_ADD : EPOLL_CTL_DEL, own_fd, &own_event) != 0) failed = 1;
-    /* From the first change that waits on, the library looks at the close of any number. */
+    /* Once a change waits, the library examines the close of every number. */
     for (int i = 0; i < closes; i++) {
         if (close(NEVER_OPEN) != -1) failed = 1;
     }
     errno = kept;
 }
 
-/* Steps through a call, until the handler has come. */
+/* Steps through a call until the handler has run. */
 __attribute__((noinline)) static void stepped(void (*call)(void)) {
     __asm__ volatile("pushfq; orq $0x100, (%%rsp); popfq" ::: "memory", "cc");
     call();
@@ -50,7 +52,8 @@ static const struct {
 } calls[] = {{"ADD", add_it}, {"DEL", delete_it}, {"epoll_create1", create}, {"ADD to it", add_to_it}, {"close", close_it}};
 #define CALLS (sizeof calls / sizeof *calls)
 
-/* All calls, and in one of them the handler comes at this instruction. False: the call has not so many. */
+/* Makes all calls; in one of them the handler runs at this instruction. False: the call has fewer
+ * instructions. */
 static int comes_at(size_t which, int instruction) {
     for (size_t i = 0; i < CALLS; i++) {
         if (i != which) {
@@ -81,7 +84,8 @@ int main(int count, char **arguments) {
         CHECK(instruction > 10);
         CHECK(!failed);
         CHECK(kernel_truth().watches == is_added);
-        /* How many handlers there were depends on how many instructions the calls have: begin the next call alike. */
+        /* The number of handlers depends on how many instructions the calls have, so start the next
+         * call in the same state. */
         if (is_added) failed |= epoll_ctl(epfd, EPOLL_CTL_DEL, own_fd, NULL) != 0;
         is_added = 0;
         CHECK(!failed);

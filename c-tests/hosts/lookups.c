@@ -1,6 +1,7 @@
-/* Compares each function that the shim has looked up with what dlsym(RTLD_NEXT) gives behind it. The argument is a file with one
- * place per line, in hexadecimal, of the shim's records of functions (`Real` of src/real.rs): an address, a name, and the function
- * that stands in for a missing one. */
+/* Compares each function that the library has looked up with what dlsym(RTLD_NEXT) finds after it.
+ * The argument is a file with one place per line, in hexadecimal, of the library's records of
+ * functions (`Real` of src/real.rs): an address, a name, and the function that replaces a missing
+ * one. */
 #include "../check.h"
 #include <link.h>
 #include <stdlib.h>
@@ -21,7 +22,8 @@ static int shim_base(struct dl_phdr_info *info, size_t size, void *base) {
 
 static void *volatile kept;
 
-/* What is hooked only on request is looked up where a rule names it and an object calls it. */
+/* Functions that are hooked only on request are looked up if a rule names them and an object calls
+ * them. */
 static void call_what_is_hooked_on_request(void) {
     void *aligned = NULL;
     kept = malloc(1);

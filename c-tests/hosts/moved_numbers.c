@@ -1,6 +1,7 @@
-/* Descriptor numbers move out of the library's sight, by system calls that the program makes itself: numbers of one
- * instance become those of two, two become one, a watched number gets another file. Each time the ledger is asked, and
- * agrees with the kernel; and what is closed afterwards in its sight is followed exactly. */
+/* Descriptor numbers change without the library's knowledge, by system calls that the program makes
+ * itself: numbers of one instance become those of two, two become one, a watched number gets
+ * another file. Each time the ledger is compared, and agrees with the kernel, and what is closed
+ * afterwards through libc is tracked exactly. */
 #include "../check.h"
 #include "epollshim.h"
 
@@ -25,7 +26,7 @@ static unsigned long healed(void) {
     return all.healed + all.unseen_watches + all.unseen_instances;
 }
 
-/* As the kernel has it, without the library. */
+/* What the kernel has, without the library. */
 static long watches(int epfd) {
     struct epollshim_instance_stats one = {0};
     char path[64], line[256];
@@ -121,7 +122,7 @@ static void empty_instances_exchange_numbers(void) {
     CHECK(healed() == before);
 }
 
-/* The number of an interest gets another file, while a dup keeps what is watched. */
+/* The number of an interest gets another file, while a dup keeps the watched one. */
 static void a_watched_number_moves(int socket_type) {
     int epfd = epoll_create1(0), fds[2], others[2];
     if (socket_type != 0) {
@@ -134,11 +135,11 @@ static void a_watched_number_moves(int socket_type) {
     moved(others[0], fds[0]);
     live(1, 1);
     unsigned long before = healed();
-    /* It stands for nothing that is watched. */
+    /* It refers to nothing that is watched. */
     GIVES(close(fds[0]), 0);
     live(1, 1);
     CHECK(healed() == before);
-    /* The ghost's number comes back, and is watched a second time. */
+    /* The ghost gets its number back, and is watched a second time. */
     GIVES(dup2(others[1], fds[0]), fds[0]);
     GIVES(add(epfd, fds[0], EPOLLIN), 0);
     live(1, 2);
@@ -150,7 +151,7 @@ static void a_watched_number_moves(int socket_type) {
     live(0, 0);
 }
 
-/* A dup of what is watched gets another file. */
+/* A dup of the watched file gets another file. */
 static void a_dup_of_a_watched_file_moves(void) {
     int epfd = epoll_create1(0), fd = eventfd(0, 0), other = eventfd(0, 0);
     add(epfd, fd, EPOLLIN);

@@ -1,8 +1,8 @@
-/* Threads race on the same few descriptor numbers: dup2, close, close_range, epoll_create1, epoll_ctl. When they are
- * done, each number that is one instance in the kernel is one instance in the ledger, with the same interests.
- *
- * Arguments: the first seed, how many seeds, and "meanwhile" if the ledger is to be compared while the threads race, too.
- * Without the library nothing is checked. */
+/* Threads race on the same few descriptor numbers: dup2, close, close_range, epoll_create1,
+ * epoll_ctl. When they are done, all numbers of one instance in the kernel are one instance in the
+ * ledger, with the same interests. Arguments: the first seed, how many seeds, and "meanwhile" if
+ * the ledger is to be compared while the threads race, too. Without the library nothing is
+ * checked. */
 #include "../check.h"
 #include "epollshim.h"
 
@@ -63,7 +63,8 @@ static int interests(int epfd) {
     return count;
 }
 
-/* How many numbers stand for another instance in the ledger than in the kernel, or for one with other interests. */
+/* How many numbers refer to another instance in the ledger than in the kernel, or to one with other
+ * interests. */
 static int differences(process_stats stats, instance_stats of_instance) {
     struct epollshim_stats all = {0};
     struct epollshim_instance_stats of[END];

@@ -22,7 +22,8 @@ static const struct {
     {"wipe", SYS_madvise, MADV_WIPEONFORK},
 };
 
-/* `rules` is "NAME=ERRNO,NAME=ERRNO"; errno 0 is a success that says 0. 0: it is installed. */
+/* `rules` is "NAME=ERRNO,NAME=ERRNO"; errno 0 is a success that returns 0. Returns 0 if the filter
+ * is installed. */
 static int refuse(const char *rules) {
     struct sock_filter filter[64];
     unsigned short length = 0;

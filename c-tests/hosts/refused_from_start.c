@@ -1,5 +1,6 @@
-/* refused_from_start RULES PROGRAM ARGUMENT...: runs a program under a filter (refuse.h), as a sandbox or an older kernel
- * would: its libraries are loaded under the filter, too. */
+/* refused_from_start RULES PROGRAM ARGUMENT...: runs a program under a filter (refuse.h), like that
+ * of a sandbox or an older kernel. The filter is already in force when the program's libraries are
+ * loaded. */
 #include "../check.h"
 
 #include "refuse.h"

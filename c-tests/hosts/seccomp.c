@@ -1,7 +1,10 @@
-/* Sandboxes of many kinds, none of which the program itself ever violates: a call that ends it was not its own.
+/* Sandboxes of many kinds. The program itself never violates one, so a call that ends it was made
+ * by the library.
  *
- * seccomp WAY: the filters below, by name. Each is installed when the program has two epoll instances and some
- * descriptors; then it goes on with them, and ends as it would without a filter. */
+ * seccomp WAY: the filters below, by name
+ *
+ * Each filter is installed when the program has two epoll instances and some descriptors. The
+ * program then continues with them, and ends as it would without a filter. */
 #include "../check.h"
 
 #include <linux/audit.h>
@@ -39,7 +42,8 @@ static void answer(int number, unsigned action) {
     rule(BPF_RET | BPF_K, action, 0, 0);
 }
 
-/* Where `mask` of an argument's lower half is `value`, the action; else it goes on behind. */
+/* If the bits `mask` of an argument's lower half are `value`: the action. Otherwise the filter
+ * continues after it. */
 static void answer_argument(int number, unsigned index, unsigned mask, unsigned value, unsigned action) {
     rule(BPF_LD | BPF_W | BPF_ABS, NUMBER, 0, 0);
     rule(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)number, 0, 4);
@@ -67,7 +71,8 @@ static void by_raw_prctl(void) {
     CHECK(syscall(SYS_prctl, PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0);
 }
 
-/* What this program never asks, and a tool might. The last ones are asked by the loader, and by fork and pthread_create. */
+/* Calls that this program never makes, and a tool might. The last ones are made by the loader, and
+ * by fork and pthread_create. */
 static const int foreign[] = {SYS_rt_sigpending, SYS_rt_sigtimedwait, SYS_kcmp,        SYS_getdents64, SYS_readlinkat,
                               SYS_flock,         SYS_getppid,         SYS_fallocate,   SYS_pwritev2,   SYS_faccessat,
                               SYS_tgkill,        SYS_sched_yield,     SYS_prlimit64,   SYS_pread64,    SYS_getrandom,
@@ -93,7 +98,7 @@ static void begin(void) {
     GIVES(add(old, copy, EPOLLIN), 0);
 }
 
-/* Uses what begin() has made, and more of it. */
+/* Uses what begin() has created, and more of it. */
 static void go_on(void) {
     GIVES(events_of(epfd, 1), EPOLLIN);
     int another = WORKS(epoll_create1(0)), twin = WORKS(fcntl(another, F_DUPFD_CLOEXEC, 20));
@@ -166,7 +171,7 @@ static void refused_filters(void) {
     FAILS(syscall(SYS_seccomp, SECCOMP_SET_MODE_STRICT, 1, NULL), EINVAL);
     FAILS(syscall(SYS_seccomp, 99, 0, NULL), EINVAL);
     FAILS(syscall(SYS_prctl, PR_SET_SECCOMP, SECCOMP_MODE_FILTER, NULL), EFAULT);
-    /* Such a filter would forbid everything. It is refused, for its flag is unknown. */
+    /* This filter would forbid everything. The kernel refuses it, because its flag is unknown. */
     load_number();
     otherwise(SECCOMP_RET_KILL_PROCESS);
     struct sock_fprog all = {length, rules};
@@ -251,7 +256,8 @@ int main(int count, char **arguments) {
         by_seccomp(0);
     } else if (is(way, "arguments")) {
         length = 0;
-        /* No file is opened for writing, no signal is blocked by SIG_SETMASK, fcntl does not ask for flags, prctl tells nothing. */
+        /* No file is opened for writing, no signal is blocked by SIG_SETMASK, fcntl does not read
+         * flags, prctl reads nothing. */
         answer_argument(SYS_openat, 2, O_ACCMODE, O_WRONLY, SECCOMP_RET_KILL_PROCESS);
         answer_argument(SYS_openat, 2, O_ACCMODE, O_RDWR, SECCOMP_RET_KILL_PROCESS);
         answer_argument(SYS_openat, 2, O_DIRECTORY, O_DIRECTORY, SECCOMP_RET_KILL_PROCESS);
@@ -311,7 +317,7 @@ int main(int count, char **arguments) {
         check_equal(result, 0, "strict mode", __LINE__);
         syscall(SYS_exit, verdict());
     } else if (is(way, "strict-exit")) {
-        /* Ends by SIGKILL: exit_group is none of the four calls that are left. */
+        /* Ends by SIGKILL: exit_group is not among the four calls that are left. */
         prctl(PR_SET_SECCOMP, SECCOMP_MODE_STRICT, 0, 0, 0);
         _exit(0);
     }

@@ -1,5 +1,5 @@
-/* An event loop that runs until it is killed: every 20 ms it waits, adds an interest and removes it. It prints its pid, and each
- * call that fails. */
+/* An event loop that runs until it is killed: every 20 ms it waits, adds an interest and deletes
+ * it. It prints its pid, and each call that fails. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <stdio.h>

@@ -1,8 +1,7 @@
-/* Many instances watch the same descriptors; then all of them go. What that costs grows with the number of interests, in
- * whatever order it happens, also where the library follows each of them.
- *
- * Arguments: how many instances, how many descriptors, and how they go. Prints the processor time of the end in
- * microseconds. */
+/* Many instances watch the same descriptors; then all of them are closed. The cost must grow with
+ * the number of interests, in whatever order it happens, also if the library tracks each of them.
+ * Arguments: how many instances, how many descriptors, and how they are closed. Prints the
+ * processor time of the end in microseconds. */
 #include "../check.h"
 
 static int instances, files;
@@ -78,7 +77,7 @@ int main(int count, char **arguments) {
             }
         }
     } else if (strcmp(how, "child") == 0) {
-        /* A child has a ledger of its own, with the same instances under more than one number. */
+        /* A child has a ledger of its own, with the same instances under several numbers. */
         for (int i = 0; i < instances; i++) epfd[i] = dup(epfd[i]);
         clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &began);
         pid_t child = fork();

@@ -1,11 +1,12 @@
-/* shared_memory HOW END [init] [RULES]: a process makes an epoll instance with ten interests and waits seven times. Then
- * a child that shares its memory closes all that it has, and ends in a given way. Then the parent waits seven times more.
+/* shared_memory HOW END [init] [RULES]: a process creates an epoll instance with ten interests and
+ * waits seven times. Then a child that shares its memory closes all its descriptors, and ends in a
+ * given way. Then the parent waits seven times more. Whatever the child does to its own descriptor
+ * table, the parent's instance and interests stay unchanged, and the child's end is not the
+ * parent's. A child that also shares the table (CLONE_FILES) closes what the parent has.
  *
- * Whatever the child does to its own descriptor table, the parent's instance and interests are untouched, and the child's
- * end is not the parent's. A child that shares the table as well (CLONE_FILES) closes what the parent has.
- *
- * HOW says how the child is made, END how it ends: exit, group, exec or kill. With "init" the parent is pid 1 of a pid
- * namespace. RULES are those of a filter (refuse.h). Exit status 77: this user may not do that here. */
+ * HOW says how the child is created, END how it ends: exit, group, exec or kill. With "init" the
+ * parent is pid 1 of a pid namespace. RULES are those of a filter (refuse.h). Exit status 77: this
+ * user may not do that here. */
 #include "../check.h"
 
 #include <linux/sched.h>
@@ -47,7 +48,7 @@ static int child(void *unused) {
     closes_and_ends();
 }
 
-/* A stack on which a return goes to the child, with the alignment that a function finds. */
+/* A stack on which a return enters the child, with the alignment that a function expects. */
 static void **returning_stack(void) {
     void **top = (void **)(stack + STACK - 64);
     top[0] = (void *)closes_and_ends;
@@ -60,7 +61,7 @@ static pid_t by_clone(unsigned long flags) {
     return clone(child, stack + STACK, (int)flags | CLONE_VM | SIGCHLD, NULL);
 }
 
-/* Thread-local storage as glibc would make it for a new thread. */
+/* Thread-local storage as glibc would create it for a new thread. */
 static pid_t with_own_storage(unsigned long flags) {
     char *storage = mmap(NULL, STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     uintptr_t *block = (uintptr_t *)(storage + STACK - 8192);
@@ -79,7 +80,7 @@ static pid_t by_raw_clone3(unsigned long flags) {
     return (pid_t)syscall(SYS_clone3, &arguments, sizeof arguments);
 }
 
-/* Out of every hook's sight. */
+/* Unseen by every hook. */
 static pid_t by_instruction(unsigned long flags) {
     long result = SYS_clone;
     void **top = returning_stack();
@@ -98,7 +99,7 @@ static pid_t by_instruction(unsigned long flags) {
     return result < 0 ? -1 : (pid_t)result;
 }
 
-/* Not inlined: nothing of the caller may live in registers across vfork. */
+/* Not inlined: no value of the caller may live in registers across vfork. */
 __attribute__((noinline)) static pid_t by_vfork(void) {
     pid_t pid = vfork();
     if (pid == 0) closes_and_ends();
@@ -128,7 +129,7 @@ static pid_t by_spawn(void) {
     return error == 0 ? pid : -1;
 }
 
-/* Memory of its own: it waits on the instance, and has a report of its own. */
+/* This child has its own memory: it waits on the instance, and has a report of its own. */
 static pid_t by_fork(long raw) {
     pid_t pid = raw ? (pid_t)syscall(SYS_fork) : fork();
     if (pid == 0) {
@@ -151,12 +152,13 @@ static pid_t by_raw_fork_and_vfork(void) {
     return pid;
 }
 
-/* Children are born in a new pid namespace from here on. */
+/* From now on children are created in a new pid namespace. */
 static void new_namespace(void) {
     if (unshare(CLONE_NEWPID) != 0 && unshare(CLONE_NEWUSER | CLONE_NEWPID) != 0) cannot("unshare");
 }
 
-/* The same by setns, into a namespace that has a process already: children have other pids than 1. */
+/* The same by setns, into a namespace that already has a process: children have other pids than
+ * 1. */
 static void entered_namespace(void) {
     int gate[2];
     int own = open("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC);
@@ -173,7 +175,7 @@ static void entered_namespace(void) {
     close(own);
     close(other);
     close(gate[0]);
-    /* Its end would end the namespace: it waits until this process has ended. */
+    /* Its end would end the namespace, so it waits until this process has ended. */
 }
 
 static pid_t starts(const char *how) {

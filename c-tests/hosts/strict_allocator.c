@@ -1,5 +1,6 @@
-/* An allocator, to be preloaded, that makes descriptor calls with its lock held: many as it initialises itself, and one at every
- * 16th allocation. The lock is not recursive: a call that comes back into it kills the process (SIGILL). It never reuses memory. */
+/* An allocator, to be preloaded, that calls descriptor functions with its lock held: many while it
+ * initialises itself, and one at every 16th allocation. The lock is not recursive: a call that
+ * re-enters it kills the process (SIGILL). It never reuses memory. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -85,7 +86,8 @@ void *calloc(size_t count, size_t size) {
 
 void free(void *block) { (void)block; }
 
-/* jemalloc has one too: it runs before the shim's constructor where this library stands behind the shim. */
+/* jemalloc has one too. It runs before the constructor of epollshim if this library comes after
+ * epollshim. */
 __attribute__((constructor)) static void initialise_early(void) { allocate(1, 16); }
 
 void *realloc(void *block, size_t size) {

@@ -1,4 +1,5 @@
-/* A program for a debugger: each call on a line of its own. With an argument it waits until it is killed. */
+/* A program for a debugger, with each call on a separate line. With an argument it waits until it
+ * is killed. */
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/epoll.h>

@@ -1,6 +1,7 @@
-/* Errors that a memory checker reports, and those only: an event of which half has no value (programs set data.fd alone), a
- * bad event address, a descriptor that stays open, a stream that is not closed, and allocations whose only pointers the
- * kernel has, in event data. None of the library's tables may hide a leak, and its own looks at an event are no errors. */
+/* Errors that a memory checker must report, and no others: an event half of which is undefined
+ * (programs set only data.fd), a bad event address, a descriptor that stays open, a stream that is
+ * not closed, and allocations whose only pointers are in the kernel, in event data. No table of the
+ * library may hide a leak, and the library's own reads of an event are no errors. */
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
-/* A program that may be built for another C library, or without one to load: it calls much of what the library replaces.
- * With an argument it has a shell run that. */
+/* A program that may be built for another C library, or without a loader: it calls much of what the
+ * library replaces. With an argument a shell runs that. */
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <pthread.h>

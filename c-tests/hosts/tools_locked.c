@@ -1,6 +1,6 @@
-/* mlockall as an ordinary user, whose limit is 8 MiB: before the first call of epoll or after it ("late"), with the flags
- * of the second argument. All that follows works: epoll, threads, allocations. "full": at the end the program takes all
- * that it may lock. */
+/* mlockall as an ordinary user, whose limit is 8 MiB: before the first epoll call or after it
+ * ("late"), with the flags of the second argument. All that follows works: epoll, threads,
+ * allocations. "full": at the end the program takes all the memory that it may lock. */
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>

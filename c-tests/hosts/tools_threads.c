@@ -1,6 +1,7 @@
-/* A program without any error, for tools that look for errors: valgrind and the sanitizers. Threads with an instance each
- * make, watch, copy and close descriptors, and fork children that wait once and _exit. With an argument the heap is used
- * wrongly at the end, which an address checker must find as it does without the library. */
+/* A program without any error, for tools that look for errors: valgrind and the sanitizers. Threads
+ * with one instance each create, watch, copy and close descriptors, and fork children that wait
+ * once and _exit. With an argument the heap is misused at the end, which an address checker must
+ * find as it does without the library. */
 #define _GNU_SOURCE
 #include <pthread.h>
 #include <stdio.h>
@@ -25,7 +26,7 @@ static void *work(void *nothing) {
         if (epoll_ctl(epfd, EPOLL_CTL_ADD, fd, &event) != 0 || epoll_wait(epfd, out, 4, -1) != 1) abort();
         int copy = dup(fd);
         if (dup2(copy, fd) != fd) abort();
-        /* The kernel forgets the interest only with the last descriptor of its file. */
+        /* The kernel removes the interest only with the last descriptor of its file. */
         epoll_ctl(epfd, EPOLL_CTL_DEL, fd, NULL);
         close(copy);
         close(fd);

@@ -1,21 +1,25 @@
-/* Is a descriptor of the shim's ever seen? Three threads keep the shim busy with files, and the main thread looks.
+/* Checks that a descriptor of the library is never visible. Three threads keep the library busy
+ * with files, and the main thread looks.
  *
- *   unseen_descriptors WORK LOOK COUNT
+ * unseen_descriptors WORK LOOK COUNT
  *
  * WORK, of the threads:
- *   calls    epoll calls that succeed: lines of a log, records of a recording
- *   report   epollshim_report() in a loop
- *   refused  epoll_create1() beyond a limit of the user's: the session and /proc are read
- *   none
+ *     calls     epoll calls that succeed: lines of a log, records of a recording
+ *     report    epollshim_report() in a loop
+ *     refused   epoll_create1() beyond a limit of the user: the session and /proc are read
+ *     none
  * LOOK, COUNT times:
- *   shared   a child that shares the descriptor table and makes epoll calls: a new descriptor has the lowest free number all the same
- *   fork, raw, clone, vfork, spawn   a child, by that call, lists its descriptors
- *   dup      a new descriptor has the lowest free number
- *   sweep    close_range() of all numbers that the program does not use
- *   wait     waitpid(-1, __WALL): there is no child
- *   single   with a child and no thread: the process has one thread whenever a call has returned
- *   newpid   with a child and no thread, after unshare(CLONE_NEWPID): no thread can be made any more, and the wait succeeds
- *   rest     nothing: the threads work for so many milliseconds */
+ *     shared    a child that shares the descriptor table and makes epoll calls: a new descriptor
+ *               still has the lowest free number
+ *     fork, raw, clone, vfork, spawn
+ *               a child, by that call, lists its descriptors
+ *     dup       a new descriptor has the lowest free number
+ *     sweep     close_range() of all numbers that the program does not use
+ *     wait      waitpid(-1, __WALL): there is no child
+ *     single    with a child and no thread: the process has one thread whenever a call has returned
+ *     newpid    with a child and no thread, after unshare(CLONE_NEWPID): no thread can be created
+ *               any more, and the wait succeeds
+ *     rest      nothing: the threads work for COUNT milliseconds */
 #include "../check.h"
 
 #include <linux/sched.h>
@@ -51,7 +55,8 @@ static void *work(void *argument) {
     return NULL;
 }
 
-/* How many descriptors from 3 on are not the program's: eventpolls, an eventfd, and what it lists the others with. */
+/* How many descriptors from 3 on do not belong to the program: not its instances, its eventfd, and
+ * the one that this lists the others with. */
 static int strangers(void) {
     int count = 0;
     DIR *directory = opendir("/proc/self/fd");
@@ -71,7 +76,8 @@ static int strangers(void) {
     return count;
 }
 
-/* A child that may run in its parent's memory, so without stdio and malloc: looks by number. */
+/* A child that may run in its parent's memory, so without stdio and malloc: it tries each
+ * number. */
 static int strangers_by_number(void) {
     int count = 0;
     for (int number = 3; number < 64; number++)
@@ -110,7 +116,7 @@ static int lowest(int expected) {
 static int not_single(void) {
     struct epoll_event got;
     epoll_wait(epfd, &got, 1, 0);
-    /* Changes nothing, and fails in a process of several threads (unshare(2)). */
+    /* Changes nothing, and fails in a process with several threads (unshare(2)). */
     return unshare(CLONE_VM) != 0;
 }
 
@@ -124,7 +130,7 @@ int main(int count, char **words) {
     if (count == 2 && strcmp(words[1], "child") == 0) return strangers();
     if (count != 4) return 2;
     const char *look = words[2];
-    /* Whoever runs this may have left some open. */
+    /* The caller may have left some open. */
     syscall(SYS_close_range, 3, ~0U, 0);
     int times = atoi(words[3]), found = 0;
     null = open("/dev/null", O_WRONLY | O_CLOEXEC);

@@ -1,4 +1,4 @@
-/* A library that stands right behind the shim in the order of search: what it finds next, the shim finds too. */
+/* A library right after epollshim in the search order: what it finds next, epollshim finds too. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 

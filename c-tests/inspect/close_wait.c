@@ -1,4 +1,4 @@
-/* Connections whose other end has closed. They are watched for what they send, and nobody closes them. */
+/* Connections whose other end has closed. They are watched for input, and never closed. */
 #include "stuck.h"
 
 int main(void) {

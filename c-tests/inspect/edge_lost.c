@@ -1,5 +1,6 @@
-/* davici #4: edge-triggered, and one message is read for each event. What came with it stays in the socket. With `unix`: the
- * same on a pair of Unix sockets; with `listen`: one connection is accepted for each event. With `whole`: read until EAGAIN. */
+/* davici #4: edge-triggered, and one message is read for each event. The messages that arrived with
+ * it stay in the socket. `unix`: the same on a pair of Unix sockets. `listen`: one connection is
+ * accepted for each event. `whole`: reads until EAGAIN. */
 #include "stuck.h"
 
 static int is_whole, listener;

@@ -1,5 +1,6 @@
-/* The descriptor of an interest is closed, and a copy keeps its file open. `closed`: that is all. `other`: another file has its
- * number. `eventfd`: so has another eventfd, whose inode is the same. `awake`: the file is ready, and the loop spins on it. */
+/* The descriptor of an interest is closed, and a copy keeps its file open. `closed`: nothing else.
+ * `other`: another file has its number. `eventfd`: another eventfd has its number, with the same
+ * inode. `awake`: the file is ready, and the loop spins on it. */
 #include "stuck.h"
 
 int main(int argc, char **argv) {

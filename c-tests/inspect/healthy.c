@@ -1,5 +1,5 @@
-/* Nothing is wrong: a listener, a connection that is idle, an edge-triggered eventfd that wakes and is never read (mio, nginx),
- * a copy of the instance, a thread that waits for a while. */
+/* No defect: a listener, an idle connection, an edge-triggered eventfd that wakes and is never read
+ * (mio, nginx), a copy of the instance, a thread that waits for a while. */
 #include "stuck.h"
 
 static void *waits(void *epfd) {

@@ -1,4 +1,4 @@
-/* Few numbers are left; with `all`, none. */
+/* Few descriptor numbers are left; with `all`, none. */
 #include "stuck.h"
 
 int main(int argc, char **argv) {

@@ -1,5 +1,5 @@
-/* pjsip #3018: a one-shot interest whose handler returns without arming it again. The other end goes on to write. With `ok`:
- * it is armed again. */
+/* pjsip #3018: a one-shot interest whose handler returns without arming it again. The other end
+ * continues to write. `ok`: it is armed again. */
 #include "stuck.h"
 
 static int is_armed_again;

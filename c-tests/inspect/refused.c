@@ -1,4 +1,5 @@
-/* Starts a program to which a filter (seccomp) refuses pidfd_getfd and kcmp, as container runtimes and Yama do. */
+/* Starts a program under a filter (seccomp) that refuses pidfd_getfd and kcmp, as container
+ * runtimes and Yama do. */
 #include "../check.h"
 
 #include <linux/filter.h>

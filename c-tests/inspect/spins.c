@@ -1,5 +1,6 @@
-/* A loop that is woken at once, again and again. `end`: the other end has closed, and this one stays. `out`: it asks for
- * EPOLLOUT with nothing to write. `works`: it computes, with a descriptor that is ready, which is no spin. */
+/* A loop whose waits return at once, again and again. `end`: the other end has closed, and this one
+ * stays open. `out`: it requests EPOLLOUT with nothing to write. `works`: it computes while a
+ * descriptor is ready, which is no spin. */
 #include "stuck.h"
 
 int main(int argc, char **argv) {

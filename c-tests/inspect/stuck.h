@@ -1,6 +1,6 @@
-/* What the programs here share: a connection over loopback, and the line that says that all is as it will stay.
- *
- * A program prints `ready`, and then does nothing until it is killed, or for as long as a watchdog allows. */
+/* What the programs here share: a connection over loopback, and the line `ready`, which says that
+ * nothing will change any more. After it a program does nothing until it is killed, or for as long
+ * as a watchdog allows. */
 #ifndef STUCK_H
 #define STUCK_H
 #include "../check.h"
@@ -34,7 +34,7 @@ __attribute__((unused)) static void is_ready(int fd) {
     say("ready pid %d fd %d\n", (int)getpid(), fd);
 }
 
-/* The loop of a program that takes its events, and does with them what `handle` does. */
+/* The loop of a program that passes its events to `handle`. */
 __attribute__((unused)) static void serve(int epfd, void (*handle)(int epfd, struct epoll_event *event)) {
     for (;;) {
         struct epoll_event event;

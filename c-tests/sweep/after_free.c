@@ -1,4 +1,4 @@
-/* The error path frees what is used once more for the message: compile with -fsanitize=address. */
+/* The error path frees memory and then uses it in the message: compile with -fsanitize=address. */
 #include "event_loop.h"
 
 struct connection {

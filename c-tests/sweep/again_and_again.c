@@ -1,4 +1,4 @@
-/* It tries until it succeeds: a failure that stays makes it spin. */
+/* It retries until it succeeds: a failure that lasts makes it spin. */
 #include "event_loop.h"
 
 int main(void) {

@@ -1,4 +1,5 @@
-/* Nobody asks whether bind has worked: listen takes any port then, at which no client looks. Never ready. */
+/* The result of bind is ignored: listen then takes any port, to which no client connects. Never
+ * ready. */
 #include "listener.h"
 
 int main(int count, char **arguments) {

@@ -1,4 +1,5 @@
-/* Two children do the same work, and one is enough. If neither does it, the parent reports success all the same. */
+/* Two children do the same work, and one is enough. If neither does it, the parent still reports
+ * success. */
 #include "event_loop.h"
 
 int main(void) {

@@ -1,4 +1,4 @@
-/* A close that fails is tried again later, and closes what has the number by then. */
+/* A close that fails is retried later, and closes whatever has the number by then. */
 #include "event_loop.h"
 
 int main(void) {

@@ -1,4 +1,5 @@
-/* The error path closes the loop's number a second time, which a file has by then: what was to be saved is lost. */
+/* The error path closes the loop's number a second time. By then a file has the number, and what
+ * should be saved is lost. */
 #include "event_loop.h"
 
 static int start(int loop) {

@@ -1,4 +1,5 @@
-/* A server that ends when it cannot accept, with status 0: whoever started it believes that it was asked to. */
+/* A server that exits with status 0 when it cannot accept: its parent believes that it was asked to
+ * end. */
 #include "listener.h"
 
 int main(int count, char **arguments) {

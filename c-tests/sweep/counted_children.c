@@ -1,7 +1,7 @@
 /* It waits for as many children as it wanted, not for as many as it has: spin. */
 #include "event_loop.h"
 
-/* Not known to the compiler, which would make two places of one fork. */
+/* Unknown to the compiler, which would otherwise make two places of one fork. */
 static volatile int wanted = 2;
 
 int main(void) {

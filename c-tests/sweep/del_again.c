@@ -1,4 +1,5 @@
-/* A DEL that fails is tried again, until it succeeds: but a failed DEL says that there is nothing left to delete. */
+/* A DEL that fails is retried until it succeeds. But a failed DEL says that there is nothing left
+ * to delete. */
 #include "event_loop.h"
 
 int main(void) {

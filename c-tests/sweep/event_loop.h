@@ -1,5 +1,6 @@
-/* What the programs of this folder share: a pair of connected sockets, and their event loop's first steps. Each program has one
- * mistake on an error path, which its first comment names; whole.c has none. */
+/* What the programs of this folder share: a pair of connected sockets, and their event loop's first
+ * steps. Each program has one bug on an error path, which its first comment names; whole.c has
+ * none. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -42,7 +43,7 @@ static inline void give(const char *bytes) {
     }
 }
 
-/* One byte, as the loop announces it. */
+/* One byte, as the loop reports it. */
 static inline char take(int loop) {
     struct epoll_event event;
     int number;

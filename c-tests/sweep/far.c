@@ -1,4 +1,4 @@
-/* As null_loop.c, in an object with a gap between its segments: compile with -no-pie -Wl,--section-start=.far=0x900000. */
+/* null_loop.c with a gap between segments: use -no-pie -Wl,--section-start=.far=0x900000. */
 #include "event_loop.h"
 
 __attribute__((section(".far"), noinline)) static int *make_far(void) {

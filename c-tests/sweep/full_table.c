@@ -1,4 +1,5 @@
-/* A level-triggered listening socket stays ready while accept has no descriptor to give: with a shortage that stays, spin. */
+/* A level-triggered listening socket stays ready while accept gets no descriptor. If the shortage
+ * lasts, the loop spins. */
 #include "listener.h"
 
 int main(int count, char **arguments) {

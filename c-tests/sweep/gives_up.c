@@ -1,4 +1,4 @@
-/* It calls abort() where it could have ended with a message. */
+/* It calls abort() where it could have exited with a message. */
 #include "event_loop.h"
 
 int main(void) {

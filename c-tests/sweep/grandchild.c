@@ -1,4 +1,5 @@
-/* The helper of a helper crashes; by then nobody waits for it, and its end is seen by the machine's first process alone. */
+/* The helper of a helper crashes. By then its parent is gone, and only the init process sees its
+ * end. */
 #include "event_loop.h"
 
 int main(void) {

@@ -1,4 +1,5 @@
-/* The file's second half needs one more descriptor; without it half of the file stays, and status 0. */
+/* The file's second half needs one more descriptor. Without it half of the file is written, with
+ * status 0. */
 #include "event_loop.h"
 
 int main(void) {

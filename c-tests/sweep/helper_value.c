@@ -1,4 +1,4 @@
-/* A helper that cannot be started counts as one that has said 0: wrong output. */
+/* A helper that cannot be started counts as one that has returned 0: wrong output. */
 #include "event_loop.h"
 
 int main(void) {

@@ -1,4 +1,5 @@
-/* The server serves its client, and forgets what it has made for it where that cannot be watched: leak. */
+/* The server serves its client, and forgets what it created for it if the client cannot be watched:
+ * leak. */
 #include "listener.h"
 
 #include <sys/eventfd.h>

@@ -1,4 +1,5 @@
-/* It looks at errno after other calls have changed it, and takes a shortage for something that cannot be: abort. */
+/* It reads errno after other calls have changed it, and takes a shortage for something impossible:
+ * abort. */
 #include "event_loop.h"
 
 int main(void) {

@@ -1,5 +1,5 @@
-/* What the servers of this folder share: `PROGRAM PORT serve` listens there, `PROGRAM PORT ask` is a client of it, which is content
- * with one line. */
+/* What the servers of this folder share: `PROGRAM PORT serve` listens there, `PROGRAM PORT ask` is
+ * a client of it, which needs only one line. */
 #include "event_loop.h"
 
 #include <arpa/inet.h>
@@ -34,7 +34,7 @@ static inline int ask(const char *port) {
     return recv(socket_, line, sizeof line, MSG_WAITALL) == sizeof line && memcmp(line, "hello\n", 6) == 0 ? 0 : 1;
 }
 
-/* What main begins with: a client asks and ends here, a server goes on. */
+/* The start of main: a client asks and ends here, a server continues. */
 static inline void serve_or_ask(int count, char **arguments) {
     if (count != 3)
         exit(2);

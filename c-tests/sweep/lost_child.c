@@ -1,4 +1,4 @@
-/* The child crashes, and its parent does not ask how it ended. */
+/* The child crashes, and its parent does not check how it ended. */
 #include "event_loop.h"
 
 int main(void) {

@@ -1,4 +1,4 @@
-/* What is counted before it is added stays counted when that fails: the loop waits for one that never comes. Hang. */
+/* A count includes an ADD that then fails: the loop waits for an event that never arrives. Hang. */
 #include "event_loop.h"
 
 int main(void) {

@@ -1,5 +1,6 @@
-/* Twelve places that make a descriptor. Eleven fail cleanly, one ignores the failure and crashes. Each run appends its rules to the
-   file that RUNS names, so that a test can tell which runs were made, and waits for PAUSE milliseconds, so that it can watch them. */
+/* Twelve places that create a descriptor. Eleven fail cleanly, one ignores the failure and crashes.
+ * Each run appends its rules to the file that RUNS names, so that a test can see which runs were
+ * made, and waits for PAUSE milliseconds, so that the test can watch them. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>

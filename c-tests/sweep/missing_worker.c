@@ -1,4 +1,4 @@
-/* It waits for two workers, also where the second one could not be made: hang. */
+/* It waits for two workers even if the second one could not be created: hang. */
 #include "event_loop.h"
 #include <pthread.h>
 
@@ -10,7 +10,7 @@ static void *work(void *nothing) {
     pthread_mutex_lock(&lock);
     ready++;
     pthread_cond_broadcast(&changed);
-    /* None ends before all are there: then they are so many at a time. */
+    /* None ends before all exist, so there are that many at a time. */
     while (ready < wanted)
         pthread_cond_wait(&changed, &lock);
     pthread_mutex_unlock(&lock);

@@ -1,4 +1,4 @@
-/* The constructor's null pointer is used without a look: crash. */
+/* The constructor's null pointer is used without a check: crash. */
 #include "event_loop.h"
 
 struct loop {

@@ -1,4 +1,5 @@
-/* It waits for the word of a child that was never made, and holds the pipe's other end itself: hang. */
+/* It waits for the answer of a child that was never created, and itself holds the pipe's other end:
+ * hang. */
 #include "event_loop.h"
 
 int main(void) {

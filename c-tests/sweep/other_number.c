@@ -1,4 +1,4 @@
-/* Where there is no epoll, another way counts what is ready, and counts one too many: wrong output. */
+/* Without epoll, another method counts what is ready, and counts one too many: wrong output. */
 #include "event_loop.h"
 #include <poll.h>
 

@@ -1,4 +1,4 @@
-/* The number that a failed call returns is an index: compile with -fsanitize=undefined. */
+/* The result of a failed call is used as an index: compile with -fsanitize=undefined. */
 #include "event_loop.h"
 
 static int uses[64];

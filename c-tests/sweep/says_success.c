@@ -1,4 +1,4 @@
-/* It gives up with a message, and status 0: nobody who calls it will know. */
+/* It gives up with a message but with status 0: its caller does not notice. */
 #include "event_loop.h"
 
 int main(void) {

@@ -1,5 +1,6 @@
-/* `server PORT serve` goes on when it cannot watch its listening socket: it listens, serves nobody, and says nothing.
- * `server PORT strict` ends with a message instead. Each client gets one line. `server PORT ask` is a client. */
+/* `server PORT serve` continues when it cannot watch its listening socket: it listens, serves no
+ * client, and prints nothing. `server PORT strict` ends with a message instead. Each client gets
+ * one line. `server PORT ask` is a client. */
 #include "listener.h"
 
 int main(int count, char **arguments) {

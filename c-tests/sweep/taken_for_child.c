@@ -1,7 +1,8 @@
-/* A fork that fails gives -1, which is taken for the child's 0: the parent does one child's work, and ends. Lost output. */
+/* A fork that fails returns -1, which is treated like the child's 0: the parent does one child's
+ * work, and ends. Lost output. */
 #include "event_loop.h"
 
-/* Not known to the compiler, which would make two places of one fork. */
+/* Unknown to the compiler, which would otherwise make two places of one fork. */
 static volatile int wanted = 2;
 
 int main(void) {

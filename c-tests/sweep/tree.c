@@ -1,4 +1,4 @@
-/* Threads and forked children make calls from the same places, each always as often. No mistake: each function says which call failed. */
+/* Threads and forked children call from the same places equally often, and print failures. */
 #include "event_loop.h"
 
 #include <pthread.h>

@@ -1,5 +1,5 @@
-/* A server that copies a descriptor in each turn of its loop: as it starts, as it serves and as it stops, from one place. It gives up
- * (SIGABRT) where that fails while it serves. */
+/* A server that copies a descriptor in each round of its loop: when it starts, serves and stops,
+ * from one place. It aborts (SIGABRT) if that fails while it serves. */
 #include "listener.h"
 
 #include <signal.h>

@@ -1,4 +1,5 @@
-/* The helper that fails closes what its caller closes again: nothing has taken the number meanwhile, this time. */
+/* The helper that fails closes what its caller closes again. No other file has taken the number
+ * meanwhile, this time. */
 #include "event_loop.h"
 
 static int start(int loop) {

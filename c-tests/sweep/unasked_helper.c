@@ -1,4 +1,5 @@
-/* Nobody asks whether the helper that writes the file was started: the file is missing, and all is well. */
+/* The program does not check whether the helper that writes the file was started: the file is
+ * missing, and the status is 0. */
 #include "event_loop.h"
 #include <spawn.h>
 

@@ -1,4 +1,4 @@
-/* Memory is written to though there was none. */
+/* Memory is written although its allocation failed. */
 #include "event_loop.h"
 
 int main(void) {

@@ -1,4 +1,5 @@
-/* Nobody asks whether the thread was made, and what it was to make is used: crash. */
+/* The program does not check whether the thread was created, and uses what it was to create:
+ * crash. */
 #include "event_loop.h"
 #include <pthread.h>
 

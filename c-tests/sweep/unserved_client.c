@@ -1,4 +1,4 @@
-/* A client whose ADD fails is kept, never served and never closed: deaf to this one. */
+/* A client whose ADD fails is kept, never served and never closed: deaf to this client. */
 #include "listener.h"
 
 int main(int count, char **arguments) {

@@ -1,4 +1,5 @@
-/* A log that could not be opened is written to descriptor -1 all the same: the file is missing, without a message. */
+/* A log that could not be opened is still written, to descriptor -1: the file is missing, without a
+ * message. */
 #include "event_loop.h"
 
 int main(void) {

@@ -1,4 +1,4 @@
-//! Findings of the census: descriptors whose number only grows, and those that reach another
+//! Findings of the census: descriptors whose number keeps growing, and those that leak into another
 //! program. (Double closes are noted when they happen, in census/mod.rs.)
 
 use epollshim_format::census::{Around, Care, Cared, Kind};
@@ -13,16 +13,15 @@ use crate::process::End;
 use crate::sync::{AtomicU64, Ordering};
 use crate::{clock, ledger, process, sys};
 
-/// How much of the process's table is examined before an exec, with a system call for each
-/// descriptor.
+/// The most descriptors that are examined before an exec. Each takes a system call.
 const LOOKED_AT: usize = 4096;
 
-/// The process is about to exec another program, or it is a child that is.
+/// Called before this process, or a child that runs in its memory, executes another program.
 ///
-/// These are meant to reach that program: what the child created itself, what was put at a number
-/// of the program's choice (dup2), what close-on-exec was removed from, and what this process
-/// itself received at its start. `no-cloexec` covers epoll instances. `is_named`: whether a number
-/// stands in that program's arguments or environment.
+/// These descriptors are meant to reach that program: those that the child created itself, those
+/// put at a number of the program's choice (dup2), those whose close-on-exec flag was cleared, and
+/// those that this process itself received at its start. `no-cloexec` covers epoll instances.
+/// `is_named` returns whether a number is in that program's arguments or environment.
 #[cold]
 #[inline(never)]
 pub fn at_exec(caller: usize, is_named: &dyn Fn(i32) -> bool) {
@@ -38,12 +37,13 @@ pub fn at_exec(caller: usize, is_named: &dyn Fn(i32) -> bool) {
     sys::set_errno(errno);
 }
 
-/// The process is about to start another program in a child that no hook sees (`posix_spawn`, `system`, `popen`). The child creates
-/// nothing itself. `replaces`: which numbers it closes, or gives another meaning; `is_named`: as of [`at_exec`].
+/// Called before this process starts another program in a child that no hook sees (`posix_spawn`,
+/// `system`, `popen`). The child creates no descriptors itself. `replaces` returns whether it
+/// closes or replaces a number. `is_named` is as in [`at_exec`].
 #[cold]
 #[inline(never)]
 pub fn at_spawn(caller: usize, by_popen: bool, replaces: &dyn Fn(i32) -> bool, is_named: &dyn Fn(i32) -> bool) {
-    // A child of vfork knows only what it touched itself.
+    // A child of vfork knows only the descriptors that it touched itself.
     if process::is_owner() {
         let errno = sys::errno();
         each_inherited(caller, is_named, &|fd, entry| {
@@ -53,8 +53,8 @@ pub fn at_spawn(caller: usize, by_popen: bool, replaces: &dyn Fn(i32) -> bool, i
     }
 }
 
-/// Notes each descriptor that reaches another program by accident, unless `choose` says that it does not (None). Some: whether the
-/// process becomes that program itself.
+/// Notes each descriptor that leaks into another program. `choose` returns None if a descriptor
+/// does not, else whether the process becomes that program itself.
 fn each_inherited(caller: usize, is_named: &dyn Fn(i32) -> bool, choose: &dyn Fn(i32, Entry) -> Option<bool>) {
     let meant = Entry::CLOEXEC | Entry::PLACED | Entry::HANDED_ON | Entry::AT_START;
     for (fd, entry) in census::each_alive().filter(|(fd, _)| *fd > 2).take(LOOKED_AT) {
@@ -69,8 +69,8 @@ fn each_inherited(caller: usize, is_named: &dyn Fn(i32) -> bool, choose: &dyn Fn
 }
 
 fn inherited(fd: i32, entry: Entry, by_itself: bool, is_named: bool, caller: usize) {
-    // A file that stays open costs little. The other end of a pipe or connection waits for its end
-    // in vain.
+    // A file that stays open costs little. But the other end of a pipe or connection never sees the
+    // end.
     let is_file = matches!(entry.kind(), Kind::File | Kind::Directory);
     note(&Note {
         variant: match () {
@@ -86,16 +86,16 @@ fn inherited(fd: i32, entry: Entry, by_itself: bool, is_named: bool, caller: usi
     });
 }
 
-/// CLOCK_MONOTONIC when the process began to end; 0: it has not. What the library does then is no
-/// standstill of the program.
+/// CLOCK_MONOTONIC when the process began to end; 0: it has not. The time that the library takes
+/// then is no standstill of the program.
 static ENDING: AtomicU64 = AtomicU64::new(0);
 
-/// The process ends.
+/// Called when the process begins to end.
 pub fn ends_now() {
     ENDING.store(clock::monotonic(), Ordering::Relaxed);
 }
 
-/// Places whose descriptors only grow in number.
+/// Reports the places whose number of open descriptors keeps growing.
 pub fn evaluate(end: End) {
     if !census::is_on() {
         return;
@@ -104,14 +104,14 @@ pub fn evaluate(end: End) {
         began if began != 0 && !matches!(end, End::Running | End::Exec) => began,
         _ => clock::monotonic(),
     };
-    // What was judged when no descriptor was left stays.
+    // Findings that were noted when no descriptor was free stay.
     withdraw_evaluated(Id::FdLeak);
     let has_met_the_limit = census::has_met_the_limit();
     let mut around = Around { now, has_met_the_limit, is_running: end == End::Running, companions: 0 };
     Buffer::lend(|watchers: &mut Buffer<u64>| {
         read_watchers(watchers, end);
         Buffer::lend(|all: &mut Buffer<u64>| {
-            // One walk of the table, and not one for each place.
+            // Walk the table once, not once for each place.
             for (fd, entry) in census::each_alive() {
                 let is_own = entry.generation() == census::generation() && !entry.has(Entry::AT_START);
                 if fd > 2 && is_own {
@@ -135,8 +135,9 @@ pub fn evaluate(end: End) {
     });
 }
 
-/// Who watches a description: its number, and in the lowest two bits a [`leak::Standing`], the one
-/// that cares most first. Nothing where no instance is left behind.
+/// Lists which descriptions are watched, sorted: a word has the description's number, and the
+/// [`leak::Standing`] of an instance that watches it in the lowest two bits. Of one description,
+/// the instance that is most in use comes first. Empty if no instance is left behind.
 fn read_watchers(watchers: &mut Buffer<u64>, end: End) {
     leak::each_standing(end, &mut |instance, standing| {
         for interest in ledger::records().interests_of(instance) {
@@ -146,7 +147,7 @@ fn read_watchers(watchers: &mut Buffer<u64>, end: End) {
     crate::buffer::sort_by_key(watchers.as_mut_slice(), |word| *word);
 }
 
-/// Who looks after a descriptor; None: an instance that is in use, or it is one.
+/// How a descriptor is looked after; None: by an instance that is in use, or it is an instance.
 fn care_of(fd: i32, entry: Entry, watchers: &[u64]) -> Option<Care> {
     let kind = entry.kind();
     if !ledger::is_known(fd) {
@@ -155,7 +156,7 @@ fn care_of(fd: i32, entry: Entry, watchers: &[u64]) -> Option<Care> {
     if kind == Kind::Epoll {
         return None;
     }
-    // At the end, the other ends of all sockets may go at once.
+    // When a server ends, the other ends of all its sockets may close at once.
     let has_hung_up = !lingering::concerns(kind) && sys::is_hung_up(fd);
     if has_hung_up || has_lost_its_end(fd, entry) {
         return Some(if has_hung_up { Care::None } else { Care::Gone });
@@ -183,14 +184,14 @@ fn evaluate_place(place: &places::Place, cared: &Cared, around: &Around) {
     }
 }
 
-/// Whether its other end is gone, and its place has more and more such.
+/// Whether its other end is gone, and the number of such descriptors at its place grows.
 fn has_lost_its_end(fd: i32, entry: Entry) -> bool {
     lingering::concerns(entry.kind())
         && places::at(entry.place()).row().lingers()
         && lingering::is_gone(fd, entry.kind())
 }
 
-/// Whether an epoll instance watches it, and its peer exists: a server's connections.
+/// Whether an epoll instance watches it, and its peer exists, as for a server's connection.
 pub(super) fn is_looked_after(fd: i32) -> bool {
     ledger::is_known(fd) && !sys::is_hung_up(fd) && !has_lost_its_end(fd, census::entry(fd))
 }

@@ -1,9 +1,10 @@
-//! Who holds the descriptors when none is left: judged at the first call that fails with EMFILE or
-//! ENFILE, and kept. Later, when they have been closed or the process is gone, nothing shows it.
+//! What the open descriptors are when none is free. This is judged at the first call that fails
+//! with EMFILE or ENFILE, and kept: later, the descriptors are closed or the process is gone.
 //!
-//! With a census every call that creates descriptors comes here. Without one it is those that the
-//! ledger hears of (`epoll_create`, `dup`, `fcntl`), and a report that finds no number free. A fault
-//! or a limit of the library's own that answers in the kernel's place does not come here.
+//! With a census, every call that creates descriptors reports such a failure to [`met`]. Without
+//! one, only those that the ledger follows do (`epoll_create`, `dup`, `fcntl`), and a report that
+//! finds no free number. Failures by an injected fault or a limit of the library are not reported
+//! to it.
 
 use epollshim_format::census::Kind;
 use epollshim_format::findings::thresholds::{EXHAUSTED_PAUSE, EXHAUSTED_ROW};
@@ -15,37 +16,38 @@ use crate::sigsafe::on_own_stack;
 use crate::sync::{AtomicU64, AtomicUsize, Ordering};
 use crate::{census, clock, procfs, seccomp, sys};
 
-/// The judgement. Its severity is written last; 0: no call has failed yet.
+/// The judgement. The severity is stored last; 0: no call has failed yet.
 static SEVERITY: AtomicU64 = AtomicU64::new(0);
 static CREATED_AT: AtomicUsize = AtomicUsize::new(0);
 static DETAIL: [AtomicU64; 4] = [const { AtomicU64::new(0) }; 4];
 
-/// The failures of one call in a row, none long after the one before: the call, when it last failed,
-/// and how many. Threads that fail at the same time may break a row or lengthen it by a few.
+/// The failures of one call in a row, each soon after the one before: the call site, the time of
+/// the last failure, and their number. Threads that fail at the same time may break a row, or
+/// lengthen it by a few.
 static ROW_SITE: AtomicUsize = AtomicUsize::new(0);
 static ROW_TIME: AtomicU64 = AtomicU64::new(0);
 static ROW: AtomicU64 = AtomicU64::new(0);
-/// The descriptors that had been made and closed when the row began.
+/// The value of [`changes`] when the row began.
 static ROW_CHANGES: AtomicU64 = AtomicU64::new(0);
 
-/// So many numbers are looked at: a readlink for each takes a microsecond.
+/// The most numbers that are examined. A readlink of each takes a microsecond.
 const LOOKED_AT: i32 = 16_384;
 const KINDS: usize = 16;
 
-/// In the child of a fork: it has met no limit itself.
+/// Called in the child of a fork, which has reached no limit itself.
 pub fn after_fork() {
     SEVERITY.store(0, Ordering::Relaxed);
     ROW.store(0, Ordering::Relaxed);
 }
 
-/// A call that creates a descriptor has failed, by the kernel's own answer.
+/// Called after the kernel has refused to create a descriptor.
 #[cold]
 #[inline(never)]
 pub fn met(error: i32, site: usize) {
     if !matches!(error, libc::EMFILE | libc::ENFILE) || census::local::is_borrowed() {
         return;
     }
-    // Acquire: pairs with the Release in `judge`. The rest was written before.
+    // Acquire: pairs with the Release in `judge`, before which the rest was stored.
     if SEVERITY.load(Ordering::Acquire) == 0 {
         judge(error);
     }
@@ -66,8 +68,8 @@ pub fn met(error: i32, site: usize) {
     }
 }
 
-/// A program that answers the failure waits a while, or closes something, before it makes the call
-/// again.
+/// Whether the program repeats the failing call without doing anything about it. A program that
+/// handles the failure waits a while, or closes something, before it tries again.
 fn is_called_on_and_on(site: usize) -> bool {
     let now = clock::monotonic();
     let pause = now.wrapping_sub(ROW_TIME.swap(now, Ordering::Relaxed));
@@ -84,17 +86,17 @@ fn is_called_on_and_on(site: usize) -> bool {
     ROW_CHANGES.load(Ordering::Relaxed) == changes()
 }
 
-/// How many descriptors were ever made and closed.
+/// A number that changes with each descriptor that is created or closed.
 fn changes() -> u64 {
     places::all().fold(0, |sum, (_, place)| sum.wrapping_add(place.live()).wrapping_add(2 * place.closed()))
 }
 
-/// The place with the most live descriptors.
+/// The place with the most open descriptors.
 fn most() -> Option<&'static places::Place> {
     places::all().map(|(_, place)| place).filter(|place| place.site() != 0).max_by_key(|place| place.live())
 }
 
-/// For a report: no call was seen to fail, and no number is free.
+/// For a report: checks whether a number is free, if no call was seen to fail.
 pub fn evaluate() {
     if seccomp::hinders() {
         return;
@@ -106,7 +108,7 @@ pub fn evaluate() {
     }
 }
 
-/// What is open: of each kind how many, and how many of these no epoll instance watches.
+/// How many descriptors of each kind are open, and how many of these no epoll instance watches.
 #[derive(Default)]
 struct Count {
     open: [u32; KINDS],
@@ -123,7 +125,7 @@ impl Count {
         }
     }
 
-    /// Takes the kind of which most are open.
+    /// Takes out the kind of which most are open.
     fn take_most(&mut self) -> (u8, u64) {
         let most = self.open.iter_mut().enumerate().max_by_key(|(_, count)| **count);
         most.map_or((0, 0), |(kind, count)| (kind as u8, u64::from(core::mem::take(count))))
@@ -131,7 +133,7 @@ impl Count {
 }
 
 fn judge(error: i32) {
-    // A filter of the program's own may end it for the calls that ask.
+    // A seccomp filter of the program may kill it for these system calls.
     let may_ask = !seccomp::hinders();
     let limit = if may_ask { sys::descriptor_limit().map_or(0, |limit| limit.rlim_cur) } else { 0 };
     let mut count = Count::default();
@@ -154,8 +156,8 @@ fn judge(error: i32) {
     }
     let open = count.open.iter().fold(0, |sum, count| sum + u64::from(*count));
     let unattended = count.unattended.iter().copied().max().unwrap_or(0);
-    // A server's connections fill it where too many clients come. What nobody watches, or what has
-    // hung up, is a leak.
+    // Watched connections are no leak: too many clients came. Descriptors that are not watched, or
+    // have hung up, are one.
     let leaks = open != 0 && u64::from(unattended) * 2 >= open;
     let severity = if leaks { Severity::Error } else { Severity::Info };
     let held = Held {
@@ -176,7 +178,7 @@ fn judge(error: i32) {
     }
 }
 
-/// A place that has half of the `open` descriptors has used up all that there are.
+/// Notes a leak at a place that has at least half of the `open` descriptors.
 fn blame(place: Option<&places::Place>, open: u64) {
     let Some(place) = place.filter(|place| place.live() * 2 >= open) else { return };
     let is_one = |entry: &table::Entry| core::ptr::eq(places::at(entry.place()), place);

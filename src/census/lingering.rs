@@ -1,9 +1,9 @@
-//! Sockets and pipes whose other end is gone, and that stay open. That an epoll instance watches
-//! them says nothing: their event has come, and the program has closed nothing.
+//! Sockets and pipes that stay open although their other end is gone. They count as leaked even if
+//! an epoll instance watches them: their event was delivered, and the program did not close them.
 //!
-//! They are looked at each time that the creations of a place reach a power of two. At the end it is
-//! too late: a server whose clients all leave as it ends has no leak, and a process that is killed
-//! makes no look at all.
+//! They are polled each time that the creations at a place reach a power of two. The end of the
+//! process is too late: a server whose clients all leave as it ends has no leak, and a process that
+//! is killed cannot poll.
 
 use epollshim_format::census::Kind;
 use epollshim_format::findings::thresholds::{FD_LEAK_FEW, FD_LEAK_ROUND};
@@ -12,18 +12,20 @@ use super::table;
 use crate::sync::{AtomicU64, Ordering};
 use crate::{seccomp, sys, thread};
 
-/// The most that are looked at. A thousand take some 0.1 ms.
+/// The most descriptors that are polled. A thousand take some 0.1 ms.
 const MOST: u64 = 1024;
-/// So many are asked for in one system call: 256 bytes of the stack.
+/// How many are polled in one system call: 256 bytes of the stack.
 const BATCH: usize = 32;
-/// Whether these have another end.
+
+/// Whether descriptors of a kind have another end.
 pub fn concerns(kind: Kind) -> bool {
     matches!(kind, Kind::Socket | Kind::Pipe)
 }
 
-/// How many of the `live` descriptors of a place (its record's number) have lost their other end,
-/// which were there at the last look. `born`: created there, a power of two. `rounds`: how many waits
-/// the process had made by the last look.
+/// How many of the `live` descriptors of a place have lost their other end. `index` is the number
+/// of the place's record. `born` is the number of creations there, a power of two. `rounds` is how
+/// many waits the process had made by the last call, and is updated. Returns 0 if few are open, or
+/// the process has waited too rarely since then to have received the events.
 #[cold]
 #[inline(never)]
 pub fn look(index: u16, kind: Kind, live: u64, born: u64, rounds: &AtomicU64) -> u64 {
@@ -60,7 +62,8 @@ fn asked(kind: Kind, batch: &mut [libc::pollfd]) -> u64 {
     }
 }
 
-/// A socket's error may be any; a pipe's is that nobody reads it.
+/// The events that show a lost other end. POLLERR of a pipe means that it has no reader; a socket
+/// may have any error.
 fn ends(kind: Kind) -> i16 {
     libc::POLLHUP | libc::POLLRDHUP | if kind == Kind::Pipe { libc::POLLERR } else { 0 }
 }

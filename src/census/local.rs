@@ -1,9 +1,9 @@
-//! What each thread remembers for the census, in thread-local words of the initial-exec model (see
-//! thread.rs).
+//! What each thread remembers for the census: its last closes. It is in thread-local words of the
+//! initial-exec model (see thread.rs).
 //!
-//! process.rs asks the kernel whose memory this is, and a system call is too much for every
-//! creation. So a thread asks only if it may be a child in another process's memory, which
-//! process/sharing.rs knows.
+//! process.rs asks the kernel to which process this memory belongs, but a system call for each
+//! creation would be too slow. So a thread asks only if it may be a child in another process's
+//! memory, which process/sharing.rs knows.
 
 use crate::sync::{AtomicI32, AtomicU32, AtomicUsize, Ordering};
 
@@ -15,20 +15,21 @@ use crate::process;
 
 use super::table;
 
-/// All-zero in a new thread. Written by the thread itself and its handlers; a vfork child shares it with its parent.
+/// All-zero in a new thread. Written by the thread itself and its signal handlers. A vfork child
+/// shares it with its parent.
 #[repr(C)]
 struct Local {
-    /// How many closes in a row were of neighbouring numbers, from one place.
+    /// How many closes in a row from one call site were of neighbouring numbers.
     run: AtomicU32,
     last_site: AtomicUsize,
     last_fd: AtomicI32,
     /// The direction of the run: 1, -1, or 0 at its first close.
     step: AtomicI32,
-    /// The first number of the run, and how many of its numbers were not open.
+    /// The first number of the run, and how many numbers of the run were not open.
     start: AtomicI32,
     misses: AtomicU32,
-    /// The double closes that were noted for its first two closes: one more than the numbers; 0:
-    /// nothing; and where they were closed before.
+    /// The double closes that were noted for the run's first two closes: one more than the number
+    /// (0: none), the variant, and where the number was closed before.
     noted: [AtomicI32; 2],
     variants: [AtomicU32; 2],
     others: [AtomicUsize; 2],
@@ -54,7 +55,7 @@ fn ask() -> bool {
     !process::is_own()
 }
 
-/// This thread closes a number.
+/// Called before this thread closes a number.
 #[inline(always)]
 pub fn closes(fd: i32, site: usize) {
     let local = local();
@@ -71,13 +72,13 @@ pub fn closes(fd: i32, site: usize) {
     go_on(local, step, site);
 }
 
-/// Whether a sweep goes on behind numbers that it leaves out.
+/// Whether a sweep continues after numbers that it skips.
 #[inline(always)]
 fn leaves_out(local: &Local, step: i32) -> bool {
     is_sweeping() && step.unsigned_abs() <= SWEEP_GAP && step.signum() == local.step.load(Ordering::Relaxed)
 }
 
-/// What this thread's last close has found.
+/// Called after [`closes`]: whether the number was open.
 #[inline(always)]
 pub fn has_closed(fd: i32, was_open: bool) {
     let local = local();
@@ -117,7 +118,7 @@ fn go_on(local: &Local, step: i32, site: usize) {
     }
 }
 
-/// The first closes of a sweep were no double closes.
+/// Withdraws the double closes that were noted for the first closes of a sweep.
 fn retract(local: &Local, site: usize) {
     let fds = local.noted.iter().zip(&local.variants).zip(&local.others);
     for ((fd, variant), other) in fds {
@@ -139,7 +140,7 @@ pub fn is_sweeping() -> bool {
     local().run.load(Ordering::Relaxed) >= SWEEP
 }
 
-/// A double close was noted for this thread's last close.
+/// Remembers that a double close was noted for this thread's last close.
 pub fn has_noted(note: &Note) {
     let local = local();
     let index = usize::from(local.run.load(Ordering::Relaxed) >= 2);
@@ -152,7 +153,7 @@ pub fn has_noted(note: &Note) {
     }
 }
 
-/// A read and a write of a word that only this thread has: no locked instruction.
+/// A read and a write of a word that only this thread writes, without a locked instruction.
 trait SwapPlain<T> {
     fn swap_plain(&self, value: T) -> T;
 }

@@ -1,14 +1,15 @@
-//! The census in this process's recording, brought up to date with each change: so it is there
-//! after any end of the process.
+//! The census in this process's recording, updated with each change. So it is complete, however the
+//! process ends.
 //!
-//! What is in the file are copies of the words of places.rs and table.rs, and not these themselves:
-//! the child of a fork would share them with its parent. Where the copies lie is in the page that
-//! the kernel wipes at fork. (A child that is forked by a handler amid [`follow`] may still write
-//! one word of its parent's file, with a value that the parent's word had a moment ago.)
+//! The file has copies of the words of places.rs and table.rs, and not the words themselves,
+//! because the child of a fork would share them with its parent. The addresses of the copies are in
+//! the page that the kernel wipes at fork. (A child that is forked by a signal handler during
+//! [`follow`] may still write one word of its parent's file, with a value that the parent's word
+//! had a moment ago.)
 //!
-//! Invariant: a copy equals its word once no thread is between a change of the word and the return
-//! of the [`changed`] that follows it. Each thread that changes a word compares afterwards, and
-//! whoever has written a copy looks whether the word still is what it wrote.
+//! Invariant: a copy equals its word if no thread is between a change of the word and the return of
+//! the [`changed`] that follows it. Each thread that changes a word compares the copy afterwards,
+//! and a thread that has written a copy checks that the word still has the value that it wrote.
 
 use crate::sync::{AtomicBool, AtomicPtr, AtomicU64, Ordering, fence};
 
@@ -20,21 +21,22 @@ use super::{AT_START, CORRECTED, HAS_MET_THE_LIMIT, PEAK, table};
 use crate::above::Library;
 use crate::{clock, process};
 
-/// What this module needs of those above it.
+/// What this module needs from the layers above.
 pub trait Above {
     /// Begins the recording of this process, which calls [`begin`]. False: there will be none.
     fn begin_recording() -> bool;
     /// Reserves a part of the file, and stores in `place` where it is mapped, if nothing is there
-    /// yet. Ok(false): there was. Err: no space, which the file says.
+    /// yet. Ok(false): there was. Err: there is no space, which is noted in the file.
     fn census_part(kind: u64, bytes: usize, first: u64, place: &AtomicPtr<u8>) -> Result<bool, i32>;
     /// A place was used for the first time.
     fn new_site(site: usize);
-    /// It is `now` (CLOCK_MONOTONIC): something may be due.
+    /// Does what is due at `now` (CLOCK_MONOTONIC).
     fn look_at_time(now: u64);
 }
 
-/// Where the copies lie: null: nowhere yet; [`absent`]: there is no space. Release when a part is
-/// mapped and zero, Acquire by those who write there.
+/// The addresses of the copies. Null: none yet; [`absent`]: there is no space. `Above::census_part`
+/// stores an address with Release when a part is mapped and zero; [`start_of`] reads it with
+/// Acquire before a write to the part.
 #[repr(C)]
 pub struct Mirror {
     totals: AtomicPtr<u8>,
@@ -42,14 +44,14 @@ pub struct Mirror {
     numbers: [AtomicPtr<u8>; number::SEGMENTS],
 }
 
-/// A recording is wanted.
+/// Recordings have the census.
 static IS_FOLLOWED: AtomicBool = AtomicBool::new(false);
 
 fn absent() -> *mut u8 {
     core::ptr::without_provenance_mut(1)
 }
 
-/// Recordings shall have the census. Called before there is one.
+/// Makes recordings have the census. Called before there is a recording.
 pub fn follow_all() {
     IS_FOLLOWED.store(true, Ordering::Relaxed);
 }
@@ -59,7 +61,7 @@ pub fn is_followed() -> bool {
     IS_FOLLOWED.load(Ordering::Relaxed)
 }
 
-/// A number and its place were changed by the caller.
+/// Updates the copies of a number and its place, which the caller has changed.
 #[inline(never)]
 pub fn changed(fd: i32, index: u16) {
     let Some(mirror) = process::part::<Mirror>() else { return };
@@ -67,21 +69,21 @@ pub fn changed(fd: i32, index: u16) {
     follow(&PEAK, totals, layout::PEAK);
     mirror.follow_place(index);
     mirror.follow_number(fd);
-    // Reading the clock takes as long as the rest.
+    // Read the clock rarely: that takes as long as everything else here.
     const EACH: u64 = 16;
     if places::at(index).made().is_multiple_of(EACH) {
         Library::look_at_time(clock::monotonic());
     }
 }
 
-/// The place was changed by the caller, and no number.
+/// Updates the copy of a place, which the caller has changed.
 pub fn changed_place(index: u16) {
     if let Some(mirror) = process::part::<Mirror>().filter(|mirror| is_there(&mirror.totals)) {
         mirror.follow_place(index);
     }
 }
 
-/// The totals were changed by the caller.
+/// Updates the copies of the totals, which the caller has changed.
 pub fn changed_totals() {
     if is_followed()
         && let Some(totals) = process::part::<Mirror>().and_then(|mirror| start_of(&mirror.totals))
@@ -90,24 +92,24 @@ pub fn changed_totals() {
     }
 }
 
-/// The recording of this process has begun.
+/// Called when the recording of this process has begun.
 #[cold]
 pub fn begin() {
     let Some(mirror) = process::part::<Mirror>().filter(|_| super::is_on()) else { return };
     if Library::census_part(kind::CENSUS, layout::HAS_MET_THE_LIMIT + 8, 0, &mirror.totals).is_err() {
         let _ = mirror.totals.compare_exchange(core::ptr::null_mut(), absent(), Ordering::Relaxed, Ordering::Relaxed);
     }
-    // SeqCst: pairs with the fence in `totals_or_begin`. A thread that has changed something and
-    // found no totals has changed it before what is looked at here.
+    // SeqCst: pairs with the fence in `begin_if_new`. If a thread has changed a word and then found
+    // no totals, `refresh` below sees the change.
     fence(Ordering::SeqCst);
-    // Now, while there is room: at the end there may be no descriptor free.
+    // Map all parts now: at the end no descriptor may be free.
     refresh();
     for (_, place) in places::all() {
         Library::new_site(place.site());
     }
 }
 
-/// Brings all copies up to date.
+/// Updates all copies.
 #[cold]
 pub fn refresh() {
     let Some(mirror) = process::part::<Mirror>() else { return };
@@ -135,7 +137,8 @@ fn start_of(place: &AtomicPtr<u8>) -> Option<*mut u8> {
 
 fn follow_totals(totals: *mut u8) {
     let set = |place: usize, value: u64| {
-        // SAFETY: a word of the totals' page, which is mapped for good.
+        // SAFETY: `start_of` returned `totals`, a page of the file that `Above::census_part` mapped
+        // and nothing unmaps. `place` is an aligned offset of the layout within it.
         unsafe { word(totals, place) }.store(value, Ordering::Relaxed);
     };
     follow(&PEAK, totals, layout::PEAK);
@@ -148,18 +151,19 @@ fn follow_totals(totals: *mut u8) {
 }
 
 /// # Safety
-/// `start + place` must be an aligned word of a mapping that lasts.
+/// `start + place` must be an aligned word of a mapping that is never unmapped.
 unsafe fn word<'a>(start: *mut u8, place: usize) -> &'a AtomicU64 {
     // SAFETY: the caller promises such a word.
     unsafe { &*start.wrapping_add(place).cast::<AtomicU64>() }
 }
 
-/// Brings the copy of a word up to date, which lies at `place` of a part of the file.
+/// Updates the copy of a word. The copy is at offset `place` of a part of the file.
 #[inline(always)]
 fn follow(source: &AtomicU64, start: *mut u8, place: usize) {
-    // SAFETY: a word of a part that is mapped for good: the callers' places are within it.
+    // SAFETY: callers pass a `start` from `start_of`, a part of the file that `Above::census_part`
+    // mapped and nothing unmaps, and an aligned offset of the layout within that part.
     let copy = unsafe { word(start, place) };
-    // Whoever changes the word later compares too.
+    // A thread that changes the word later compares, too.
     if copy.load(Ordering::Relaxed) != source.load(Ordering::Relaxed) {
         write(source, copy);
     }
@@ -167,12 +171,12 @@ fn follow(source: &AtomicU64, start: *mut u8, place: usize) {
 
 #[inline(never)]
 fn write(source: &AtomicU64, copy: &AtomicU64) {
-    /// Only a thread that changes the word takes another turn from this one.
+    /// A turn repeats only if another thread has changed the word in between.
     const TURNS: usize = 100;
     let mut value = source.load(Ordering::Relaxed);
     for _ in 0..TURNS {
-        // SeqCst, and no plain store, which may become visible after the look at the word below,
-        // and would then leave an older value there than another thread wrote meanwhile.
+        // SeqCst: a plain store may become visible after the load of the word below, and would then
+        // replace a newer value that another thread wrote meanwhile.
         copy.swap(value, Ordering::SeqCst);
         let now = source.load(Ordering::SeqCst);
         if now == value {
@@ -195,7 +199,8 @@ impl Mirror {
         if !start.is_null() {
             return None;
         }
-        // SeqCst: pairs with the fence in `begin`.
+        // SeqCst: pairs with the fence in `begin`. Either this thread sees the totals, or `begin`
+        // sees the change that this thread has made.
         fence(Ordering::SeqCst);
         if self.totals.load(Ordering::Acquire).is_null() && !Library::begin_recording() {
             let null = core::ptr::null_mut();
@@ -244,25 +249,29 @@ impl Mirror {
     }
 }
 
-/// Where a part lies; it is made if it is missing, and not known to have no space.
+/// The address of a part. It is created if it is missing, unless it is known that there is no
+/// space.
 fn part(place: &AtomicPtr<u8>, kind: u64, bytes: usize, first: u64) -> Option<*mut u8> {
     let null = core::ptr::null_mut();
     if place.load(Ordering::Acquire).is_null() && Library::census_part(kind, bytes, first, place).is_err() {
         let _ = place.compare_exchange(null, absent(), Ordering::Relaxed, Ordering::Relaxed);
     }
-    // SeqCst: what another thread changes after this, it copies itself.
+    // SeqCst: a thread that changes a word after this fence finds the part, and copies the word
+    // itself.
     fence(Ordering::SeqCst);
     start_of(place)
 }
 
-/// Of a row, what creations and ends change. Its other words change when creations reach a power of
-/// two, and before `turned` does (Acquire: pairs with the Release there).
+/// Copies the words of a row that creations and closes change. Its other words change when
+/// creations reach a power of two, before `turned` does. The Acquire load of `turned` pairs with
+/// the Release in `Place::turn`.
 #[inline(always)]
 fn copy_place(index: u16, start: *mut u8) {
     let words = places::at(index).words();
     let at = index as usize % CHUNK * place::SIZE;
     let [_, counts, more, _, peak, floor, _, _, _, _, turned, ..] = words;
-    // SAFETY: as in `follow`.
+    // SAFETY: `start` is from `start_of`, a part of the file that `Above::census_part` mapped and
+    // nothing unmaps, and has CHUNK rows. `at` is the offset of one of them.
     let copy = unsafe { word(start, at + place::TURNED) };
     if copy.load(Ordering::Relaxed) != turned.load(Ordering::Acquire) {
         return copy_whole(index, start);

@@ -5,23 +5,23 @@
 //! table.rs      the state of each number: open or closed, by which call
 //! places.rs     the calls that create descriptors, each with what it created
 //! evaluation.rs its findings, for each report
-//! exhausted.rs  who holds the descriptors when none is left
+//! exhausted.rs  what the descriptors are when none is free
 //! lingering.rs  descriptors that stay open though their other end is gone
 //! local.rs      what each thread remembers of its last closes
-//! reconcile.rs  comparing with /proc
-//! room.rs       what is open and what is being opened, for a limit
+//! reconcile.rs  the comparison with /proc
+//! room.rs       how many are open or being opened, for a limit
 //! strays.rs     closes that hit what another thread opened
-//! mirror.rs     all of it in the recording, as it changes
+//! mirror.rs     a copy of all this in the recording
 //! ```
 //!
 //! Hooks report what the real calls returned, and only while the census is on. It takes no lock:
-//! each number has two words, and each place one that is added to. An end is noted before the real
-//! close, and a creation after the real call, as in the ledger. So a thread that gets the number
-//! next comes second here too.
+//! each number has two words, and each place has a counter. As in the ledger, a close is noted
+//! before the real call, and a creation after it. So the close is recorded before another thread's
+//! creation that reuses the number.
 //!
 //! The child of a fork continues with a copy of all this, as it does with the descriptors. A child
-//! of vfork runs in its parent's memory with a table of its own: what it closes is not the
-//! parent's, and is not noted.
+//! of vfork runs in its parent's memory, but with its own descriptor table: the descriptors that it
+//! closes are not the parent's, and are not noted.
 
 pub mod evaluation;
 pub mod exhausted;
@@ -48,25 +48,26 @@ use self::room::Room;
 pub use reconcile::{Census, reconcile};
 pub use table::{Entry, each_alive, forget_touched, was_touched_by_a_borrower};
 
-/// [`OFF`], [`ON`]; 0: the real functions are not all looked up yet. The hooks' assembly reads it.
+/// [`OFF`] or [`ON`]; 0: the constructor has not looked up all real functions yet. The hooks'
+/// assembly reads it.
 pub static STATE: AtomicU8 = AtomicU8::new(0);
-/// There is no census: the hooks jump to the real functions at once.
+/// There is no census: the hooks jump to the real functions.
 pub const OFF: u8 = 1;
 pub const ON: u8 = 2;
 
 /// How many forks lie between this process and the one that loaded the library.
 static GENERATION: AtomicU8 = AtomicU8::new(0);
-/// Open descriptors, and the most that were.
+/// Open descriptors, and their peak.
 static ROOM: Room = Room::new();
 static PEAK: AtomicU64 = AtomicU64::new(0);
 /// Found open at load.
 static AT_START: AtomicU32 = AtomicU32::new(0);
-/// How many creations and ends were found only by a comparison with the kernel, or by a later
+/// How many creations and closes were found only by a comparison with the kernel, or by a later
 /// creation.
 static CORRECTED: AtomicU64 = AtomicU64::new(0);
-/// A limit counts them: calls reserve room before they create one.
+/// A limit counts descriptors, so calls reserve room before they create one.
 static IS_LIMITED: AtomicBool = AtomicBool::new(false);
-/// Something was created or closed since this process began.
+/// This process has created or closed a descriptor.
 static HAS_SEEN: AtomicBool = AtomicBool::new(false);
 
 #[inline(always)]
@@ -74,21 +75,21 @@ pub fn is_on() -> bool {
     STATE.load(Ordering::Relaxed) == ON
 }
 
-/// The constructor has looked up all real functions. Without a census, the hooks need not call here
-/// any more.
+/// Called when the constructor has looked up all real functions. Without a census, the hooks no
+/// longer call the census.
 pub fn settle() {
     let _ = STATE.compare_exchange(0, OFF, Ordering::Relaxed, Ordering::Relaxed);
 }
 
-/// Begins: what is open now was open at load.
+/// Begins the census. The descriptors that are open now count as open at load.
 #[cold]
 pub fn begin() {
     crate::sigsafe::on_own_stack(reconcile::take_stock);
     STATE.store(ON, Ordering::Release);
 }
 
-/// In the child of a fork, once: it has its parent's descriptors, and has created and closed none
-/// itself.
+/// Called once in the child of a fork, which has its parent's descriptors, and has created and
+/// closed none itself.
 pub fn after_fork() {
     exhausted::after_fork();
     if is_on() {
@@ -122,7 +123,7 @@ pub struct Birth {
     pub is_placed: bool,
 }
 
-/// A call returned a new descriptor. A negative number is none.
+/// Notes that a call returned a new descriptor. Ignores a negative number.
 #[inline(always)]
 pub fn born(fd: i32, birth: Birth) {
     if fd >= 0 && is_on() {
@@ -157,7 +158,8 @@ fn note_birth(fd: i32, birth: Birth) {
     }
 }
 
-/// The number was reused in one step (dup2), or no hook saw its end (fclose).
+/// The number was still open: it was replaced in one step (dup2), or no hook saw its close
+/// (fclose).
 #[cold]
 #[inline(never)]
 fn reused(old: Entry, is_placed: bool) {
@@ -180,7 +182,7 @@ fn begin_within_limit() -> u64 {
     }
 }
 
-/// `new` is a duplicate of `old`: of the same kind.
+/// Notes that `new` is a duplicate of `old`, and of the same kind.
 #[inline(always)]
 pub fn duplicated(old: i32, new: i32, birth: Birth) {
     if new >= 0 && new != old {
@@ -189,17 +191,17 @@ pub fn duplicated(old: i32, new: i32, birth: Birth) {
     }
 }
 
-/// What `closing` passes to `closed`.
+/// What [`closing`] found, for [`close_failed`].
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(u64)]
 pub enum Before {
-    /// A failure would mean nothing.
+    /// A failure is no finding.
     Nothing = 0,
     WasClosed = 1,
     WasAlive = 2,
 }
 
-/// Before a real close.
+/// Called before a real close.
 #[inline(always)]
 pub fn closing(fd: i32, site: usize) -> u64 {
     if fd < 0 || !is_on() {
@@ -221,7 +223,7 @@ fn end(fd: i32, site: usize, is_swept: bool) -> Before {
     let old = ended.old;
     if old.is_alive() {
         places::at(old.place()).died();
-        // What the parent of a fork created is closed by the child's one thread.
+        // If the parent of a fork created it, no other thread of this process did.
         if !ended.by_its_own && !is_swept && old.generation() == generation() {
             strays::closed_by_another(fd, site, ended, places::at(old.place()).site());
         }
@@ -240,7 +242,7 @@ fn end(fd: i32, site: usize, is_swept: bool) -> Before {
     }
 }
 
-/// After a real close that failed.
+/// Called after a real close has failed.
 #[cold]
 #[inline(never)]
 pub fn close_failed(fd: i32, site: usize, before: u64, error: i32) {
@@ -249,10 +251,10 @@ pub fn close_failed(fd: i32, site: usize, before: u64, error: i32) {
     }
     let was_alive = before == Before::WasAlive as u64;
     let closer = table::last_close(fd);
-    // The thread that created it is right: the other one's close is the finding.
+    // If this thread created it, its close is right, and the other thread's close is the finding.
     let is_victim = !was_alive && strays::confirmed(fd, closer.site);
-    // A child knows from the copy of its parent's memory what the parent closed before the fork.
-    // Reporting that does no harm.
+    // A child has a copy of its parent's memory, and so knows what the parent closed before the
+    // fork. That is `Info`.
     let is_own = table::get(fd).generation() == generation();
     let variant = match () {
         () if was_alive => double_close::OUT_OF_SIGHT,
@@ -279,8 +281,8 @@ pub fn close_failed(fd: i32, site: usize, before: u64, error: i32) {
     local::has_noted(&note);
 }
 
-/// A call has failed with EBADF on a number, maybe because it was closed. `call` is a variant of
-/// `use-after-close`. True: it was, and is noted.
+/// Called after a call has failed with EBADF on a number. `call` is a variant of `use-after-close`.
+/// True: the number was closed before, and the finding is noted.
 #[cold]
 #[inline(never)]
 pub fn used(fd: i32, call: u8, site: usize) -> bool {
@@ -293,12 +295,12 @@ pub fn used(fd: i32, call: u8, site: usize) -> bool {
     }
     let closer = table::last_close(fd);
     let is_swept = entry.has(Entry::SWEPT) && call != use_after_close::WAIT;
-    // These two are made after a close on purpose.
+    // Programs make these two calls after a close on purpose.
     let proves_nothing = matches!(call, use_after_close::PROBE | use_after_close::DEL);
     let is_victim = !proves_nothing && strays::confirmed(fd, closer.site);
     let severity = match call {
         _ if is_victim => Severity::Info,
-        // Programs ask so whether a number is open, and take out what the close has taken out.
+        // Programs probe whether a number is open, and delete interests that a close has removed.
         _ if proves_nothing => Severity::Info,
         _ if is_swept || entry.generation() != generation() => Severity::Info,
         _ if closer.thread != table::mark(registers::token()) => Severity::Error,
@@ -315,7 +317,7 @@ pub fn used(fd: i32, call: u8, site: usize) -> bool {
     true
 }
 
-/// Before a range is closed, both ends included.
+/// Called before a range of numbers is closed, both ends included.
 #[cold]
 pub fn closing_range(first: u32, last: u32, site: usize) {
     if !is_on() {
@@ -332,13 +334,13 @@ pub fn closing_range(first: u32, last: u32, site: usize) {
     }
 }
 
-/// `fcntl(F_SETFD)` succeeded.
+/// Called after `fcntl(F_SETFD)` has succeeded.
 pub fn set_flags(fd: i32, flags: i32) {
     if is_on() && !local::is_borrowed() {
         let is_cloexec = flags & libc::FD_CLOEXEC != 0;
         table::change(fd, |entry| {
             entry.set(Entry::CLOEXEC, is_cloexec);
-            // The program asks for it explicitly: the next program that it starts shall have it.
+            // The program clears the flag explicitly, to pass the descriptor to the next program.
             entry.set(Entry::HANDED_ON, !is_cloexec);
         });
         if mirror::is_followed() {
@@ -347,14 +349,14 @@ pub fn set_flags(fd: i32, flags: i32) {
     }
 }
 
-/// `popen` created it.
+/// Notes that `popen` created a descriptor.
 pub fn is_popens(fd: i32) {
     if is_on() && !local::is_borrowed() {
         table::change(fd, |entry| entry.set(Entry::POPENS, true));
     }
 }
 
-/// Programs that were started with file actions of a kind that is not known here.
+/// How many programs were started with file actions of an unknown kind.
 static NOT_JUDGED: AtomicU64 = AtomicU64::new(0);
 
 pub fn could_not_judge() {
@@ -365,7 +367,7 @@ pub fn not_judged() -> u64 {
     NOT_JUDGED.load(Ordering::Relaxed)
 }
 
-/// A call that creates descriptors failed for lack of room.
+/// A call that creates descriptors has failed with EMFILE or ENFILE.
 static HAS_MET_THE_LIMIT: AtomicBool = AtomicBool::new(false);
 
 #[cold]
@@ -382,7 +384,7 @@ pub fn has_met_the_limit() -> bool {
 }
 
 /// Reserves room for descriptors that a call may create, unless more than `most` would then be open
-/// or reserved. Ok: how many are.
+/// or reserved. Ok: how many then are.
 #[cold]
 #[inline(never)]
 pub fn take_room(block: &Block, count: u32, most: u64) -> Result<u64, ()> {
@@ -392,25 +394,25 @@ pub fn take_room(block: &Block, count: u32, most: u64) -> Result<u64, ()> {
         ROOM.take(count, most).inspect_err(|()| _ = room::unnote(block, count))
     };
     take().or_else(|()| {
-        // Something may have been closed where no hook saw it, or a thread may have been cancelled
-        // in a call.
+        // No hook may have seen some closes, or a thread may have been cancelled in a call: find
+        // these, and try again.
         reconcile::look_for_the_gone();
         ROOM.forget_the_gone();
         take()
     })
 }
 
-/// After the call: releases the room that no creation has used.
+/// Called after the call: releases the room that it has not used.
 pub fn give_back_room(block: &Block, count: u32) {
     ROOM.give_back(room::unnote(block, count));
 }
 
-/// The most descriptors that were open at once.
+/// The peak of open descriptors.
 pub fn peak() -> u64 {
     PEAK.load(Ordering::Relaxed).max(ROOM.alive())
 }
 
-/// What is known of a number.
+/// The state of a number.
 pub fn entry(fd: i32) -> Entry {
     table::get(fd)
 }

@@ -1,5 +1,5 @@
-//! The calls that create descriptors: a record for each place and kind, with what was created
-//! there, and how its number grew.
+//! The calls that create descriptors: a record for each place (call site) and kind, with how many
+//! descriptors were created there and how their number grew.
 
 pub use super::table::PLACES;
 use crate::sync::{AtomicPtr, AtomicU16, AtomicU32, AtomicU64, Ordering};
@@ -17,23 +17,25 @@ use crate::{clock, sys};
 pub struct Place {
     /// Its site in 48 bits, kind in 4, and [`USED`]; 0: not in use.
     key: AtomicU64,
-    /// Open ones in the lower 28 bits (the kernel's numbers have 30, but there is no memory for so
-    /// many); above them the closed ones, of which an overflow into the highest bit goes to `more`.
+    /// The number of open ones in the lower 28 bits (the kernel's numbers have 30, but there is no
+    /// memory for so many). Above: the number of closed ones. When that reaches the highest bit, it
+    /// is carried into `more`.
     counts: AtomicU64,
     more: AtomicU64,
     /// Open when this process began.
     base: AtomicU64,
     peak: AtomicU64,
-    /// The fewest that were open since creations reached a power of two, and in the spans before,
-    /// the newest first.
+    /// The lowest number of open ones since creations last reached a power of two.
     floor: AtomicU64,
+    /// The same for the four spans before that, the newest first.
     floors: [AtomicU64; 4],
     /// CLOCK_MONOTONIC when creations reached the last two powers of two.
     turned: AtomicU64,
     turned_before: AtomicU64,
-    /// How many had lost their other end then and before: 16 bits each (lingering.rs).
+    /// How many had lost their other end at these moments: 16 bits each, the newest lowest
+    /// (lingering.rs).
     gone: AtomicU64,
-    /// Not in recordings: how many waits the process had made by then.
+    /// How many waits the process had made by then. Not in recordings.
     rounds: AtomicU64,
 }
 
@@ -41,7 +43,7 @@ const CLOSED: u32 = place::CLOSED;
 const ALIVE: u64 = (1 << CLOSED) - 1;
 const OVERFULL: u64 = 1 << 63;
 
-// A recording has them word by word.
+// A recording has the same words in the same order.
 const _: () = {
     use core::mem::offset_of;
     assert!(size_of::<Place>() == place::SIZE);
@@ -54,8 +56,8 @@ const _: () = {
     assert!(place::GONE + 8 == place::WORDS * 8 && CHUNK == place::ENTRIES);
 };
 
-/// Records in a chunk. Chunks are mapped when needed, and stay mapped. Release when one is
-/// published, Acquire by readers: the kernel has zeroed it.
+/// Records in a chunk. Chunks are mapped when needed, and stay mapped. The Release in `map` pairs
+/// with the Acquire in `at`: the kernel has zeroed the chunk before.
 pub const CHUNK: usize = 256;
 static ALL: [AtomicPtr<Place>; PLACES / CHUNK] = [const { AtomicPtr::new(core::ptr::null_mut()) }; PLACES / CHUNK];
 static NOWHERE: Place = Place::new();
@@ -94,19 +96,19 @@ impl Place {
         self.more.load(Ordering::Relaxed) + (self.counts.load(Ordering::Relaxed) >> CLOSED)
     }
 
-    /// How many there were ever, but for what `more` has.
+    /// How many were ever open, without those carried into `more`.
     #[inline(always)]
     pub fn made(&self) -> u64 {
         let counts = self.counts.load(Ordering::Relaxed);
         (counts & ALIVE) + (counts >> CLOSED)
     }
 
-    /// Created by this process.
+    /// How many this process has created.
     pub fn born(&self) -> u64 {
         (self.live() + self.closed()).saturating_sub(self.base.load(Ordering::Relaxed))
     }
 
-    /// Open when this process was forked.
+    /// How many were open when this process was forked.
     pub fn base(&self) -> u64 {
         self.base.load(Ordering::Relaxed)
     }
@@ -129,7 +131,7 @@ impl Place {
         }
     }
 
-    /// Creations have reached a power of two. Each is reached by one thread.
+    /// Called when creations have reached a power of two. One thread reaches each.
     #[cold]
     #[inline(never)]
     fn turn(&self, index: u16, live: u64, born: u64) {
@@ -140,7 +142,8 @@ impl Place {
             floor = place.swap(floor, Ordering::Relaxed);
         }
         self.turned_before.store(self.turned.load(Ordering::Relaxed), Ordering::Relaxed);
-        // Release: whoever finds it changed finds the rest changed (mirror.rs).
+        // Release: pairs with the Acquire in `copy_place` of mirror.rs. A thread that sees this
+        // change sees the others.
         self.turned.store(clock::monotonic(), Ordering::Release);
     }
 
@@ -159,7 +162,7 @@ impl Place {
     #[cold]
     #[inline(never)]
     fn carry(&self) {
-        // One of the threads that find the bit takes it.
+        // Only one of the threads that see the bit clears it.
         if self.counts.fetch_and(!OVERFULL, Ordering::Relaxed) & OVERFULL != 0 {
             self.more.fetch_add(OVERFULL >> CLOSED, Ordering::Relaxed);
         }
@@ -167,7 +170,7 @@ impl Place {
 
     /// Its words, in the order of the layout of recordings.
     pub fn words(&self) -> &[AtomicU64; place::WORDS] {
-        // SAFETY: it begins with as many atomics of one word, by the layout (asserted above).
+        // SAFETY: a `Place` begins with WORDS atomics of one word, as the assertions above check.
         unsafe { &*core::ptr::from_ref(self).cast() }
     }
 
@@ -213,7 +216,8 @@ pub fn at(index: u16) -> &'static Place {
     if start.is_null() {
         return &NOWHERE;
     }
-    // SAFETY: the mapping holds CHUNK records, and is never unmapped.
+    // SAFETY: `map` stored a mapping of CHUNK records, which is never unmapped. Zero is a valid
+    // record.
     unsafe { &*start.add(index as usize % CHUNK) }
 }
 
@@ -231,9 +235,10 @@ fn first(key: u64) -> usize {
     (key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 50) as usize
 }
 
-/// How many records are in use, the first of which is for all that find no place; and where each is
-/// found by its key: 0: free. Records are taken in order, so that a walk of all of them is short.
+/// How many records are in use. The first one is for descriptors that find no other. Records are
+/// taken in order, so that a walk of all of them is short.
 static USED_UP_TO: AtomicU32 = AtomicU32::new(1);
+/// A hash table from keys to the numbers of records; 0: free.
 static FOUND: [AtomicU16; 2 * PLACES] = [const { AtomicU16::new(0) }; 2 * PLACES];
 
 #[cold]
@@ -247,8 +252,8 @@ fn look_on(key: u64) -> (u16, &'static Place) {
         let mut index = found.load(Ordering::Acquire);
         if index == 0 {
             let Some(taken) = take(key) else { break };
-            // Release: a reader that finds it sees its key. The loser leaves a record in which
-            // nothing is counted.
+            // Release: pairs with the Acquire above. A reader that finds the record sees its key.
+            // If another thread was first, this record stays unused.
             match found.compare_exchange(0, taken, Ordering::Release, Ordering::Acquire) {
                 Ok(_) => {
                     if mirror::is_followed() {
@@ -282,7 +287,7 @@ pub fn used() -> u32 {
     USED_UP_TO.load(Ordering::Relaxed)
 }
 
-/// All that were used.
+/// All records in which something was counted.
 pub fn all() -> impl Iterator<Item = (u16, &'static Place)> {
     let count = USED_UP_TO.load(Ordering::Relaxed);
     (0..count)

@@ -1,4 +1,4 @@
-//! Compares the census with the kernel: reads from /proc what is open, at load and for reports.
+//! Compares the census with the list of open descriptors in /proc, at load and for reports.
 
 use crate::sync::Ordering;
 
@@ -24,7 +24,7 @@ pub struct Census {
 }
 
 impl Census {
-    /// None: there is none.
+    /// The current census. None: there is none.
     pub fn of_now() -> Option<Census> {
         if !super::is_on() {
             return None;
@@ -41,14 +41,14 @@ impl Census {
             born: places::all().filter(|(_, place)| is_seen(place)).map(|(_, place)| place.born()).sum(),
             closed: sum(places::Place::closed),
             at_start: at_load + sum(places::Place::base),
-            // What was open at load was noted as if it had been created then.
+            // Descriptors that were open at load were noted as if they were created then.
             unseen: unseen.saturating_sub(at_load),
             corrected: CORRECTED.load(Ordering::Relaxed),
         })
     }
 }
 
-/// Notes what is open at load.
+/// Notes the descriptors that are open at load.
 pub fn take_stock() {
     procfs::each_descriptor(|fd, target| {
         AT_START.fetch_add(1, Ordering::Relaxed);
@@ -59,7 +59,7 @@ pub fn take_stock() {
     PEAK.store(ROOM.alive(), Ordering::Relaxed);
 }
 
-/// A descriptor whose creation no hook saw.
+/// Counts a descriptor whose creation no hook saw, and returns its entry.
 fn found(_: i32, target: &[u8]) -> Entry {
     let kind = Kind::of_target(target);
     let (number, place) = places::of(0, kind);
@@ -68,10 +68,10 @@ fn found(_: i32, target: &[u8]) -> Entry {
     Entry::alive(number, kind, super::generation(), registers::token())
 }
 
-/// Corrects the census by the kernel. False: /proc could not be read. Not for hooks.
+/// Corrects the census by the kernel's list. False: /proc could not be read. Not for hooks.
 ///
-/// Threads continue in the meantime: a difference is corrected if it is still there a little later,
-/// and nothing was noted of that number since.
+/// Other threads continue in the meantime. So a difference is corrected only if it is still there a
+/// little later, and nothing was noted about that number since.
 pub fn reconcile() -> bool {
     if !super::is_on() {
         return true;
@@ -96,11 +96,12 @@ pub fn reconcile() -> bool {
     })
 }
 
-/// For a hook: checks whether what is known to be open is still open. What is not was closed where
-/// no hook saw it (fclose, a system call of the program's own). It takes a system call for each
-/// descriptor, so it uses a small part of the program's time at most, and the rest is found later.
-/// Not while other threads run, which may close and open the number between the two looks at it: a
-/// report waits in between.
+/// For a hook: finds descriptors that were closed where no hook saw it (fclose, an inline system
+/// call).
+///
+/// It makes a system call for each descriptor. So it is limited to a small part of the program's
+/// time, and may do nothing. It also does nothing if other threads may run, because these may close
+/// and reopen a number while it is checked; a report waits before its second check.
 #[cold]
 #[inline(never)]
 pub fn look_for_the_gone() {
@@ -146,7 +147,7 @@ fn correct(fd: i32, entry: Entry) {
     if table::exchange(fd, entry, now) {
         PEAK.fetch_max(ROOM.alive(), Ordering::Relaxed);
     } else {
-        // Another thread came first.
+        // Another thread has changed it first.
         places::at(now.place()).died();
         ROOM.end();
     }

@@ -1,16 +1,17 @@
-//! Room for descriptors, if a limit counts them: what is open, and what calls in progress may still
-//! open.
+//! Room for descriptors, if a limit counts them: how many are open, and how many more the calls in
+//! progress may open.
 //!
-//! Both are in one word. A call reserves its room in one step, before it is made, so that racing
-//! threads never exceed the limit. The creation turns the room into a descriptor in one step too,
-//! so that no other thread is refused in between. What was not needed is released after the call.
+//! Both numbers are in one word. A call reserves its room in one step, before it is made, so the
+//! limit is never exceeded, however many threads race. The creation turns the room into a
+//! descriptor, also in one step, so that no other thread is refused in between. After the call,
+//! unused room is released.
 
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 
 use crate::thread::{self, Block};
 
-/// Open descriptors; above [`TAKEN`], the reserved room. Relaxed throughout: a read-modify-write of
-/// one word has one order for all threads, and nothing else is published by it.
+/// The number of open descriptors, and from bit [`TAKEN`] on the reserved room. Relaxed throughout:
+/// all threads see the read-modify-writes of one word in one order, and it publishes nothing else.
 pub struct Room(AtomicU64);
 
 const TAKEN: u32 = 32;
@@ -25,13 +26,13 @@ impl Room {
         self.0.load(Ordering::Relaxed) & ALIVE
     }
 
-    /// One more is open. Returns how many are.
+    /// Counts one more that is open. Returns how many are.
     #[inline(always)]
     pub fn begin(&self) -> u64 {
         (self.0.fetch_add(1, Ordering::Relaxed) & ALIVE) + 1
     }
 
-    /// The same, in the room that its call has reserved.
+    /// Like [`Room::begin`], but uses room that the call has reserved.
     pub fn begin_within(&self) -> u64 {
         (self.0.fetch_sub((1 << TAKEN) - 1, Ordering::Relaxed) & ALIVE) + 1
     }
@@ -53,7 +54,7 @@ impl Room {
             .map_err(drop)
     }
 
-    /// In the child of a fork: the calls in progress are the parent's.
+    /// Called in the child of a fork: the calls in progress are the parent's.
     pub fn after_fork(&self) {
         self.0.fetch_and(ALIVE, Ordering::Relaxed);
     }
@@ -64,12 +65,12 @@ impl Room {
         });
     }
 
-    /// Releases what threads had reserved that were cancelled in a call.
+    /// Releases the room of threads that were cancelled in a call.
     pub fn forget_the_gone(&self) {
         for block in thread::all() {
             let left = word(block).load(Ordering::Relaxed);
-            // By an exchange: a new thread may have got the block in the meantime, and have noted
-            // more.
+            // Exchange, because a new thread may have got the block in the meantime, and reserved
+            // room.
             let is_taken = left != 0
                 && thread::has_ended(block)
                 && word(block).compare_exchange(left, 0, Ordering::Relaxed, Ordering::Relaxed).is_ok();
@@ -80,9 +81,9 @@ impl Room {
     }
 }
 
-/// How much room a thread's calls have reserved for descriptors that they may still create: never
-/// less than it is. Handlers reserve and release in between. In the thread's block. A thread that
-/// was cancelled leaves some.
+/// How much room a thread's calls have reserved for descriptors that they may still create, or
+/// more. It is in the thread's block. Signal handlers reserve and release room in between. A thread
+/// that was cancelled leaves some.
 #[repr(transparent)]
 pub struct OfThread(AtomicU32);
 
@@ -103,7 +104,8 @@ pub fn note(block: &Block, count: u32) {
 pub fn unnote(block: &Block, count: u32) -> u32 {
     let now = word(block).load(Ordering::Relaxed);
     let less = now.min(count);
-    // Only this thread and its handlers write it, and a handler leaves it as it was.
+    // No read-modify-write is needed: only this thread and its signal handlers write it, and a
+    // handler leaves it as it was.
     word(block).store(now - less, Ordering::Relaxed);
     less
 }

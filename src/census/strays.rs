@@ -1,10 +1,10 @@
 //! Closes that hit what another thread opened: a thread closes a number twice, and in between
-//! another thread has opened something that got the number. The second close succeeds.
+//! another thread opens something that gets the number. The second close succeeds.
 //!
 //! At that moment it looks like a descriptor that was handed over, as an acceptor hands connections
-//! to its workers. So it is a suspicion (info), and none where the descriptors of that place are
-//! handed over at other times too. It is certain, and an error, when the thread that opened the
-//! descriptor calls something on it and gets EBADF.
+//! to its workers. So it is only a suspicion (`Info`), and not shown if the descriptors of that
+//! place are handed over at other times, too. It is certain, and an `Error`, when the thread that
+//! opened the descriptor calls something on it and gets EBADF.
 
 use crate::sync::{AtomicU64, Ordering};
 
@@ -15,11 +15,11 @@ use super::table::{self, Ended, Entry, PLACES};
 use crate::findings::{self, Note};
 use crate::registers;
 
-/// The places (by number) whose descriptors other threads close by way of the program: a bit for
-/// each.
+/// A bit for each place, by number: its descriptors are handed over to other threads, which close
+/// them.
 static HANDED_OVER: [AtomicU64; PLACES / 64] = [const { AtomicU64::new(0) }; PLACES / 64];
 
-/// This thread closes what another one of this process has created, at `created`.
+/// Called when this thread closes what another thread of this process has created, at `created`.
 #[cold]
 #[inline(never)]
 pub fn closed_by_another(fd: i32, site: usize, Ended { old, stray, .. }: Ended, created: usize) {
@@ -46,8 +46,8 @@ pub fn closed_by_another(fd: i32, site: usize, Ended { old, stray, .. }: Ended, 
     findings::suspect(&note, !is_handed_over);
 }
 
-/// A call on a number that was closed has failed. True: the calling thread created what was closed,
-/// and a stray close at `site` ended it.
+/// Called after a call on a closed number has failed. True: the calling thread created the
+/// descriptor, and a stray close at `site` closed it.
 pub fn confirmed(fd: i32, site: usize) -> bool {
     let entry = table::get(fd);
     entry.has(Entry::STRAY)

@@ -1,8 +1,8 @@
-//! The state of each descriptor number: two words, found by two loads. The first says what it is,
-//! the second which call closed it last.
+//! The state of each descriptor number: two words, found by two loads. The first describes the
+//! descriptor, the second the call that closed the number last.
 //!
-//! Relaxed throughout: a word is complete in itself, and the kernel gives a number to one thread
-//! only after another has closed it.
+//! Relaxed throughout: each word is complete in itself, and the kernel gives a number to a thread
+//! only after another one has closed it.
 
 use crate::sync::{AtomicI32, AtomicU64, Ordering};
 
@@ -12,7 +12,7 @@ use epollshim_format::recording::census::number as layout;
 use crate::mapped::Mapped;
 use epollshim_ledger::numbers::{self, Numbers};
 
-/// As many places as there may be (places.rs): a power of two.
+/// The most places (places.rs): a power of two.
 pub const PLACES: usize = 8192;
 
 /// The first word (`epollshim_format::recording::census::number`).
@@ -133,25 +133,26 @@ pub fn put(fd: i32, entry: Entry) -> Option<Entry> {
     if fd >= END.load(Ordering::Relaxed) {
         END.fetch_max(fd + 1, Ordering::Relaxed);
     }
-    // Nobody else writes it: the kernel has just given the number to this thread.
+    // No other thread writes it: the kernel has just given the number to this thread.
     let before = Entry(number.entry.load(Ordering::Relaxed));
     let mut entry = entry;
     entry.set(Entry::BY_ITS_OWN, before.has(Entry::BY_ITS_OWN) && !before.is_alive());
     Some(Entry(number.entry.swap(entry.0, Ordering::Relaxed)))
 }
 
-/// What [`end`] has ended.
+/// What [`end`] has closed.
 #[derive(Clone, Copy)]
 pub struct Ended {
-    /// What it was: of two threads that close it, one finds it open.
+    /// The entry before. If two threads close a number, only one finds it open.
     pub old: Entry,
-    /// The thread that created it closed it.
+    /// The thread that created it has closed it.
     pub by_its_own: bool,
-    /// It is [`Entry::STRAY`] now. Some: where the same thread had closed the number before.
+    /// Some: the close is a stray one ([`Entry::STRAY`]), and the same thread had closed the number
+    /// before, at this site.
     pub stray: Option<usize>,
 }
 
-/// Ends what is open under a number.
+/// Notes that what is open under a number is closed.
 #[inline(always)]
 pub fn end(fd: i32, site: usize, is_swept: bool) -> Ended {
     let nothing = |old| Ended { old, by_its_own: true, stray: None };
@@ -174,7 +175,7 @@ pub fn end(fd: i32, site: usize, is_swept: bool) -> Ended {
         match number.entry.compare_exchange_weak(now, closed.0, Ordering::Relaxed, Ordering::Relaxed) {
             Ok(old) => {
                 let thread = mark(token);
-                // A call that closes a range would be walked for each descriptor.
+                // A call that closes a range would walk the stack for each descriptor.
                 let site = if is_swept { site } else { crate::stacks::site(site) };
                 number.closed.store(site as u64 & SITE | u64::from(thread) << 48, Ordering::Relaxed);
                 return Ended { old: Entry(old), by_its_own, stray };
@@ -197,7 +198,7 @@ fn last_close_of(number: &Number) -> LastClose {
     LastClose { site: (word & SITE) as usize, thread: (word >> 48) as u16 }
 }
 
-/// The calling thread closed these numbers, both included, and whatever else was open among them.
+/// Marks the numbers from `first` to `last` that the calling thread has closed as swept.
 #[cold]
 pub fn swept(first: i32, last: i32) {
     let own = mark(crate::registers::token());
@@ -206,20 +207,20 @@ pub fn swept(first: i32, last: i32) {
         let now = Entry(number.entry.load(Ordering::Relaxed));
         if now.was_closed() && !now.is_alive() && last_close_of(number).thread == own {
             let swept = Entry(now.0 & !Entry::STRAY | Entry::SWEPT);
-            // Lost if the number is given again at this moment.
+            // Lost if the number is reused at this moment, which does no harm.
             let _ = number.entry.compare_exchange(now.0, swept.0, Ordering::Relaxed, Ordering::Relaxed);
         }
     }
 }
 
-/// Changes the flags of what is open under a number.
+/// Changes the flags of a number that is open.
 pub fn change(fd: i32, change: impl Fn(&mut Entry)) {
     let Some(number) = TABLE.get(fd) else { return };
     let now = number.entry.load(Ordering::Relaxed);
     if Entry(now).is_alive() {
         let mut changed = Entry(now);
         change(&mut changed);
-        // Lost if the number is reused at this moment: the flags belonged to another.
+        // Lost if the number is reused at this moment: the flags were those of the old descriptor.
         let _ = number.entry.compare_exchange(now, changed.0, Ordering::Relaxed, Ordering::Relaxed);
     }
 }
@@ -243,8 +244,8 @@ pub fn each_alive() -> impl Iterator<Item = (i32, Entry)> {
 
 // ---- a child of vfork ----
 
-/// Numbers that a child of vfork has created or closed in its own table since it began: bits for
-/// the lowest 1024.
+/// Numbers that a child of vfork has created or closed in its own descriptor table: a bit for each
+/// of the lowest 1024.
 static TOUCHED: [AtomicU64; 16] = [const { AtomicU64::new(0) }; 16];
 
 #[cold]
@@ -255,7 +256,8 @@ pub fn touch(fd: i32) {
     }
 }
 
-/// Higher numbers are not noted, and count as touched.
+/// Whether a child of vfork has touched a number. Higher numbers than those are not noted, and
+/// count as touched.
 pub fn was_touched_by_a_borrower(fd: i32) -> bool {
     TOUCHED.get(fd as u32 as usize / 64).is_none_or(|word| word.load(Ordering::Relaxed) >> (fd as u32 % 64) & 1 != 0)
 }

@@ -2,7 +2,7 @@
 //! many mappings as the kernel allows).
 //!
 //! ```text
-//! │ becomes the reserve (reserve.rs), where mmap fails │ segments of the recording │ given back at the end │
+//! │ the reserve (reserve.rs) if mmap fails │ segments of the recording │ for the report │
 //! ```
 //!
 //! Its pages cannot be touched, and use no memory. What replaces them with MAP_FIXED needs no more

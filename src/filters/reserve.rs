@@ -7,8 +7,8 @@ use crate::sync::{AtomicPtr, AtomicUsize, Ordering};
 /// Enough for a report: its stack, its text, and what it reads. Only touched pages use memory.
 pub const BYTES: usize = 4 << 20;
 
-/// Null: there is none. Release by `begin`, Acquire by `take`: the mapping exists, and its length is
-/// known, before it is found.
+/// Null: there is none. Release by `begin`, Acquire by `take`: the mapping exists and its length is
+/// known before the address is found.
 static START: AtomicPtr<u8> = AtomicPtr::new(core::ptr::null_mut());
 /// Its length, written before `START`.
 static LENGTH: AtomicUsize = AtomicUsize::new(0);

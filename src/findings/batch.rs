@@ -1,15 +1,15 @@
-//! Stale events within one batch: the handler of one event closes the descriptor of another that
-//! came with it. If the loop goes on to that event, it uses a closed number, or takes the event for
-//! that of the file which has the number by then.
+//! Stale events within one batch: the handler of one event closes the descriptor of another event
+//! of the same batch. If the loop then handles that event, it uses a closed number, or takes the
+//! event for one of the file that has the number now.
 //!
-//! Whether the loop still goes on to the event, no hook sees: reading is not hooked. But what came
-//! with the event is there: a descriptor that was delivered as readable, and is taken out or closed
-//! with all of that unread, was not handled yet. Some handlers leave data unread on purpose, and
-//! some loops pass over the events of what they have closed. So it is worth knowing, and no more.
+//! Reading is not hooked, so no hook sees whether the loop handles the event. But a descriptor that
+//! was delivered as readable, and is removed or closed with all of its data unread, was not handled
+//! yet. Some handlers leave data unread on purpose, and some loops skip the events of descriptors
+//! that they have closed. So the finding is `Info`.
 //!
-//! The batches that are looked at are those that watch.rs examines, one of a thousand, if they have
-//! two events or more. While one is handled, [`Pending`] is open, so that hooks behind `epoll_ctl`
-//! come here. The wait after it is looked at, too, which ends this.
+//! The batches are those that watch.rs examines, one of a thousand, if they have two events or
+//! more. While the program handles one, [`Pending`] is open, so that the hooks of `epoll_ctl` call
+//! this module after each success. The next wait is examined too, which ends the batch.
 
 use epollshim_format::findings::{Id, Severity, stale_data};
 use libc::{c_int, epoll_event};
@@ -23,30 +23,30 @@ use crate::ledger::records::Long;
 use crate::sys;
 use crate::thread::Block;
 
-/// The batch that a thread handles, in its block. All zero: none is looked at.
+/// The batch that a thread handles, in its block. All zero: none is examined.
 #[repr(C)]
 pub struct Batch {
-    /// How many of its events are kept; 0: none.
+    /// How many of its events are kept; 0: no batch is examined.
     count: Long,
     numbers: [Long; MOST],
     epfd: Long,
-    /// The wait that brought it, and how many the thread had begun by then.
+    /// The call site of the wait that returned it, and how many waits the thread had begun by then.
     site: Long,
     waits: Long,
-    /// One more than the number that was taken out with data unread; 0: none. The inode of its
-    /// file, and where that was.
+    /// One more than the number that was removed with data unread; 0: none. The inode of its file,
+    /// and the call site of the removal.
     gone: Long,
     inode: Long,
     gone_at: Long,
-    /// When watch.rs looks next.
+    /// When watch.rs examines the next wait.
     due: Long,
 }
 
 const MOST: usize = 8;
 
-/// A wait with `count` events, when a look is due.
+/// Examines a wait that returned `count` events, when a look is due.
 ///
-/// Inlined up to what is rare: a thread that may spin is looked at often.
+/// The common part is inlined, because a thread that may spin is examined often.
 #[inline(always)]
 pub fn look(block: &Block, frame: &Frame, count: usize) {
     if block.part::<Closed>().is_any() | block.part::<Batch>().is_kept() && !goes_on(block, frame, count) {
@@ -58,7 +58,7 @@ pub fn look(block: &Block, frame: &Frame, count: usize) {
     watch::look(block, frame, count);
 }
 
-/// Ends what was looked at until this wait. False: watch.rs has nothing to look at.
+/// Ends the batch before this wait. False: watch.rs does not examine this wait.
 #[cold]
 #[inline(never)]
 fn goes_on(block: &Block, frame: &Frame, count: usize) -> bool {
@@ -90,10 +90,10 @@ impl Batch {
         self.count.get() != 0
     }
 
-    /// Several events have come.
+    /// Begins a batch of several events.
     fn keep(&self, block: &Block, epfd: i32, site: usize, events: &[epoll_event]) {
         for (place, event) in self.numbers.iter().zip(events) {
-            // What has hung up is closed without a read.
+            // A handler closes a descriptor that has hung up without reading it.
             let is_data = event.events == libc::EPOLLIN as u32;
             place.set(if is_data { event.u64 } else { u64::MAX });
         }
@@ -105,7 +105,7 @@ impl Batch {
         block.part::<Pending>().open_for_batch();
     }
 
-    /// The batch is handled.
+    /// The program has handled the batch.
     fn end(&self, block: &Block) {
         self.count.set(0);
         block.part::<Pending>().close_for_batch();
@@ -121,7 +121,7 @@ impl Batch {
         self.is_kept() && self.waits.get() == block.counters.waits()
     }
 
-    /// Whether a number is closed, or another file's than that which was taken out.
+    /// Whether a number is closed, or refers to another file than the one that was removed.
     fn is_another(&self, fd: i32) -> bool {
         match sys::status(fd) {
             Err(error) => error == libc::EBADF,
@@ -129,9 +129,9 @@ impl Batch {
         }
     }
 
-    /// A descriptor is taken out, or about to be closed.
+    /// A descriptor is removed from the interest list, or about to be closed.
     fn take_out(&self, fd: i32, site: usize) {
-        // The first event of all is handled before any other.
+        // The first event is handled before all others, so it cannot be stale.
         let mut later = self.numbers.iter().take(self.count.get() as usize).skip(1);
         if self.gone.get() == 0
             && later.any(|number| number.get() == fd as u64)
@@ -159,7 +159,7 @@ impl Batch {
     }
 }
 
-/// An `epoll_ctl` has succeeded while a batch is looked at. False: it is handled.
+/// An `epoll_ctl` has succeeded while a batch is examined. False: the batch has ended.
 #[cold]
 #[inline(never)]
 pub fn ctl_succeeded(block: &Block, epfd: c_int, operation: c_int, fd: c_int, site: usize) -> bool {
@@ -171,7 +171,7 @@ pub fn ctl_succeeded(block: &Block, epfd: c_int, operation: c_int, fd: c_int, si
         match operation {
             libc::EPOLL_CTL_DEL => batch.take_out(fd, site),
             libc::EPOLL_CTL_ADD if batch.gone.get() == fd as u64 + 1 => {
-                // Else it is the same file, which was taken out for a while.
+                // Else it is the same file, which was removed for a while.
                 if batch.is_another(fd) {
                     batch.report(fd, true);
                 }

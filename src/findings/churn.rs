@@ -1,4 +1,4 @@
-//! Instances that are made and ended again and again, grouped by where they were created.
+//! Instances that are created and closed again and again, grouped by call site.
 
 use crate::sync::Ordering;
 
@@ -12,7 +12,7 @@ pub fn evaluate() {
     let time = sys::processor_time(0).unwrap_or(0);
     let lived = clock::monotonic().saturating_sub(process::began());
     for (site, made) in ledger::records().creation_sites.all() {
-        // Few are judged: all that is open is counted for each.
+        // Skip most sites early: counting the open instances walks all of them.
         if churn::severity(made, time, lived).is_none() {
             continue;
         }

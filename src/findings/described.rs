@@ -1,6 +1,7 @@
-//! What the descriptor of a finding was when it was found: by the time of a report it may be closed,
-//! and its number another's. It is looked at once, as a finding is first met, and again by each
-//! report that finds the same.
+//! A description of a finding's descriptor when it was found. By the time of a report the
+//! descriptor may be closed, and its number reused.
+//!
+//! It is read when a finding is first noted, and again by each report that finds the same.
 
 use crate::sync::Ordering;
 
@@ -9,7 +10,8 @@ use epollshim_format::descriptor::{Kept, field};
 use epollshim_format::findings::{Finding, Id, stale_data};
 use epollshim_format::recording::{described, findings, kind};
 
-use super::{Entry, Note, Place, ghosts};
+use super::table::{self, Entry, Place};
+use super::{Note, ghosts};
 use crate::describe::describe;
 use crate::process;
 use crate::sigsafe::on_own_stack;
@@ -18,7 +20,7 @@ fn entry(start: *mut u8, place: usize) -> Entry {
     Entry(start.wrapping_add(place % findings::ENTRIES * described::SIZE))
 }
 
-/// Keeps what the descriptor of a note is, at a finding's place in the table.
+/// Stores the description of a note's descriptor, at its finding's place in the table.
 #[cold]
 #[inline(never)]
 pub fn note(place: usize, note: &Note) {
@@ -26,14 +28,14 @@ pub fn note(place: usize, note: &Note) {
         return;
     }
     let Some(of) = process::part::<Place>().map(|place| &place.described) else { return };
-    // Acquire: it was mapped before it was stored.
+    // Acquire: pairs with the Release in `make`, after the table was mapped.
     let there = Some(of.load(Ordering::Acquire)).filter(|start| !start.is_null());
-    let Some(start) = there.or_else(|| super::make(of, kind::DESCRIBED, described::ALL)) else { return };
+    let Some(start) = there.or_else(|| table::make(of, kind::DESCRIBED, described::ALL)) else { return };
     on_own_stack(|| {
         let mut kept = Kept::new();
         look(note, &mut kept);
         let entry = entry(start, place);
-        // A reader of a recording finds no list, or a whole one, unless it looks in between.
+        // 0 while the fields are written: a reader of the recording skips an incomplete list.
         entry.word(described::WHAT).store(0, Ordering::Relaxed);
         for (index, word) in kept.words().enumerate() {
             entry.word(described::FIELDS + index * 8).store(word, Ordering::Relaxed);
@@ -45,16 +47,16 @@ pub fn note(place: usize, note: &Note) {
 
 fn look(note: &Note, kept: &mut Kept) {
     match note.id {
-        // It is closed, or the number is another's by now.
+        // It is closed, or the number was reused.
         Id::StaleData if note.variant == stale_data::IN_A_BATCH => kept.add(field::CLOSED, b"1"),
-        // The number's own file is not what is watched. Nothing is said where the kernel will not
-        // say which descriptor has the other.
+        // The number does not refer to the watched file. There is no description if the kernel does
+        // not say which descriptor does.
         Id::Ghost | Id::StaleData => {
             if let Some(fd) = ghosts::open_elsewhere(note.epfd, note.fd) {
                 describe(fd, kept);
             }
         }
-        // It is closed. The census knows what kind it was.
+        // It is closed. The census knows its kind.
         Id::DoubleClose | Id::UseAfterClose => {
             let [kind, ..] = note.detail;
             kept.add(field::KIND, Kind::from_number(kind).name().as_bytes());
@@ -64,7 +66,7 @@ fn look(note: &Note, kept: &mut Kept) {
     }
 }
 
-/// What the descriptor of a finding was, and its number. None: it has no descriptor.
+/// A finding's descriptor and its description. None: it has no descriptor.
 pub fn described(finding: &Finding) -> Option<(i32, Kept)> {
     let start = process::part::<Place>()?.described.load(Ordering::Acquire);
     if start.is_null() {

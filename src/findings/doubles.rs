@@ -1,17 +1,17 @@
-//! One event that two threads were given: both wait on one instance, level-triggered, and the
-//! second was woken before the first had handled it.
+//! One event that two threads received: both wait on one instance, level-triggered, and the second
+//! was woken before the first had handled it.
 //!
-//! The kernel puts a level-triggered event back into the ready list as it delivers it, and wakes
+//! When the kernel delivers a level-triggered event, it puts it back into the ready list and wakes
 //! the next waiting thread (ep_send_events and ep_done_scan of fs/eventpoll.c, Linux 6.1). So a
 //! second thread gets the same event at once, unless the first handles it before.
 //!
 //! That is intended if the file holds work for both: a pipe of jobs, datagrams, several connections
 //! that wait to be accepted. So only two kinds are reported: a connection (a stream has one
-//! reader), and a listening socket at which one connection waits, repeatedly, while two threads
-//! have come for it.
+//! reader), and a listening socket at which, repeatedly, one connection waits while two threads
+//! come for it.
 //!
-//! Only instances that several threads wait on come here, and only waits that could block, since
-//! these are timed.
+//! Called only for instances that several threads wait on, and for waits that could block, because
+//! only these are timed.
 
 use crate::sync::Ordering;
 
@@ -23,13 +23,13 @@ use crate::ledger::records::{Doubles, Instance};
 use crate::sigsafe::on_own_stack;
 use crate::{ledger, procfs, seccomp, sys, thread};
 
-/// An event that two threads were given.
+/// An event that two threads received.
 struct Double {
     epfd: i32,
     data: u64,
     /// Nanoseconds between the two returns.
     apart: u64,
-    /// The instance's counts, including it.
+    /// The instance's counts, including this event.
     doubled: u64,
     waits: u64,
 }
@@ -39,7 +39,7 @@ pub fn waited(instance: &Instance, epfd: i32, first: *const epoll_event) {
     Watcher(&instance.doubles).waited(epfd, first);
 }
 
-/// What is known of an instance's events, in its record.
+/// The part of an instance's record that belongs to this module.
 #[derive(Clone, Copy)]
 struct Watcher<'instance>(&'instance Doubles);
 
@@ -55,7 +55,8 @@ impl Watcher<'_> {
         let data = unsafe { (&raw const (*first).u64).read_unaligned() };
         let own = block.address();
         let waits = self.0.waits.fetch_add(1, Ordering::Relaxed) + 1;
-        // Acquire: its event and its time were written before.
+        // Acquire: pairs with the Release below. The other thread's event and time were stored
+        // before.
         let by = self.0.by.load(Ordering::Acquire);
         let at = self.0.at.load(Ordering::Relaxed);
         let is_the_same = by != own && by != 0 && self.0.data.load(Ordering::Relaxed) == data;
@@ -88,7 +89,7 @@ impl Watcher<'_> {
 
     fn examine(self, double: &Double) {
         let Some(Some((listed, _))) = on_own_stack(|| procfs::the_one_with(double.epfd, double.data)) else { return };
-        // The kernel gives an edge or a one-shot event to one thread: two of them are two events.
+        // The kernel delivers an edge or a one-shot event to one thread, so these are two events.
         if listed.events & (libc::EPOLLET | libc::EPOLLONESHOT) as u32 != 0 {
             return;
         }
@@ -99,7 +100,7 @@ impl Watcher<'_> {
         if option(libc::SO_ACCEPTCONN) == 0 {
             return report(double.epfd, listed.fd, [double.doubled, double.waits, 0, 0]);
         }
-        // Relaxed: threads that find the words of two sockets ask about one of them.
+        // Relaxed: a thread that reads the words of two sockets asks about one of them.
         self.0.waits_before.store(double.waits, Ordering::Relaxed);
         self.0.looks.store(0, Ordering::Relaxed);
         self.0.rich.store(0, Ordering::Relaxed);
@@ -107,8 +108,8 @@ impl Watcher<'_> {
         self.0.listener.store(listed.fd, Ordering::Relaxed);
     }
 
-    /// Two threads have come to a listening socket. If few connections wait each time, they came
-    /// for one.
+    /// Two threads have come for a connection at a listening socket. If only one waits each time,
+    /// they came for the same.
     fn look_at_listener(self, fd: i32, double: &Double) {
         if double.apart >= thresholds::HERD_CLOSE_TOGETHER {
             return;
@@ -127,9 +128,10 @@ impl Watcher<'_> {
     }
 }
 
-/// Whether the thread that was given an event at that time has not waited again.
+/// Whether the thread that received an event at that time has not waited again.
 fn is_at_work(by: usize, at: u64) -> bool {
-    // SAFETY: only addresses of blocks are kept in `by`.
+    // SAFETY: the caller passes a `by` that is not 0. `waited` stores only addresses of blocks in
+    // it, and blocks are never unmapped.
     let block = unsafe { thread::block_at(by) };
     block.waits_on().is_none() && block.counters.last_wait_end.load(Ordering::Relaxed) == at
 }

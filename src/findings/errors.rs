@@ -1,10 +1,9 @@
-//! Calls that fail as they fail in no correct program. Each is noted when it fails.
+//! Calls that fail in a way that no correct program causes. Each is noted when it fails.
 //!
-//! Some programs let an `epoll_ctl` fail on purpose, and correct it by their next call: libuv adds,
-//! and modifies what exists already; libevent modifies, and adds what does not exist. So a failure
-//! that can be corrected is noted at once (it is reported even if the process is killed), and moved
-//! to another entry of the table if the thread's next `epoll_ctl` is for the same pair and
-//! succeeds.
+//! Some programs let an `epoll_ctl` fail on purpose, and fix it with their next call. libuv adds,
+//! and modifies if the interest exists; libevent modifies, and adds if it does not exist. Such a
+//! failure is noted at once, so that it is reported even if the process is killed. It is moved to
+//! another entry of the table if the thread's next `epoll_ctl` is for the same pair and succeeds.
 
 use crate::sync::{AtomicU64, Ordering};
 
@@ -20,24 +19,24 @@ use crate::sigsafe::on_own_stack;
 use crate::thread::Block;
 use crate::{ledger, sys, thread};
 
-/// What a thread's last `epoll_ctl` has left open. Only that thread and its signal handlers read
-/// and write it.
+/// What a thread's last `epoll_ctl` has left open: the next one may decide it. Only that thread and
+/// its signal handlers read and write it.
 pub struct Pending {
     /// One more than epfd in the lower 32 bits, and one more than fd above; [`Pending::NOTHING`]:
     /// nothing is open. 0: the block is not in use.
     pair: AtomicU64,
-    /// Its return address in the upper 48 bits; below, the cause of its failure, [`REUSED`] or
-    /// [`RETURNED`].
+    /// The call's return address in the upper 48 bits. Below: the [`Cause`] of its failure,
+    /// [`REUSED`], [`RETURNED`] or [`BATCH`].
     what: AtomicU64,
 }
 
-/// An ADD of a number under which a ghost is watched: stale data, if it succeeds.
+/// An ADD of a number under which a ghost is watched. It is stale data if it succeeds.
 const REUSED: u64 = 0x100;
 /// An ADD of a ghost whose number refers to its file again.
 const RETURNED: u64 = 0x200;
-/// Beside the cause: an ADD of what is watched already.
+/// A flag in addition to the cause: an ADD of a descriptor that is already registered.
 const EXISTS: u64 = 0x400;
-/// A batch whose events are looked at (batch.rs).
+/// A batch whose events are examined (batch.rs).
 const BATCH: u64 = 0x800;
 
 /// An `epoll_ctl`.
@@ -50,9 +49,9 @@ struct Ctl {
 }
 
 impl Pending {
-    /// The value for no descriptors. (Not 0, so that it also shows that the block is in use.)
+    /// The value if nothing is open. It is not 0, which means that the block is not in use.
     pub const NOTHING: u64 = u64::MAX;
-    /// Where the word lies that has this value while nothing is open.
+    /// The offset of the word that has this value while nothing is open.
     pub const PAIR: usize = core::mem::offset_of!(Pending, pair);
 
     #[inline(always)]
@@ -65,7 +64,8 @@ impl Pending {
         self.pair.store(Self::NOTHING, Ordering::Relaxed);
     }
 
-    /// Each success of `epoll_ctl` is noticed from now on, unless something is open already.
+    /// From now on [`ctl_succeeded`] is called after each success of `epoll_ctl`. Does nothing if
+    /// something is open already.
     pub fn open_for_batch(&self) {
         if !self.is_open() {
             self.leave(0, BATCH, 0);
@@ -85,7 +85,7 @@ impl Pending {
     }
 }
 
-/// The calling thread is about to add a number under which a ghost is watched.
+/// Called before the calling thread adds a number under which a ghost is watched.
 #[cold]
 #[inline(never)]
 pub fn adding_over_ghost(registration: &Registration) {
@@ -94,7 +94,7 @@ pub fn adding_over_ghost(registration: &Registration) {
     }
 }
 
-/// An `epoll_ctl` has succeeded, and the thread had left something open.
+/// Called after an `epoll_ctl` has succeeded, if the thread had left something open.
 #[cold]
 #[inline(never)]
 pub fn ctl_succeeded(block: &Block, epfd: c_int, operation: c_int, fd: c_int, caller: usize) {
@@ -118,7 +118,7 @@ pub fn ctl_succeeded(block: &Block, epfd: c_int, operation: c_int, fd: c_int, ca
     } else if what == RETURNED {
         ghosts::corrected(epfd, fd);
     } else if let Some(cause) = Cause::from_number(what as u8)
-        && let Some(mended) = cause.mended()
+        && let Some(fixed) = cause.fixed()
     {
         let (failed, error) = match cause {
             cause if cause.is_of_add() => (libc::EPOLL_CTL_ADD, libc::EEXIST),
@@ -126,18 +126,19 @@ pub fn ctl_succeeded(block: &Block, epfd: c_int, operation: c_int, fd: c_int, ca
         };
         let call = Ctl { epfd, operation: failed, fd, site };
         retract(&of_ctl(cause, &call, error));
-        note(&of_ctl(mended, &call, error));
+        note(&of_ctl(fixed, &call, error));
     }
 }
 
-/// At the 4th, 16th and 20th failure of a place (no other bits) is asked again whether the mask is
-/// another.
+/// The mask is compared again at the 4th, 16th and 20th failure of a site: the counts that have no
+/// other bits than these.
 const LOOKS: u64 = 20;
 
-/// An `epoll_ctl` has failed. A failure because of a ghost is reported already.
+/// Called after an `epoll_ctl` has failed. If `is_ghost`, a ghost was the cause, and is reported
+/// already.
 #[inline(always)]
 pub fn ctl_failed(pending: &Pending, frame: &Frame, error: c_int, is_ghost: bool) {
-    // A program that adds first does so all the time, mostly for the same cause as the last time.
+    // A program that always adds first fails often, mostly with the same cause as the last time.
     if frame.int(1) == libc::EPOLL_CTL_ADD && error == libc::EEXIST && !is_ghost {
         let pair = descriptors(frame.int(0), frame.int(2));
         let last = pending.what.load(Ordering::Relaxed);
@@ -175,13 +176,13 @@ fn ctl_failed_slow(pending: &Pending, frame: &Frame, error: c_int, is_ghost: boo
     let Some(cause) = cause(epfd, operation, fd, error) else { return };
     let cause = if error == libc::EEXIST { compared(epfd, fd, frame.word(3)) } else { cause };
     note(&of_ctl(cause, &call, error));
-    if cause.mended().is_some() {
+    if cause.fixed().is_some() {
         let exists = if cause.is_of_add() { EXISTS } else { 0 };
         pending.leave(descriptors(epfd, fd), exists | cause as u64, site);
     }
 }
 
-/// An ADD failed before at this place. True: it is counted.
+/// Counts an ADD that failed before at this site. False: it did not.
 #[cold]
 #[inline(never)]
 fn exists_for_another_cause(pending: &Pending, frame: &Frame, pair: u64) -> bool {
@@ -192,7 +193,7 @@ fn exists_for_another_cause(pending: &Pending, frame: &Frame, pair: u64) -> bool
     before.is_some()
 }
 
-/// What was found at this place before is compared again.
+/// Compares the mask again at a site where `before` was the cause so far.
 #[cold]
 #[inline(never)]
 fn exists_again(pending: &Pending, frame: &Frame, before: u8) {
@@ -201,7 +202,7 @@ fn exists_again(pending: &Pending, frame: &Frame, before: u8) {
     pending.leave(pair, EXISTS | compare_again(frame, before) as u64, frame.caller);
 }
 
-/// What was found at this place before, if the mask is another now, is found as that instead.
+/// The cause of this failure. If the mask has changed, the finding `before` is replaced.
 fn compare_again(frame: &Frame, before: Cause) -> Cause {
     let now = compared(frame.int(0), frame.int(2), frame.word(3));
     if now == before || now == Cause::WatchedAlready {
@@ -213,11 +214,11 @@ fn compare_again(frame: &Frame, before: Cause) -> Cause {
     now
 }
 
-/// What an ADD of what is watched already has asked for, beside what is in force. (Every interest
-/// has EPOLLERR and EPOLLHUP. A one-shot interest that has fired shows none of its events.)
+/// Compares the event of an ADD that failed with EEXIST with the one in force. (Every interest has
+/// EPOLLERR and EPOLLHUP. A one-shot interest that has fired has none of its events.)
 fn compared(epfd: c_int, fd: c_int, event: usize) -> Cause {
     const ALWAYS: u32 = (libc::EPOLLERR | libc::EPOLLHUP) as u32;
-    /// Taken away where the process may not block suspend (epoll_ctl(2)).
+    /// The kernel clears it if the process may not block suspend (epoll_ctl(2)).
     const EPOLLWAKEUP: u32 = 1 << 29;
     if !has_short_list(epfd) {
         return Cause::WatchedAlready;
@@ -227,7 +228,8 @@ fn compared(epfd: c_int, fd: c_int, event: usize) -> Cause {
         let mut found = None;
         procfs::each_listed(epfd, &mut |listed| {
             if listed.fd == fd {
-                // Two files that have had the number: which of them this ADD has met is not known.
+                // Two files are watched under the number. It is not known which of them this ADD
+                // met.
                 found = if found.is_some() { Some(None) } else { Some(Some((listed.events, listed.data))) };
             }
         })?;
@@ -254,7 +256,7 @@ fn of_ctl(cause: Cause, call: &Ctl, error: c_int) -> Note {
     }
 }
 
-/// None: a failure of another kind (no memory, a limit, a bad address).
+/// The likely cause of a failure. None: it is of another kind (no memory, a limit, a bad address).
 fn cause(epfd: c_int, operation: c_int, fd: c_int, error: c_int) -> Option<Cause> {
     let deletes = operation == libc::EPOLL_CTL_DEL;
     Some(match error {
@@ -273,9 +275,9 @@ fn cause(epfd: c_int, operation: c_int, fd: c_int, error: c_int) -> Option<Cause
     })
 }
 
-/// A thread's waits that fail in a row. All zero: none has failed.
+/// The waits of a thread that fail in a row. All zero: none has failed.
 pub struct FailedWaits {
-    /// One more than epfd, and the error above it.
+    /// One more than epfd in the lower 32 bits, and the error above.
     which: Long,
     /// How many waits the thread had made when the last one failed.
     waits: Long,
@@ -290,7 +292,8 @@ pub struct FailedWait {
     pub site: usize,
 }
 
-/// A wait has failed: with EBADF, EINVAL, or as a wait may fail in a correct program.
+/// Called after a wait has failed. Only EBADF and EINVAL count: other errors happen in correct
+/// programs.
 pub fn wait_failed(block: &Block, call: &FailedWait) {
     let &FailedWait { epfd, error, site, .. } = call;
     if !matches!(error, libc::EBADF | libc::EINVAL) {
@@ -333,7 +336,7 @@ fn fails_in_a_row(row: u64, call: &FailedWait) {
         detail: [error as u64, u64::from(closed_at.is_some()), i64::from(maxevents) as u64, 0],
         ..Note::of(Id::IgnoredError, Severity::Error)
     };
-    // Those before, which were no row yet, are counted with the first.
+    // The first finding of a row also counts the failures before, which were no row yet.
     let count = if row == thresholds::FAILED_WAITS { row } else { 1 };
     (0..count).for_each(|_| note(&found));
 }
@@ -341,11 +344,11 @@ fn fails_in_a_row(row: u64, call: &FailedWait) {
 #[cold]
 #[inline(never)]
 fn ignored(epfd: c_int, fd: c_int, site: usize) {
-    // -1 is no descriptor that could be shown.
+    // -1 in a note means no descriptor, so reports show none for it.
     note(&Note { epfd, fd, site, ..Note::of(Id::IgnoredError, Severity::Error) });
 }
 
-/// An `epoll_create` was refused because of its size.
+/// Called after an `epoll_create` has failed. It is a finding if its size was refused.
 pub fn create_failed(size: c_int, error: c_int, site: usize) {
     if error == libc::EINVAL && size <= 0 {
         note(&Note {

@@ -1,10 +1,10 @@
-//! Findings that follow from sums: evaluated for each report, and when the process ends.
+//! Findings that follow from totals: evaluated for each report, and when the process ends.
 
 use super::{churn, ghosts, herd, leak, limits, loops, processes, sizes, stalled};
 use crate::process::End;
 
-/// Evaluates the ledger and the counters. It may run any number of times: its results replace the
-/// earlier ones.
+/// Evaluates the ledger and the counters. It may run any number of times, because its results
+/// replace the earlier ones.
 pub fn evaluate(end: End) {
     sizes::evaluate();
     ghosts::evaluate();
@@ -18,8 +18,8 @@ pub fn evaluate(end: End) {
     stalled::evaluate(end);
 }
 
-/// A part of it, at a moment while the process runs (`now`: CLOCK_MONOTONIC), for who is killed before a report: what remains true once it
-/// is, and takes little.
+/// Evaluates a part while the process runs, for a process that is killed before a report: findings
+/// that stay true and cost little. `now` is CLOCK_MONOTONIC.
 pub fn at_times(now: u64) {
     processes::shared_by_now();
     herd::look(now);

@@ -1,17 +1,16 @@
 //! Ghosts: interests whose descriptor was closed while something else keeps the file open. The
 //! kernel continues to deliver their events, and no call can name them any more.
 //!
-//! A close without DEL is no error if it closes the file. The ledger knows only in part what keeps
-//! a file open (dups, but not what a forked child or another process has), and a ghost that soon
-//! disappears does no harm. So one is reported:
+//! A close without DEL is no error if it closes the file. The ledger does not know everything that
+//! keeps a file open: it knows dups, but not the copies of a forked child or another process. And a
+//! ghost that soon disappears does no harm. So a ghost is reported:
 //!
 //! - when an `epoll_ctl` of its number fails, if a dup is known or the process has one thread, and
 //!   the kernel confirms that it is still watched;
 //! - when its events wake a loop again and again;
-//! - when it has lived for a second or two of a process that is recorded;
+//! - when it has existed for a second or two in a process that is recorded;
 //! - when its number is added again, which is `stale-data`;
-//! - when it exists as a report is made, according to the kernel's own list, and waits continued
-//!   after the close.
+//! - when a report is made, if the kernel's list has it, and waits continued after the close.
 
 use crate::sync::Ordering;
 
@@ -25,8 +24,8 @@ use crate::ledger::records::Instance;
 use crate::{ledger, process, procfs, sys};
 use epollshim_ledger::recent_closes::RecentClose;
 
-/// An `epoll_ctl` has failed, and the ledger does not know of it yet. True: it failed because of a
-/// ghost.
+/// Called after an `epoll_ctl` has failed, before the ledger records it. True: it failed because of
+/// a ghost.
 #[inline(always)]
 pub fn ctl_failed(epfd: c_int, operation: c_int, fd: c_int, error: c_int) -> bool {
     let may_be = operation != libc::EPOLL_CTL_ADD || ledger::recent_closes().any_left_a_dup();
@@ -37,7 +36,7 @@ pub fn ctl_failed(epfd: c_int, operation: c_int, fd: c_int, error: c_int) -> boo
 #[inline(never)]
 fn ctl_failed_of_ghost(epfd: c_int, operation: c_int, fd: c_int, error: c_int) -> bool {
     let may_be = match operation {
-        // The number refers to its file again, by a dup of the dup, and was never deleted.
+        // The number refers to its file again (a dup of the dup), and was never deleted.
         libc::EPOLL_CTL_ADD => error == libc::EEXIST,
         _ => error == libc::EBADF || error == libc::ENOENT,
     };
@@ -48,10 +47,10 @@ fn ctl_failed_of_ghost(epfd: c_int, operation: c_int, fd: c_int, error: c_int) -
             .is_some_and(|closing| closing.is_reported || met(&closing, epfd, operation, fd, error))
 }
 
-/// The close of a number under which something is still watched, for another reason than a known
-/// dup: a forked child, a passed copy, a dup that no hook saw.
+/// The close of a number under which a file is still watched, although no dup is known. A forked
+/// child, a passed copy, or a dup that no hook saw keeps the file open.
 fn kept_elsewhere(epfd: c_int, fd: c_int) -> Option<RecentClose> {
-    /// The kernel goes through the list for each question.
+    /// The kernel walks the list for each question.
     const MOST: u64 = 1024;
     let (_, instance) = own_instance(epfd)?;
     let closing = ledger::recent_closes().last(instance.id.get(), fd)?;
@@ -69,8 +68,8 @@ fn own_instance(epfd: c_int) -> Option<(u32, &'static Instance)> {
     (instance.inherited.load(Ordering::Relaxed) == 0 && process::is_own()).then_some((index, instance))
 }
 
-/// A loop is woken again and again for what was watched under a number that is closed, or another
-/// file's. `since`: what it has done for nothing. False: it is not so.
+/// Called if a loop is woken again and again, perhaps by a ghost of this number. `since` is what
+/// the loop has done for nothing. False: it is no ghost.
 #[cold]
 #[inline(never)]
 pub fn met_in_wait(epfd: c_int, fd: c_int, since: &Since) -> bool {
@@ -83,7 +82,7 @@ pub fn met_in_wait(epfd: c_int, fd: c_int, since: &Since) -> bool {
         Some(closing) => of_closing(closing, epfd),
         None => {
             let added_at = ledger::view().added_at(index, fd, false) as usize;
-            // Another process that has the instance may have added it, under a number of its own.
+            // Another process that has the instance may have added it under a number of its own.
             if added_at == 0 {
                 return false;
             }
@@ -111,7 +110,7 @@ fn met(closing: &RecentClose, epfd: c_int, operation: c_int, fd: c_int, error: c
     is_one
 }
 
-/// The ADD that failed because of a ghost was followed by a MOD: the interest is in use again.
+/// Called when a MOD followed the ADD that failed because of a ghost: the interest is in use again.
 pub fn corrected(epfd: c_int, fd: c_int) {
     if let Some(closing) = ledger::records().ghost(epfd, fd)
         && closing.is_reported
@@ -121,12 +120,12 @@ pub fn corrected(epfd: c_int, fd: c_int) {
     }
 }
 
-/// Looks for ghosts while the process runs, for one that is killed before a report. It is called once
-/// a second: a child that executes another program at once keeps nothing that long. `now`:
+/// Looks for ghosts while the process runs, because it may be killed before a report. Called once a
+/// second: a child that executes another program at once keeps nothing for that long. `now` is
 /// CLOCK_MONOTONIC.
 pub fn look(now: u64) {
-    /// Of a second's work: instances, and questions of the kernel, each of which takes as long as the
-    /// list.
+    /// The limits for each second: instances, and questions to the kernel. The cost of a question
+    /// grows with the length of the list.
     const INSTANCES: usize = 16;
     const ASKED: usize = 32;
     const LISTED: u64 = 1024;
@@ -135,7 +134,7 @@ pub fn look(now: u64) {
         return;
     }
     let view = ledger::records();
-    // Another part of the table each time, where there are more.
+    // Start at another part of the table each time, because there may be more than these.
     let first = (now >> 30) as usize * ASKED;
     let mut left = ASKED;
     for (index, instance) in view.live_instances().take(INSTANCES) {
@@ -160,7 +159,7 @@ fn is_watched_by_number(epfd: i32, fd: i32) -> bool {
     sys::watches_file_of(process::pid_for_kcmp(), epfd, epfd, fd, 0).is_ok()
 }
 
-/// An ADD of a ghost's number has succeeded.
+/// Called after an ADD of a ghost's number has succeeded.
 pub fn added_over(epfd: c_int, fd: c_int, site: usize) {
     if let Some(closing) = ledger::records().ghost(epfd, fd)
         && !closing.is_reported
@@ -179,19 +178,19 @@ fn stale(closing: &RecentClose, epfd: i32, site: usize) -> Note {
         fd: closing.fd,
         site,
         other: closing.place(),
-        // Whether the other place is where the old file was registered.
+        // 1: the other place is where the old file was registered. 0: where it was closed.
         detail: [u64::from(closing.closed_at == 0), 0, 0, 0],
         ..Note::of(Id::StaleData, Severity::Error)
     }
 }
 
-/// A descriptor of the file that an instance watches under a number, and which the number does not
-/// refer to. None: none was found. It takes a question for each descriptor.
+/// A descriptor of the file that an instance watches under a number that does not refer to it.
+/// None: there is none. It asks the kernel about each descriptor.
 pub fn open_elsewhere(epfd: i32, fd: i32) -> Option<i32> {
     const LOOKED_AT: i32 = 1024;
     let thread = process::pid_for_kcmp();
     let is = |other, place| sys::watches_file_of(thread, other, epfd, fd, place);
-    // The first file that is watched under the number may be the one that it refers to.
+    // The first file watched under the number may be the one that the number refers to.
     let place = u32::from(is(fd, 0) == Ok(true));
     (0..LOOKED_AT).filter(|other| *other != fd).find(|other| is(*other, place) == Ok(true))
 }
@@ -208,8 +207,8 @@ fn of_closing(closing: &RecentClose, epfd: i32) -> Note {
 
 // ---- when a report is made ----
 
-/// How many descriptors are examined, and how many questions the kernel is asked whose cost grows
-/// with the list.
+/// How many more descriptors to examine, and how many more questions to ask whose cost grows with
+/// the length of the list.
 struct Budget {
     looks: u32,
     questions: u32,
@@ -227,14 +226,14 @@ impl Budget {
     }
 }
 
-/// A file in the kernel's list.
+/// A watched file in the kernel's list.
 #[derive(Clone, Copy)]
 struct Target {
     fd: i32,
     inode: u64,
 }
 
-/// A number under which one instance watches more files, or another file, than it refers to.
+/// A number under which an instance watches other files than the one that the number refers to.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Suspect {
     epfd: i32,
@@ -244,7 +243,7 @@ struct Suspect {
     files: usize,
 }
 
-/// The most that one report shows.
+/// The most ghosts in one report.
 const MOST: usize = 512;
 
 /// Compares the numbers in the kernel's lists with what they refer to now.
@@ -257,8 +256,8 @@ pub fn evaluate() {
         if procfs::has_one_thread() {
             return suspects.as_slice().iter().for_each(report);
         }
-        // The kernel frees the number first: a thread may be in the middle of a close. After some
-        // time slices of a scheduler it is not.
+        // A close frees the number before it removes the interest, so another thread may be in the
+        // middle of one. After several time slices of the scheduler it no longer is.
         const PAUSE: i64 = 60_000_000;
         sys::sleep(PAUSE);
         Buffer::lend(|again| {
@@ -274,8 +273,8 @@ fn collect(suspects: &mut Buffer<Suspect>) {
     Buffer::lend(|targets| {
         for epfd in 0..=view.descriptors.highest() {
             let index = ledger::fd_state(epfd).instance();
-            // What existed before a fork, or was created where no hook saw it, others may use under
-            // their own numbers.
+            // Other processes may use an instance from before a fork, or one whose creation no hook
+            // saw, under numbers of their own.
             if let Some(instance) = view.instance_at(index)
                 && instance.inherited.load(Ordering::Relaxed) == 0
             {
@@ -312,7 +311,7 @@ fn look_through(
     }
 }
 
-/// Whether one of the files that are watched under a number is not what the number refers to.
+/// Whether a file is watched under a number that does not refer to it.
 fn is_ghost(epfd: i32, instance: &Instance, same: &[Target], budget: &mut Budget) -> bool {
     let Some(first) = same.first() else { return false };
     match sys::status(first.fd) {
@@ -329,7 +328,8 @@ fn is_ghost(epfd: i32, instance: &Instance, same: &[Target], budget: &mut Budget
     }
 }
 
-/// Whether another file is watched under an open number than it refers to: alone, or in addition.
+/// Whether a file is watched under an open number that refers to another file. The other file may
+/// be watched too.
 fn has_another_file(epfd: i32, fd: i32) -> bool {
     match sys::watches_file_of(process::pid_for_kcmp(), fd, epfd, fd, 0) {
         Ok(false) => true,
@@ -348,7 +348,7 @@ fn report(suspect: &Suspect) {
     let Some(instance) = view.instance_at(index) else { return };
     match ledger::recent_closes().last(instance.id.get(), fd) {
         Some(closing) if closing.is_reported => {}
-        // The program has not waited since: it is about to end, or to remove it.
+        // The program has not waited since. It may be about to end, or to remove the interest.
         Some(closing) if instance.waits() == closing.waits => {}
         Some(closing) => {
             let added_now = view.added_at(index, fd, true) as usize;
@@ -361,8 +361,8 @@ fn report(suspect: &Suspect) {
         None if sys::is_open(fd) => {}
         None => {
             let added_at = view.added_at(index, fd, false) as usize;
-            // Closed where no hook saw it, at an unknown time: usually standard streams as the
-            // program ends.
+            // No hook saw the close, and its time is unknown. Usually these are standard streams
+            // that are closed as the program ends.
             let severity = if fd <= libc::STDERR_FILENO { Severity::Info } else { Severity::Warning };
             if added_at != 0 {
                 put(&Note { epfd, fd, other: added_at, ..Note::of(Id::Ghost, severity) }, 1);

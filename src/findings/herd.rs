@@ -1,10 +1,10 @@
 //! Several instances that watch one listening socket without EPOLLEXCLUSIVE: each connection wakes
 //! all of them.
 //!
-//! The kernel is asked which of the sockets that this process watches listen, which other instances
-//! of it watch the same socket, and which of its relatives (parent, children, siblings) have the
-//! same socket in an instance of their own. Relatives of another user may not be asked: they say
-//! so themselves (listeners.rs).
+//! The kernel says which of the sockets that this process watches are listening, which other
+//! instances of the process watch the same socket, and which of its relatives (parent, children,
+//! siblings) have the same socket in an instance of their own. It does not answer about relatives
+//! of another user: these publish what they watch (listeners.rs).
 
 use crate::sync::{AtomicU64, Ordering};
 use core::ffi::CStr;
@@ -20,7 +20,7 @@ use crate::{clock, ledger, process, seccomp, sys};
 
 /// Linux 4.5, include/uapi/linux/eventpoll.h.
 const EPOLLEXCLUSIVE: u32 = 1 << 28;
-/// The most sockets, relatives, and descriptors of each that are asked about.
+/// The most sockets, relatives, and descriptors of a relative that are examined.
 const MOST_SOCKETS: usize = 4096;
 const MOST_RELATIVES: usize = 16;
 const MOST_DESCRIPTORS: i32 = 128;
@@ -28,12 +28,12 @@ const MOST_DESCRIPTORS: i32 = 128;
 /// CLOCK_MONOTONIC when the next look may be made.
 static NEXT: AtomicU64 = AtomicU64::new(0);
 const FIRST: u64 = 500_000_000;
-/// A second look soon after the first: by then the relatives have looked once.
+/// The second look comes soon after the first. By then the relatives have looked once.
 const SECOND: u64 = 2_000_000_000;
 const EACH: u64 = 600_000_000_000;
 
-/// Looks while the process runs, since listening sockets are closed before it ends: once soon, once
-/// more, and then every ten minutes.
+/// Looks while the process runs, because servers close their listening sockets before they end:
+/// once soon, once more, and then every ten minutes.
 #[cold]
 #[inline(never)]
 pub fn look(now: u64) {
@@ -48,7 +48,7 @@ pub fn look(now: u64) {
         1 => SECOND,
         _ => EACH,
     };
-    // Relaxed: the winner looks, and nothing is published.
+    // Relaxed: the exchange only chooses the thread that looks, and publishes nothing.
     if NEXT.compare_exchange(next, now.saturating_add(wait), Ordering::Relaxed, Ordering::Relaxed).is_ok()
         && next != 0
         && !seccomp::hinders()
@@ -58,16 +58,17 @@ pub fn look(now: u64) {
     }
 }
 
-/// This process is about to fork. The first time, what it watches is published.
+/// Called before this process forks. The first time, it publishes what the process watches.
 pub extern "C-unwind" fn before_fork() {
     if listeners::begin() && ledger::records().live_instances().next().is_some() && !seccomp::hinders() {
         gather_and(None, &|_| {});
     }
 }
 
-/// The first wait on an instance has ended: what it watches is published, for relatives that may not
-/// ask this process, and compared with what they have published. (By the time of a report a server
-/// has closed its listening sockets.) Not the sockets of a long list, which the reports find.
+/// Called when the first wait on an instance has ended. It publishes what the instance watches, for
+/// relatives that the kernel does not let ask, and compares it with what they have published. (By
+/// the time of a report, a server has closed its listening sockets.) Instances with many interests
+/// are left to the reports.
 #[cold]
 #[inline(never)]
 pub fn waited_first(instance: &Instance) {
@@ -91,8 +92,8 @@ fn listens(fd: i32) -> bool {
     sys::socket_option(fd, libc::SO_ACCEPTCONN).is_ok_and(|listens| listens != 0)
 }
 
-/// Gathers the sockets of one instance, or of all that were waited on; publishes them, and goes on
-/// with them.
+/// Gathers the sockets of one instance, or of all that were waited on, publishes them, and passes
+/// them to `then`.
 #[inline(never)]
 fn gather_and(of: Option<&Instance>, then: &dyn Fn(&[Listener])) {
     on_own_stack(|| {
@@ -115,17 +116,17 @@ fn publish(listeners: &[Listener]) {
     }
 }
 
-/// A listening socket that an instance watches, and the threads that wait.
+/// A listening socket that an instance watches.
 #[derive(Clone, Copy)]
 struct Listener {
     fd: i32,
-    /// -1, until the kernel's list says that it is watched without EPOLLEXCLUSIVE.
+    /// -1, unless the kernel's list has the socket without EPOLLEXCLUSIVE.
     epfd: i32,
     site: usize,
-    /// What it refers to, and who waits: records of the ledger.
+    /// The socket's open file description, and the thread that waits: records of the ledger.
     description: u32,
     owner: usize,
-    /// This process made the instance: an instance from before a fork is everyone's.
+    /// This process created the instance. One from before a fork belongs to several processes.
     is_own: bool,
 }
 
@@ -148,13 +149,13 @@ pub fn evaluate() {
     });
 }
 
-/// Those that are watched without EPOLLEXCLUSIVE, by instances that were waited on.
+/// Gathers the listening sockets of all instances that were waited on.
 fn gather(into: &mut Buffer<Listener>) {
     let view = ledger::records();
     let mut asked = 0;
     for (index, instance) in view.live_instances() {
-        // Reading a long list holds the instance's lock in the kernel, which delays waiting
-        // threads.
+        // The kernel holds the instance's lock while it lists the interests, which would delay
+        // waiting threads if the list is long.
         let is_long = instance.watches.get() > MOST_SOCKETS as u64;
         if instance.alone.waits.get() == 0 || is_long || asked > MOST_SOCKETS {
             continue;
@@ -163,7 +164,7 @@ fn gather(into: &mut Buffer<Listener>) {
     }
 }
 
-/// Those of one instance. Returns how many interests were looked at.
+/// Gathers the listening sockets of one instance. Returns how many interests were examined.
 fn gather_from(index: u32, instance: &Instance, into: &mut Buffer<Listener>) -> usize {
     let view = ledger::records();
     let mut asked = 0;
@@ -196,11 +197,11 @@ fn gather_from(index: u32, instance: &Instance, into: &mut Buffer<Listener>) -> 
     asked
 }
 
-/// Parent, children, siblings.
+/// Gathers the process ids of parent, children and siblings.
 fn gather_relatives(into: &mut Buffer<i32>) {
     let (own, parent) = (sys::getpid(), sys::getppid());
     add_children(own, own, into);
-    // A process whose parent has ended has the system's first process for a parent, and no
+    // A process whose parent has ended is a child of the system's first process, and has no
     // siblings.
     if parent > 1 {
         into.push(parent);
@@ -257,7 +258,7 @@ fn examine(listener: &Listener, all: &[Listener], relatives: &[i32]) {
     }
 }
 
-/// So many other threads, and so many other processes, watch it too.
+/// Reports a listening socket that so many other threads and processes watch too.
 fn report(listener: &Listener, threads: usize, processes: usize, other: usize) {
     let note = Note {
         epfd: listener.epfd,

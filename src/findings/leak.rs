@@ -1,10 +1,10 @@
 //! Instances that are never closed, grouped by where they were created.
 //!
-//! One that is open at the end may well have been in use until then. An instance is idle if it was
-//! waited on at least once, and not since all waits were last marked (`Core::mark_waits`: when the
-//! number of creations became a power of two), while others were. Two idle instances of one site
-//! are abandoned loops. One that was never waited on may have been made ahead, unless nothing was
-//! ever added to it, or a younger one of its site was waited on.
+//! An instance that is open at the end may well have been in use until then. It is idle if it was
+//! waited on at least once, but not since all waits were last marked (`Core::mark_waits`: when the
+//! number of creations became a power of two), although others were. Two idle instances of one site
+//! are abandoned loops. An instance that was never waited on may have been created in advance,
+//! unless nothing was ever added to it, or a younger one of its site was waited on.
 
 use crate::sync::Ordering;
 
@@ -27,7 +27,7 @@ struct Group {
     watches: u64,
     /// The record of one of them: an idle or unused one, if there is one.
     one: u32,
-    /// The youngest that was waited on (`Instance::id`).
+    /// The id of the youngest one that was waited on (`Instance::id`).
     youngest_used: u64,
 }
 
@@ -45,17 +45,17 @@ pub fn evaluate(end: End) {
     });
 }
 
-/// Who may be left behind.
+/// Whether an instance is left behind.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Standing {
     InUse = 0,
-    /// Of a site that leaks, and not known to be left.
+    /// Its site leaks, and it is not known whether it is left behind.
     Doubtful = 1,
     Left = 2,
 }
 
-/// Tells of each instance whether it is left behind. Tells nothing if the last [`evaluate`] has
+/// Calls `tell` for each instance with its standing. Does nothing if the last [`evaluate`] has
 /// found no leak.
 pub fn each_standing(end: End, tell: &mut dyn FnMut(&Instance, Standing)) {
     if !super::all().any(|finding| finding.id == Id::Leak && finding.severity > Severity::Info) {
@@ -92,7 +92,7 @@ fn gather(ledger: &Core, groups: &mut Buffer<Group>, tell: &mut dyn FnMut(usize,
         }
     }
     let since_mark = clock::monotonic().saturating_sub(ledger.totals.marked.get());
-    // Asked only if an instance looks idle.
+    // Read only if an instance looks idle.
     let mut are_waited_on = None;
     Buffer::lend(|waited| {
         for (index, instance) in ledger.live_instances() {
@@ -122,8 +122,8 @@ fn gather(ledger: &Core, groups: &mut Buffer<Group>, tell: &mut dyn FnMut(usize,
     });
 }
 
-/// The group of an instance's site. None: it is not this process's to close (it came by fork or
-/// exec), or there are too many sites.
+/// The group of an instance's site. None: this process did not create it (it came by fork or exec),
+/// or there are too many sites.
 fn group_of<'groups>(groups: &'groups mut Buffer<Group>, instance: &Instance) -> Option<&'groups mut Group> {
     let site = instance.site.load(Ordering::Relaxed);
     if site == 0 || instance.inherited.load(Ordering::Relaxed) != 0 {
@@ -140,14 +140,14 @@ fn group_of<'groups>(groups: &'groups mut Buffer<Group>, instance: &Instance) ->
     groups.as_mut_slice().get_mut(place)
 }
 
-/// Which descriptors threads wait on now. False: it cannot be known.
+/// Lists the descriptors that threads wait on now. False: they are not known.
 fn read_waited(waited: &mut Buffer<i32>) -> bool {
     let mut complete = true;
     procfs::each_waited_epoll(|epfd| complete &= waited.push(epfd)) && complete
 }
 
-/// Whether no other instance watches it and no other process uses it: else its own waits say
-/// nothing.
+/// Whether no other instance watches it and no other process uses it. Otherwise it may be in use
+/// without waits of its own.
 fn is_alone(ledger: &Core, instance: &Instance) -> bool {
     !ledger.is_nested(instance) && !fork_shared::entries().any(|entry| entry.is_of(instance))
 }

@@ -1,5 +1,5 @@
-//! Close to a limit: of descriptors, of watches, or one that the user has set. And calls that the
-//! kernel refused because of a limit.
+//! Limits that are nearly reached: of descriptors, of watches, or those that the user has set. And
+//! calls that the kernel refused because of a limit.
 
 use epollshim_format::findings::{Id, Severity, near_limit};
 use libc::c_int;
@@ -9,14 +9,14 @@ use crate::buffer::Buffer;
 use crate::ledger::core::Registration;
 use crate::{ledger, procfs, sys};
 
-/// A creation has failed, by the kernel's own answer.
+/// Called after the kernel has refused to create an instance.
 pub fn creation_refused(error: c_int, site: usize) {
     if matches!(error, libc::EMFILE | libc::ENFILE | libc::ENOMEM) {
         refused(true, (-1, -1), error, site);
     }
 }
 
-/// An `epoll_ctl` has failed with ENOSPC or ENOMEM, by the kernel's own answer.
+/// Called after the kernel has refused an `epoll_ctl` with ENOSPC or ENOMEM.
 pub fn ctl_refused(registration: &Registration, error: c_int) {
     refused(false, (registration.epfd, registration.fd), error, registration.site);
 }
@@ -56,7 +56,7 @@ fn descriptors() {
 
 fn watches() {
     let peak = ledger::view().totals.watches_peak.get();
-    // It is in the hundreds of thousands on most machines: few programs need to ask.
+    // The limit is in the hundreds of thousands on most machines, so few programs need to read it.
     const FEW: u64 = 1000;
     if peak < FEW {
         return;
@@ -74,7 +74,8 @@ fn watches() {
     }
 }
 
-/// A limit that the user has set, by its key's number in [`near_limit::KEYS`], if its peak is near.
+/// Reports a limit that the user has set, if its peak is near. `key` is its number in
+/// [`near_limit::KEYS`].
 pub fn near_own_limit(key: u8, peak: u64, limit: u64, denied: u64) {
     if let Some(severity) = near_limit::of_own(peak, limit, denied) {
         report(near_limit::SET + key, peak, limit, severity, denied);

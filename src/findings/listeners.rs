@@ -1,11 +1,12 @@
-//! Which processes that are related by fork watch which listening sockets.
+//! Which listening sockets related processes watch.
 //!
-//! Processes of different users, and those that have changed theirs, may not ask the kernel about
-//! each other (kcmp(2) and /proc/PID need the rights of ptrace(2)). So each writes what it watches
-//! into a page that an ancestor made before its first `fork`, and which all share. The kernel's cookie
-//! names a socket the same for all of them (socket(7), SO_COOKIE, Linux 4.12).
+//! Processes of different users, and those that have changed their user, may not ask the kernel
+//! about each other (kcmp(2) and /proc/PID need the rights of ptrace(2)). So each process writes
+//! what it watches into a page that an ancestor mapped before its first `fork`, and which all
+//! share. The kernel's cookie names a socket the same way for all of them (socket(7), SO_COOKIE,
+//! Linux 4.12).
 //!
-//! A process that was forked by a system call of its own, and whose ancestors were too, has no page.
+//! There is no page if this process and its ancestors were forked by inline system calls.
 
 use crate::sync::{AtomicPtr, AtomicU64, Ordering};
 
@@ -14,7 +15,8 @@ use crate::{clock, process, sys};
 /// All zero: free.
 #[repr(C)]
 struct Entry {
-    /// The process in the upper 22 bits (proc_sys_kernel(5), pid_max), and the rest of the cookie.
+    /// The process id in the upper 22 bits (proc_sys_kernel(5), pid_max), and the lower bits of the
+    /// cookie.
     word: AtomicU64,
     /// CLOCK_MONOTONIC when it was published.
     at: AtomicU64,
@@ -26,12 +28,13 @@ const BYTES: usize = 4096;
 const _: () = assert!(size_of::<Page>() == BYTES);
 const COOKIE: u32 = 42;
 
-/// Null until this process or an ancestor has forked. Acquire and Release: the page is mapped
-/// before.
+/// Null until this process or an ancestor has forked. The Release in `begin` pairs with the Acquire
+/// in `page`: the page was mapped before.
 static PAGE: AtomicPtr<Page> = AtomicPtr::new(core::ptr::null_mut());
 
 fn page() -> Option<&'static Page> {
-    // SAFETY: null, or the mapping that `before_fork` made, which is never unmapped.
+    // SAFETY: null, or a mapping that `begin` stored, which is never unmapped. It has the size of a
+    // `Page`, is aligned to a page, and zero is valid for atomics.
     unsafe { PAGE.load(Ordering::Acquire).as_ref() }
 }
 
@@ -40,7 +43,7 @@ pub fn exists() -> bool {
     page().is_some()
 }
 
-/// Makes the page. True: there was none.
+/// Maps the page. True: there was none.
 pub fn begin() -> bool {
     if exists() || !process::is_owner() {
         return false;
@@ -67,15 +70,15 @@ fn is_alive(pid: i32) -> bool {
     sys::thread_exists(pid, pid)
 }
 
-/// This process watches a socket.
+/// Publishes that this process watches a socket.
 pub fn publish(cookie: u64) {
     let (Some(page), own) = (page(), word(process::pid(), cookie)) else { return };
     if page.iter().any(|entry| entry.word.load(Ordering::Relaxed) == own) {
         return;
     }
-    // Relaxed: each word is a fact of its own. For a moment the time may be that of the process that
-    // had the entry before, which is earlier. If the page is full of living processes, those that it
-    // has are enough for a finding.
+    // Relaxed: each word is complete in itself. For a moment the time may be that of the process
+    // that had the entry before, which is earlier. If the page is full of living processes, these
+    // are enough for a finding.
     let take = |entry: &Entry| {
         let there = entry.word.load(Ordering::Relaxed);
         let is_free = there == 0 || !is_alive(pid_of(there));
@@ -88,8 +91,7 @@ pub fn publish(cookie: u64) {
     let _ = page.iter().any(take);
 }
 
-/// The processes that watch a socket, but for this one, and have published it since then
-/// (CLOCK_MONOTONIC).
+/// The other processes that watch a socket and have published it since a time (CLOCK_MONOTONIC).
 pub fn others(cookie: u64, since: u64) -> impl Iterator<Item = i32> {
     let own = process::pid();
     let of = move |entry: &Entry| {
@@ -101,7 +103,7 @@ pub fn others(cookie: u64, since: u64) -> impl Iterator<Item = i32> {
     page().into_iter().flatten().filter_map(of)
 }
 
-/// This process ends.
+/// Called when this process ends: frees its entries.
 pub fn leave() {
     let own = process::pid();
     for entry in page().into_iter().flatten() {

@@ -1,4 +1,4 @@
-//! How threads run their loops, according to their counts when a report is made.
+//! How threads run their loops, judged from their counts when a report is made.
 
 use crate::sync::Ordering;
 
@@ -12,8 +12,9 @@ use crate::counters::Histogram;
 use crate::thread::Block;
 use crate::{clock, ledger, process, sys, thread};
 
-/// Loops that often come late to their wait. Those of one place are reported together. Judged with each late work, and with each
-/// report: what came often at first may be rare by then.
+/// Reports loops that are often late to their wait. Those of one site are one finding. Evaluated
+/// after late work and at each report, because lateness that was frequent at first may be rare
+/// later.
 #[cold]
 #[inline(never)]
 pub fn late() {
@@ -50,7 +51,7 @@ fn recorded(of: Histogram<'_>) -> u64 {
     (0..histogram::BUCKETS).map(|index| of.bucket(index)).fold(0, u64::wrapping_add)
 }
 
-/// Threads that poll: waits that do not block and find nothing, and little else.
+/// Reports threads that poll: their waits do not block and find nothing, and they do little else.
 pub fn polling() {
     for block in thread::all() {
         let counters = &block.counters;
@@ -70,7 +71,7 @@ fn processor_time(block: &Block) -> u64 {
 fn report(block: &Block, polling: Polling) {
     let Polling { count, time } = polling;
     let owner = block.address();
-    // Of its instances the one with the most empty waits.
+    // Of the thread's instances, the one with the most empty waits.
     let found = ledger::view()
         .live_instances()
         .filter(|(_, instance)| instance.owner.block() == owner)

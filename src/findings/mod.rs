@@ -1,13 +1,13 @@
 //! Problems in how the program uses descriptors.
 //!
-//! A detector is placed where its facts appear: [`note`] is for what happens (a call fails, a
-//! descriptor is closed), [`evaluate`](evaluation::evaluate) for what only the sums at the end
-//! show. Both write into one table, which lies in the recording if there is one, and which every
-//! report prints. `epollshim_format::findings` has names, severities and sentences.
+//! A detector is placed where its facts appear. [`note`] is for events (a call fails, a descriptor
+//! is closed), [`evaluate`](evaluation::evaluate) for what only the totals of a report show. Both
+//! write into one table, which is in the recording if there is one, and which every report prints.
+//! `epollshim_format::findings` has names, severities and messages.
 //!
-//! Hooks call `note`, from any state and from signal handlers. It takes too long for a call that
-//! did what it should (docs/performance.md, "Descriptors and the census"). The first finding of a
-//! process maps memory (a system call, or those of a segment of the recording).
+//! Hooks call `note`, from any state and from signal handlers. It is too slow for a call that
+//! succeeds as expected (docs/performance.md, "Descriptors and the census"). The first finding of a
+//! process maps memory (a system call, or several for a segment of the recording).
 
 pub mod batch;
 mod churn;
@@ -26,18 +26,21 @@ pub mod sizes;
 mod spin;
 pub mod stalled;
 pub mod suppressions;
+mod table;
 pub mod waiters;
 pub mod watch;
 
-use crate::sync::{AtomicPtr, AtomicU64, Ordering};
+use crate::sync::Ordering;
 
 use epollshim_format::findings::{Finding, Id, Severity};
-use epollshim_format::recording::{finding, findings, kind};
+use epollshim_format::recording::{finding, findings};
 
-use crate::above::Library;
-use crate::{clock, ledger, process, stacks, sys, thread};
+use crate::{clock, ledger, thread};
+
+use self::table::{Entry, entry, known, made, table};
 
 pub use described::described;
+pub use table::{Above, Place};
 
 /// What a detector has found.
 #[derive(Clone, Copy)]
@@ -51,13 +54,13 @@ pub struct Note {
     pub fd: i32,
     /// The return address of the call to fix; 0: not known.
     pub site: usize,
-    /// A second place that belongs to it; 0: none.
+    /// A second place, whose meaning depends on the id; 0: none.
     pub other: usize,
     pub detail: [u64; 4],
 }
 
 impl Note {
-    /// One with no descriptor, site or numbers.
+    /// A note without descriptors, sites or numbers.
     pub const fn of(id: Id, severity: Severity) -> Note {
         Note { id, severity, variant: 0, epfd: -1, fd: -1, site: 0, other: 0, detail: [0; 4] }
     }
@@ -72,7 +75,7 @@ impl Note {
         self.id as u64 | u64::from(self.variant) << 8
     }
 
-    /// The key that distinguishes it from others: never 0.
+    /// The key of its entry in the table: never 0.
     #[inline(always)]
     fn key(&self) -> u64 {
         key(self.what(), self.site, self.other)
@@ -81,19 +84,20 @@ impl Note {
 
 #[inline(always)]
 fn key(what: u64, site: usize, other: usize) -> u64 {
-    // An address has 48 bits. In these two places the lowest bits distinguish most.
+    // Addresses have 48 bits, and differ mostly in the lowest. The rotations keep those of the two
+    // apart.
     let places = (site as u64 ^ (other as u64).rotate_left(24)).rotate_left(16);
     (places ^ what).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1
 }
 
-/// Counts what was found before at a place, and has no other, without building a `Note`. False: it
-/// was not found before, and nothing is counted.
+/// Counts a finding that was found before at `site` and has no second place, without building a
+/// `Note`. False: it was not found before, and nothing is counted.
 #[inline(always)]
 pub fn again(id: Id, variant: u8, site: usize, descriptors: u64) -> bool {
     count_again(id, variant, site, descriptors) != 0
 }
 
-/// The same. Returns how often it was found by now; 0: it was not found before.
+/// Like [`again`], but returns how often it was found so far; 0: it was not found before.
 #[inline(always)]
 pub fn count_again(id: Id, variant: u8, site: usize, descriptors: u64) -> u64 {
     let Some(table) = table() else { return 0 };
@@ -112,23 +116,24 @@ pub fn descriptors(epfd: i32, fd: i32) -> u64 {
     u64::from((epfd as u32).wrapping_add(1)) | u64::from((fd as u32).wrapping_add(1)) << 32
 }
 
-/// The two of [`descriptors`].
+/// The inverse of [`descriptors`].
 pub fn numbers(descriptors: u64) -> (i32, i32) {
     let number = |word: u64| (word as u32).wrapping_sub(1) as i32;
     (number(descriptors), number(descriptors >> 32))
 }
 
-/// Whether the kernel lists an instance's interests in a few milliseconds: it holds the instance's lock meanwhile.
+/// Whether the kernel lists an instance's interests in a few milliseconds. It holds the instance's
+/// lock while it does.
 pub fn has_short_list(epfd: i32) -> bool {
     const MOST: u64 = 8_192;
     ledger::crowd_of(epfd).is_some_and(|crowd| crowd.watches <= MOST)
 }
 
-/// Something was found once more. If it was found before, only the count and the descriptors are
-/// updated.
+/// Notes one occurrence of a finding. If it was found before, only the count and the descriptors
+/// are updated.
 ///
-/// Inlined up to the case that was found before and is looked up at once, so that no `Note` is
-/// built for it.
+/// The inlined part handles a finding that was found before and is in its first place in the table,
+/// so that no `Note` is built for it.
 #[inline(always)]
 pub fn note(note: &Note) {
     if let Some(table) = table() {
@@ -149,26 +154,26 @@ fn note_slowly(note: &Note) {
     let Some(entry) = entry(note) else { return };
     entry.word(finding::DESCRIPTORS).store(note.descriptors(), Ordering::Relaxed);
     entry.word(finding::COUNT).fetch_add(1, Ordering::Relaxed);
-    // Reading the clock takes longer than everything else, so it is read once.
+    // Read the clock only once: that takes longer than everything else here.
     let first = entry.word(finding::FIRST);
     if first.load(Ordering::Relaxed) == 0 {
         first.store(clock::monotonic(), Ordering::Relaxed);
     }
 }
 
-/// The last occurrence turned out to be none, or something else. Nothing happens if it was never
-/// noted.
+/// Takes back one occurrence, which turned out to be none, or something else. Nothing happens if it
+/// was never noted.
 #[cold]
 #[inline(never)]
 pub fn retract(note: &Note) {
     if let Some(entry) = known(note) {
         let count = entry.word(finding::COUNT);
-        // Not below 0, if `restart` came in between.
+        // `restart` may have set it to 0 in the meantime.
         let _ = count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| count.checked_sub(1));
     }
 }
 
-/// Adds to what a finding has cost, if it was noted: its last two numbers.
+/// Adds to the cost of a finding, which is in its last two numbers, if it was noted.
 pub fn add_cost(note: &Note, waits: u64, time: u64) {
     if let Some(entry) = known(note) {
         for (place, amount) in [(16, waits), (24, time)] {
@@ -182,7 +187,7 @@ pub fn is_known(note: &Note) -> bool {
     known(note).is_some_and(|entry| entry.word(finding::COUNT).load(Ordering::Relaxed) != 0)
 }
 
-/// The state when a report is made: replaces what an earlier report found.
+/// Stores the state for a report. It replaces the state that an earlier report found.
 pub fn put(note: &Note, count: u64) {
     let Some(entry) = entry(note) else { return };
     entry.update(note);
@@ -190,27 +195,28 @@ pub fn put(note: &Note, count: u64) {
     entry.word(finding::COUNT).store(count, Ordering::Relaxed);
 }
 
-/// Updates the numbers of what was noted before, and its severity if it rises.
+/// Updates the numbers of a finding that was noted before, and its severity if it rises.
 pub fn refresh(note: &Note) {
     if let Some(entry) = known(note) {
         entry.update(note);
     }
 }
 
-/// The same, if the severity rises.
+/// Like [`refresh`], but only if the severity rises.
 pub fn raise(note: &Note) {
     if known(note).is_some_and(|entry| entry.word(finding::SEVERITY).load(Ordering::Relaxed) < note.severity as u64) {
         refresh(note);
     }
 }
 
-/// The numbers of what was noted before.
+/// The numbers of a finding that was noted before.
 pub fn detail_of(note: &Note) -> Option<[u64; 4]> {
     let entry = known(note)?;
     Some([0, 8, 16, 24].map(|place| entry.word(finding::DETAIL + place).load(Ordering::Relaxed)))
 }
 
-/// What was noted before turned out to be no defect: `flag` in the last of its numbers says why.
+/// A finding that was noted before turned out to be no defect, and becomes `Info`. `flag` is the
+/// reason, and is set in the last of its numbers.
 pub fn ease(note: &Note, flag: u64) {
     if let Some(entry) = known(note) {
         entry.word(finding::DETAIL + 24).fetch_or(flag, Ordering::Relaxed);
@@ -218,19 +224,19 @@ pub fn ease(note: &Note, flag: u64) {
     }
 }
 
-/// Removes what an earlier report found for an id, before it is evaluated again.
+/// Removes the findings of an id that an earlier report made, before it is evaluated again.
 pub fn withdraw(id: Id) {
     take_back(id, |_| true);
 }
 
-/// The same for what was evaluated: what was noted as it happened stays.
+/// Like [`withdraw`], but keeps findings that were noted when they happened.
 #[inline(never)] // for size
 pub fn withdraw_evaluated(id: Id) {
     take_back(id, |entry| entry.word(finding::FIRST).load(Ordering::Relaxed) == 0);
 }
 
-/// Something looks like a defect, which [`confirm`] will make an error. It is reported at once, or
-/// (not `is_shown`) kept aside till then.
+/// Notes a suspicion, which [`confirm`] may make an error. Unless `is_shown`, it is not reported
+/// until then.
 #[cold]
 #[inline(never)]
 pub fn suspect(note: &Note, is_shown: bool) {
@@ -241,14 +247,14 @@ pub fn suspect(note: &Note, is_shown: bool) {
     }
 }
 
-/// What was suspected at a place has turned out to be an error. False: nothing was.
+/// The suspicion at a site is now known to be an error. False: there was no suspicion.
 #[cold]
 #[inline(never)]
 pub fn confirm(id: Id, variant: u8, site: u64) -> bool {
     let mut is_known = false;
     let what = id as u64 | u64::from(variant) << 8;
     for entry in entries().filter(|entry| entry.word(finding::WHAT).load(Ordering::Acquire) == what) {
-        // The place of a closing is that of a stack where there are stacks.
+        // With stacks, the site of a close is a stack's.
         if entry.word(finding::SITE).load(Ordering::Relaxed) == site {
             entry.word(finding::SEVERITY).store(Severity::Error as u64, Ordering::Relaxed);
             entry.word(finding::COUNT).fetch_max(1, Ordering::Relaxed);
@@ -258,7 +264,7 @@ pub fn confirm(id: Id, variant: u8, site: u64) -> bool {
     is_known
 }
 
-/// What was suspected of descriptors that were created at a place was none.
+/// Withdraws the suspicions about descriptors that were created at a site.
 #[cold]
 #[inline(never)]
 pub fn withdraw_suspicions(id: Id, variant: u8, created: u64) {
@@ -269,7 +275,7 @@ pub fn withdraw_suspicions(id: Id, variant: u8, created: u64) {
     });
 }
 
-/// All of the table, in use or not; none if there is no table.
+/// All entries of the table, in use or not; none if there is no table.
 fn entries() -> impl Iterator<Item = Entry> {
     let table = table();
     (0..findings::ENTRIES).filter_map(move |index| Some(table?.entry(index)))
@@ -284,172 +290,26 @@ fn take_back(id: Id, which: impl Fn(Entry) -> bool) {
     }
 }
 
-/// Everything that was found in this process, in no order.
+/// Everything that was found in this process, in no particular order.
 pub fn all() -> impl Iterator<Item = Finding> {
     entries().filter_map(Entry::read)
 }
 
-/// How many were dropped for lack of room.
+/// How many findings were dropped because the table is full.
 pub fn dropped() -> u64 {
     table().map_or(0, |table| table.dropped().load(Ordering::Relaxed))
 }
 
-/// Counts dropped ones.
+/// Counts findings that were dropped elsewhere.
 pub fn missed(count: u32) {
     if let Some(table) = made() {
         table.dropped().fetch_add(u64::from(count), Ordering::Relaxed);
     }
 }
 
-/// All counts restart.
+/// Resets all counts.
 pub fn restart() {
     ledger::recent_closes().restart();
     entries().for_each(|entry| entry.word(finding::COUNT).store(0, Ordering::Relaxed));
     thread::all().for_each(|block| block.part::<watch::Watch>().restart());
-}
-
-// ---- the table ----
-
-/// What this module needs of those above it.
-pub trait Above {
-    /// Zeroed memory for a table, which outlives the process; `kind` is that of its segment. None:
-    /// there is none.
-    fn recorded_table(kind: u64, bytes: usize) -> Option<*mut u8>;
-    /// The table has a site from now on.
-    fn new_site(site: usize);
-}
-
-/// Where this process's table is, and that of what descriptors were, in the page that the kernel
-/// wipes at fork; null: nothing was found.
-pub struct Place {
-    table: AtomicPtr<u8>,
-    described: AtomicPtr<u8>,
-}
-
-fn place() -> Option<&'static AtomicPtr<u8>> {
-    process::part::<Place>().map(|place| &place.table)
-}
-
-#[derive(Clone, Copy)]
-struct Table(*mut u8);
-
-/// This process's table, if there is one.
-#[inline(always)]
-fn table() -> Option<Table> {
-    // Acquire: it was mapped before it was stored.
-    let start = place()?.load(Ordering::Acquire);
-    (!start.is_null()).then_some(Table(start))
-}
-
-/// The table. It is made if there is none.
-fn made() -> Option<Table> {
-    match table() {
-        Some(table) => Some(table),
-        None => make(place()?, kind::FINDINGS, findings::SIZE).map(Table),
-    }
-}
-
-/// Maps a table: in the recording, or in memory of its own.
-#[cold]
-#[inline(never)]
-fn make(place: &AtomicPtr<u8>, kind: u64, bytes: usize) -> Option<*mut u8> {
-    let start = match Library::recorded_table(kind, bytes) {
-        Some(start) => start,
-        None => sys::map(bytes).ok()?,
-    };
-    // Of two threads the first wins. The other's memory stays unused, at most once in a process's
-    // life.
-    let stored = place.compare_exchange(core::ptr::null_mut(), start, Ordering::Release, Ordering::Acquire);
-    Some(stored.map_or_else(|there| there, |_| start))
-}
-
-impl Table {
-    #[inline(always)]
-    fn entry(self, index: usize) -> Entry {
-        Entry(self.0.wrapping_add(findings::FIRST + index % findings::ENTRIES * finding::SIZE))
-    }
-
-    fn dropped(self) -> &'static AtomicU64 {
-        // SAFETY: a word of the table's first page, which is mapped for good.
-        unsafe { &*self.0.wrapping_add(findings::DROPPED).cast::<AtomicU64>() }
-    }
-}
-
-/// The entry of a note, if there is one.
-fn known(note: &Note) -> Option<Entry> {
-    let table = table()?;
-    let key = note.key();
-    let all = (0..findings::ENTRIES).map(|step| table.entry((key >> 32) as usize + step));
-    // Entries are never freed: no entry in use follows a free one.
-    all.take_while(|entry| entry.key() != 0).find(|entry| entry.key() == key)
-}
-
-/// The entry of a note. It is made if there is none.
-fn entry(note: &Note) -> Option<Entry> {
-    let table = made()?;
-    let key = note.key();
-    for step in 0..findings::ENTRIES {
-        let entry = table.entry((key >> 32) as usize + step);
-        let place = entry.word(finding::KEY);
-        if place.load(Ordering::Relaxed) == key {
-            return Some(entry);
-        }
-        match place.compare_exchange(0, key, Ordering::Relaxed, Ordering::Relaxed) {
-            Ok(_) => {
-                // The stack of the first occurrence stands for all at this place.
-                entry.word(finding::SITE).store(stacks::site_of(note.site) as u64, Ordering::Relaxed);
-                entry.word(finding::OTHER).store(note.other as u64, Ordering::Relaxed);
-                entry.update(note);
-                // Release: a reader that sees what it is sees where it is.
-                entry.word(finding::WHAT).store(note.what(), Ordering::Release);
-                Library::new_site(note.site);
-                Library::new_site(note.other);
-                described::note(entry.place(), note);
-                return Some(entry);
-            }
-            Err(there) if there == key => return Some(entry),
-            Err(_) => {}
-        }
-    }
-    table.dropped().fetch_add(1, Ordering::Relaxed);
-    None
-}
-
-/// An entry of the table. Each of its words changes by itself: a report may find the count of one
-/// moment beside the numbers of the next.
-#[derive(Clone, Copy)]
-struct Entry(*mut u8);
-
-impl Entry {
-    /// Its place in the table.
-    fn place(self) -> usize {
-        let start = table().map_or(self.0, |table| table.0.wrapping_add(findings::FIRST));
-        (self.0 as usize).wrapping_sub(start as usize) / finding::SIZE
-    }
-
-    fn key(self) -> u64 {
-        self.word(finding::KEY).load(Ordering::Relaxed)
-    }
-
-    fn word(self, place: usize) -> &'static AtomicU64 {
-        // SAFETY: an aligned word of an entry of the table, which is mapped for good.
-        unsafe { &*self.0.wrapping_add(place).cast::<AtomicU64>() }
-    }
-
-    /// Updates it with the latest occurrence. Its severity only rises.
-    fn update(self, note: &Note) {
-        self.word(finding::DESCRIPTORS).store(note.descriptors(), Ordering::Relaxed);
-        for (index, detail) in note.detail.iter().enumerate() {
-            self.word(finding::DETAIL + index * 8).store(*detail, Ordering::Relaxed);
-        }
-        if self.word(finding::SEVERITY).load(Ordering::Relaxed) < note.severity as u64 {
-            self.word(finding::SEVERITY).fetch_max(note.severity as u64, Ordering::Relaxed);
-        }
-    }
-
-    /// None: not in use, or not found since `restart`.
-    fn read(self) -> Option<Finding> {
-        // Acquire: the kind is written last.
-        Finding::read(self.place(), |place| self.word(place).load(Ordering::Acquire))
-    }
 }

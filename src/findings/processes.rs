@@ -1,4 +1,4 @@
-//! Instances that more than one process has: passed on by exec, or used on both sides of a fork.
+//! Instances that several processes have: passed on by exec, or used by parent and child.
 
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 
@@ -24,7 +24,8 @@ pub fn evaluate() {
     }
 }
 
-/// What related processes have told each other by now: it stays true. Not of very many instances, each of which is looked at.
+/// Reports what the shared entries show so far, which stays true. Skipped if there are very many
+/// instances, because each of them is examined.
 pub fn shared_by_now() {
     const MANY: u64 = 4096;
     let ledger = ledger::view();
@@ -54,7 +55,7 @@ fn place(word: &AtomicU64) -> usize {
     word.load(Ordering::Relaxed) as usize
 }
 
-/// An exec has passed on what this process created.
+/// Reports an instance of this process that an exec has passed on.
 fn handed_on(entry: &Entry) {
     if entry.has(fork_shared::EXECUTED) && entry.maker() == fork_shared::number() {
         let note = Note {
@@ -69,7 +70,7 @@ fn handed_on(entry: &Entry) {
     }
 }
 
-/// This process has forked, and no hook saw whether a child made an exec.
+/// Reports an instance that children have, of whose execs no hook knows.
 fn could_be_handed_on(ledger: &Core, index: u32, instance: &Instance) {
     let is_reported = fork_shared::entries().any(|entry| entry.is_of(instance) && entry.has(fork_shared::EXECUTED));
     let passing = |fd: &i32| ledger.descriptors.get(*fd).instance() == index && sys::passes_exec(*fd);
@@ -84,8 +85,8 @@ fn could_be_handed_on(ledger: &Core, index: u32, instance: &Instance) {
     }
 }
 
-/// It was open when this program began. A program that waits on such an instance was given it on
-/// purpose.
+/// Reports an instance that was open when this program began. If the program waits on it, it was
+/// passed on purpose.
 fn came_by_exec(ledger: &Core, index: u32, instance: &Instance) {
     if instance.waits() == 0 {
         let note = Note {
@@ -97,7 +98,7 @@ fn came_by_exec(ledger: &Core, index: u32, instance: &Instance) {
     }
 }
 
-/// Processes that are related by fork use one instance.
+/// Reports an instance that parent and child, or siblings, use.
 fn shared(ledger: &Core, entry: &Entry) {
     let is_used_here = ledger
         .live_instances()

@@ -1,4 +1,4 @@
-//! Instances that hold more than their `size` promised.
+//! Instances that watch more than their `size` promised.
 
 use crate::sync::Ordering;
 
@@ -7,13 +7,13 @@ use epollshim_format::findings::{Id, Severity};
 use super::{Note, note};
 use crate::ledger;
 
-/// An instance with this descriptor has held more than its size: where it was created, and the most
-/// that it held.
+/// Notes that an instance has watched more than its size. `site` is where it was created, and
+/// `peak` the most that it watched.
 pub fn outgrown(epfd: i32, site: usize, peak: u64, size: u64) {
     note(&Note { epfd, site, detail: [peak, size, 0, 0], ..Note::of(Id::SizeLie, Severity::Info) });
 }
 
-/// Those that exist, each once in its life.
+/// Reports the open instances that have outgrown their size, each once in its life.
 pub fn evaluate() {
     let view = ledger::view();
     for (index, instance) in view.live_instances().filter(|(_, instance)| instance.has_outgrown_its_size()) {

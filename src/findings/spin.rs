@@ -1,13 +1,14 @@
-//! Detects an event that is never handled: compares, several times, what the kernel says of its
-//! descriptor.
+//! Detects an event that is never handled, by comparing several samples of its descriptor's state
+//! in the kernel.
 //!
 //! A server that uploads at full speed also gets the same event again and again, and so does one
-//! that answers so fast that the next request is there already. So an event counts as unhandled
-//! only if it is certain that nothing was taken from the descriptor and nothing given to it. Called
-//! from hooks, in a thread that seems to spin. It reads /proc, on a stack of its own.
+//! that answers so fast that the next request is already there. So an event counts as unhandled
+//! only if it is certain that nothing was read from the descriptor and nothing written to it.
 //!
-//! Calls of `epoll_ctl` are no sign of progress: a loop that arms a hung-up descriptor again in each
-//! round, or that creates its instance anew, spins like any other.
+//! Called from hooks, in a thread that seems to spin. It reads /proc, on a stack of its own.
+//!
+//! Calls of `epoll_ctl` are no sign of progress: a loop that re-arms a hung-up descriptor, or
+//! creates a new instance, in each round spins like any other.
 
 use core::ffi::CStr;
 
@@ -22,7 +23,7 @@ use crate::procfs::{self, Listed, Short};
 use crate::sigsafe::on_own_stack;
 use crate::{ledger, process, seccomp, sys};
 
-/// What was seen last, in a thread's block.
+/// The last sample, in a thread's block.
 pub struct Trail {
     samples: Long,
     /// CLOCK_MONOTONIC at the first sample.
@@ -32,7 +33,7 @@ pub struct Trail {
     state: Long,
     /// How much this process will have read by read(2) at the next sample, if it reads nothing.
     read: Long,
-    /// How often the thread had given up its processor of its own accord.
+    /// The thread's count of voluntary context switches.
     yields: Long,
 }
 
@@ -40,7 +41,7 @@ pub enum Verdict {
     Changed,
     Unchanged,
     Spins(Found),
-    /// An event is a ghost's, which was watched under this number.
+    /// An event belongs to a ghost, which is watched under this number.
     Ghost(i32),
 }
 
@@ -54,7 +55,7 @@ pub struct Found {
     /// Where it was added.
     pub added_at: usize,
     pub severity: Severity,
-    /// It is a listening socket, and no descriptor is left to accept with.
+    /// It is a listening socket, and no descriptor is free to accept with.
     pub is_refused: bool,
 }
 
@@ -68,7 +69,7 @@ impl Trail {
         now.saturating_sub(self.last.get()) >= thresholds::SPIN_DISTANCE
     }
 
-    /// Takes one more sample. `since`: what the thread has done since the suspicion.
+    /// Takes one more sample. `since` is what the thread has done since the suspicion.
     pub fn follow(&self, wait: &Wait, since: &Since) -> Verdict {
         let spent = wait.now.saturating_sub(self.began.get());
         let is_slow = self.samples.get() != 0 && spent >= since.waits.saturating_mul(thresholds::SPIN_ROUND);
@@ -110,26 +111,26 @@ enum Sampled {
     Ghost(i32),
 }
 
-/// The present state of the descriptors of a batch.
+/// The current state of the descriptors of a batch.
 #[derive(Clone, Copy, Default)]
 struct Sample {
     state: u64,
-    /// Only the process's count of bytes read and written shows whether anything was taken or given.
+    /// Only the process's count of bytes read and written shows whether the event was handled.
     needs_reads: bool,
-    /// And that the thread has never slept: its peer did not have it wait.
+    /// And the thread must never have slept, which shows that it did not wait for its peer.
     needs_rest: bool,
-    /// That count without what this sample read, and with it.
+    /// The process's count of bytes without those that this sample read, and with them.
     read_before: u64,
     read_after: u64,
-    /// How often the thread has given up its processor of its own accord.
+    /// The thread's count of voluntary context switches.
     yields: u64,
-    /// Bytes that this sample has read, and how many files.
+    /// How many bytes and how many files this sample has read.
     own: u64,
     files: u64,
 }
 
 impl Sample {
-    /// None: for one of the events it cannot be known whether it is handled.
+    /// None: it cannot be known whether one of the events is handled.
     fn of(wait: &Wait, is_rearmed: bool) -> Option<Sampled> {
         const EDGE: u32 = libc::EPOLLET as u32;
         const ONCE: u32 = libc::EPOLLONESHOT as u32;
@@ -146,20 +147,21 @@ impl Sample {
             if status.as_ref().map_or_else(|error| *error == libc::EBADF, is_another) {
                 return Some(Sampled::Ghost(listed.fd));
             }
-            // An edge is new: something has happened. And a one-shot event is asked for again.
+            // A new edge means that something has happened, and a one-shot event was asked for
+            // again.
             if listed.events & (EDGE | ONCE) != 0 && !is_rearmed {
                 return None;
             }
-            // If this number was closed, it refers to another file, and not to what is watched.
+            // If this number was closed, it no longer refers to the watched file.
             let Some(added_at) = ledger::site_of(wait.epfd, listed.fd) else {
                 return Some(Sampled::Ghost(listed.fd));
             };
             let kind = sample.look_at(listed.fd, mask, &status.ok()?)?;
-            // Many edges may be new.
+            // Each edge may be new.
             if kind == Kind::Unclear && listed.events & EDGE != 0 {
                 return None;
             }
-            // The kernel has taken the mask of a one-shot interest away.
+            // The kernel has cleared the mask of a one-shot interest.
             let is_taken = listed.events & ONCE != 0;
             let found = Found {
                 fd: listed.fd,
@@ -176,7 +178,7 @@ impl Sample {
         Some(Sampled::Known(first?, sample))
     }
 
-    /// The interest that an event belongs to. None: several have this data.
+    /// The interest that an event belongs to. None: several interests have this data.
     fn listed(&mut self, epfd: i32, data: u64) -> Option<Listed> {
         let (listed, bytes) = procfs::the_one_with(epfd, data)?;
         self.own += bytes as u64;
@@ -184,8 +186,8 @@ impl Sample {
         Some(listed)
     }
 
-    /// How often the thread may have given up its processor for the files of two samples: it waits
-    /// for a helper that reads them.
+    /// The most voluntary context switches that two samples cause: the thread waits for a helper
+    /// that reads the files.
     fn own_yields(&self) -> u64 {
         2 * self.files + 2
     }
@@ -199,9 +201,9 @@ impl Sample {
         match status.st_mode & libc::S_IFMT {
             libc::S_IFSOCK => self.socket(fd, mask),
             libc::S_IFIFO => {
-                // As much is there as before, and no process has written or read (pipe_write and
-                // pipe_read set these times, but splice does not: a full pipe may be filled as fast
-                // as it is emptied).
+                // The state is the number of bytes and the times of the last read and write.
+                // pipe_write and pipe_read set these times, but splice does not: it may fill a pipe
+                // as fast as another call empties it.
                 let bytes = sys::bytes_waiting(fd, libc::FIONREAD).ok()?;
                 for part in [status.st_mtime, status.st_mtime_nsec, status.st_atime, status.st_atime_nsec] {
                     self.add(part as u64);
@@ -217,7 +219,7 @@ impl Sample {
     fn socket(&mut self, fd: i32, mask: u32) -> Option<Kind> {
         let option = |option| sys::socket_option(fd, option).ok();
         if option(libc::SO_ACCEPTCONN)? != 0 {
-            // The number of waiting connections says nothing: as many may come as are accepted.
+            // The number of waiting connections shows nothing: as many may come as are accepted.
             return is_out_of_descriptors().then_some(Kind::Refused);
         }
         let (domain, protocol) = (option(libc::SO_DOMAIN)?, option(libc::SO_PROTOCOL)?);
@@ -226,7 +228,7 @@ impl Sample {
         if matches!(domain, libc::AF_INET | libc::AF_INET6) && protocol == libc::IPPROTO_TCP {
             let info = sys::tcp_info(fd).ok()?;
             let [.., acknowledged, received] = info;
-            // What the program received, and what it sent.
+            // The bytes that the program has read, and those that it has sent.
             self.add(received.wrapping_sub(incoming as u64));
             self.add(acknowledged.wrapping_add(outgoing as u64));
             return Some(Kind::Certain);
@@ -236,7 +238,7 @@ impl Sample {
         let has_hung_up = mask & EPOLLHUP != 0;
         let is_at_end = mask & libc::EPOLLRDHUP as u32 != 0 && mask & libc::EPOLLOUT as u32 == 0;
         if domain == libc::AF_UNIX && (has_hung_up || is_at_end) {
-            // No process can send to it any more, so that what was taken would be missing.
+            // No process can send to it any more, so its queue would shrink if it was read.
             return Some(Kind::Certain);
         }
         if matches!(domain, libc::AF_INET | libc::AF_INET6) && protocol == libc::IPPROTO_UDP {
@@ -245,12 +247,12 @@ impl Sample {
         let takes = mask & (libc::EPOLLIN | libc::EPOLLPRI) as u32 != 0;
         let is_unix_stream = domain == libc::AF_UNIX && option(libc::SO_TYPE)? == libc::SOCK_STREAM;
         if is_unix_stream && !takes && sys::is_shut_for_writing(fd) {
-            // Nothing can be given to it any more.
+            // Nothing can be written to it any more.
             return Some(Kind::Certain);
         }
-        // The peer of a stream may send what is read, and read what is sent, as fast as it goes. That
-        // the queues never change, and that this thread never waits for its peer, makes it unlikely.
-        // (Of a queue of messages only the first one's length is known.)
+        // The peer of a stream may send as fast as this process reads, and read as fast as it
+        // sends. This is unlikely if the queues never change, and this thread never waits for its
+        // peer. (Of a queue of messages, only the length of the first is known.)
         if is_unix_stream {
             (self.needs_reads, self.needs_rest) = (true, true);
             return (if takes { incoming != 0 } else { outgoing == 0 }).then_some(Kind::Unclear);
@@ -258,8 +260,9 @@ impl Sample {
         has_hung_up.then_some(Kind::Unclear)
     }
 
-    /// No datagram and no error came or went in this whole network namespace: so none did here.
-    /// (Counted when the program takes it: Linux v6.1 net/ipv4/udp.c, `udp_recvmsg`.)
+    /// Adds the counts of datagrams and errors of the whole network namespace. If they stay the
+    /// same, none was sent or received here. (A datagram is counted when the program receives it:
+    /// Linux v6.1 net/ipv4/udp.c, `udp_recvmsg`.)
     fn datagrams(&mut self, has_both: bool) -> Option<Kind> {
         self.add_lines(c"/proc/thread-self/net/snmp", &[b"Udp:", b"Icmp:"])?;
         if has_both {
@@ -268,7 +271,7 @@ impl Sample {
         Some(Kind::Certain)
     }
 
-    /// Adds the lines of a file that begin so.
+    /// Adds the lines of a file that have one of these beginnings.
     fn add_lines(&mut self, path: &CStr, beginnings: &[&[u8]]) -> Option<()> {
         self.files += 1;
         Buffer::lend(|text: &mut Buffer<u8>| {
@@ -289,7 +292,8 @@ impl Sample {
         let mut target = [0; 32];
         let kind = match procfs::target_of(fd, &mut target) {
             Some(b"anon_inode:[eventfd]" | b"anon_inode:inotify") => Some(Kind::Certain),
-            // These can be handled without a read: set again, or taken by sigwaitinfo.
+            // These can be handled without a read: a timer is set again, sigwaitinfo takes a
+            // signal.
             Some(b"anon_inode:[timerfd]" | b"anon_inode:[signalfd]") => Some(Kind::Unclear),
             _ => None,
         };
@@ -305,7 +309,7 @@ impl Sample {
         Some(Kind::Unclear)
     }
 
-    /// Adds a file of /proc, by its beginning.
+    /// Adds the first bytes of a file of /proc.
     fn add_text(&mut self, path: &Short) -> Option<()> {
         let mut text = [0; 1024];
         let length = procfs::read_short(path.as_c()?, &mut text)?;
@@ -317,8 +321,8 @@ impl Sample {
         Some(())
     }
 
-    /// Bytes that this process has read by read(2) and written by write(2), where the kernel counts
-    /// them (CONFIG_TASK_IO_ACCOUNTING).
+    /// Reads how many bytes this process has read by read(2) and written by write(2), if the kernel
+    /// counts them (CONFIG_TASK_IO_ACCOUNTING).
     fn count_reads(&mut self) {
         if !self.needs_reads {
             return;
@@ -332,22 +336,22 @@ impl Sample {
             (Some(read), Some(written)) => {
                 let count = read.wrapping_add(if self.needs_rest { written } else { 0 });
                 self.read_before = count.wrapping_sub(self.own);
-                // What this reading read is counted when it is done.
+                // The kernel counts this read after it has returned the text.
                 self.read_after = count.wrapping_add(length as u64);
             }
-            // Never equal: it cannot be known.
+            // Not known: two values that never compare equal.
             _ => (self.read_before, self.read_after) = (0, 1),
         }
     }
 
-    /// How often the thread has given up its processor of its own accord.
+    /// Reads the thread's count of voluntary context switches.
     fn count_yields(&mut self) {
         if !self.needs_rest {
             return;
         }
         self.files += 1;
         let yields = Buffer::lend(|text: &mut Buffer<u8>| {
-            // What was read is not counted yet in `read_after`: reading it is.
+            // `read_after` does not have the bytes of this file yet, but the kernel counts them.
             let is_read = procfs::read_file(c"/proc/thread-self/status", text);
             self.read_after = self.read_after.wrapping_add(text.as_slice().len() as u64);
             let mut lines = text.as_slice().split(|byte| *byte == b'\n');
@@ -367,17 +371,17 @@ fn decimal(digits: &[u8]) -> Option<u64> {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    /// An unchanged state shows that nothing was done.
+    /// An unchanged state proves that nothing was done.
     Certain,
-    /// A listening socket, and no descriptor is left to accept with.
+    /// A listening socket, and no descriptor is free to accept with.
     Refused,
-    /// It has hung up for good, and nothing seems to be done. But its kind of file shows little.
+    /// Nothing seems to be done, but the state of this kind of file shows little.
     Unclear,
 }
 
-/// Whether accept must fail with EMFILE: every number below the limit is taken.
+/// Whether accept must fail with EMFILE, because every number below the limit is in use.
 fn is_out_of_descriptors() -> bool {
-    /// Asking about more takes long.
+    /// Checking more numbers takes too long.
     const MOST: u64 = 65_536;
     let Ok(limit) = sys::descriptor_limit() else { return false };
     limit.rlim_cur <= MOST && (0..limit.rlim_cur as i32).rev().all(sys::is_open)

@@ -1,224 +1,72 @@
-//! Data that nobody will read: an edge-triggered interest whose event was delivered and not read to
-//! its end, or a one-shot interest that was delivered and not armed again, while the loop sleeps.
+//! Data that the program will not read: an edge-triggered interest was delivered and not read until
+//! EAGAIN, or a one-shot interest was delivered and not re-armed, while the loop sleeps.
 //!
-//! A thread looks when it comes out of a wait in which it slept ([`slept`]): seldom, and the less
-//! often the less it finds. What stands there is kept in the thread's block, and compared at the
-//! next looks. A report looks twice at what threads wait on then ([`evaluate`]). Both read the
-//! instance's list in /proc and ask each descriptor that may stall how much can be read from it.
+//! A thread looks when it returns from a wait in which it slept ([`slept`]): rarely, and the more
+//! rarely the less it finds. Data that it finds waiting is noted in the thread's block, and
+//! compared at the next looks. A report looks twice at the instances that threads wait on then
+//! ([`report::evaluate`]). Both read the instance's list in /proc, and ask each descriptor that may
+//! stall how much can be read from it.
 //!
-//! A wait that slept and did not bring a descriptor's event has shown that the data was there
-//! before: what comes is an edge, and ends the sleep.
+//! If a wait slept and did not return a descriptor's event, the data was there before: new data is
+//! an edge, and ends the sleep.
+
+mod item;
+mod report;
 
 use epollshim_format::call::Call;
 use epollshim_format::findings::stalled::{self, Look, seen};
 use epollshim_format::findings::{Id, Severity, thresholds};
 use libc::epoll_event;
 
+use self::item::{Item, list, look_of, processor_time};
 use super::watch::{Watch, events};
-use super::{
-    Note, detail_of, ease, has_short_list, is_known, note, numbers, put, refresh, waiters, withdraw_evaluated,
-};
+use super::{Note, ease, note, refresh};
 use crate::buffer::Buffer;
 use crate::counters::{Counters, Histogram};
 use crate::frame::Frame;
 use crate::ledger::records::Long;
-use crate::process::End;
-use crate::procfs;
 use crate::sigsafe::on_own_stack;
 use crate::thread::Block;
-use crate::{clock, ledger, process, seccomp, sys, thread};
+use crate::{clock, ledger, process, seccomp, sys};
 
-/// What is known of the instances that a thread waits on, in its block. All zero: nothing yet.
+pub use report::evaluate;
+
+/// What is known about the instances that a thread waits on, in its block. All zero: nothing yet.
 #[repr(C)]
 pub struct Stalls {
     /// CLOCK_MONOTONIC when the next look is due; 0: the thread has not slept yet.
     due: Long,
-    /// The same for a wait that has slept for `STALLED_ASLEEP`.
+    /// CLOCK_MONOTONIC when it is due after a wait that has slept for `STALLED_ASLEEP`.
     due_after_long: Long,
-    /// How long the thread rests after a look that finds nothing.
+    /// The pause after a look that finds nothing.
     rest: Long,
     suspects: [Suspect; 8],
 }
 
-/// Something that stands there.
+/// A descriptor with data that waits.
 struct Suspect {
-    /// As a finding has them; 0: none.
+    /// The two numbers, as a finding has them; 0: not in use.
     descriptors: Long,
     events: Long,
     /// What the first look saw.
     waiting: Long,
     read: Long,
-    /// When that was, and for how long the thread had slept until what stands there was there.
+    /// CLOCK_MONOTONIC of the first look, how long the thread had slept in total before the data
+    /// was there, and the processor time of the process.
     at: Long,
     asleep: Long,
     used: Long,
     is_noted: Long,
 }
 
-/// An interest that may stall, and what one look at its descriptor saw.
-#[derive(Clone, Copy)]
-struct Item {
-    epfd: i32,
-    fd: i32,
-    events: u32,
-    data: u64,
-    waiting: u64,
-    /// `u64::MAX`: the kernel does not count it.
-    read: u64,
-    is_listening: bool,
-    /// What its loop waits on; -1: on nothing at the moment.
-    waited: i32,
-    /// The wait that should bring it.
-    site: usize,
-    /// For how long its loop has slept meanwhile, as far as it is known.
-    asleep: u64,
-    /// CLOCK_MONOTONIC and the processor time of the process at the first look.
-    at: u64,
-    used: u64,
-}
-
-/// Lists the one-shot and edge-triggered interests of an instance, and of those that it watches.
-fn list(epfd: i32, site: usize, into: &mut Buffer<Item>) {
-    let from = into.as_slice().len();
-    list_one(epfd, epfd, site, into);
-    for at in from..into.as_slice().len() {
-        if let Some(inner) = into.as_slice().get(at).filter(|item| ledger::is_instance(item.fd)) {
-            list_one(epfd, inner.fd, site, into);
-        }
-    }
-}
-
-#[inline(never)]
-fn list_one(waited: i32, epfd: i32, site: usize, into: &mut Buffer<Item>) {
-    if !has_short_list(epfd) {
-        return;
-    }
-    procfs::each_listed(epfd, &mut |one| {
-        if one.events & (libc::EPOLLET | libc::EPOLLONESHOT) as u32 != 0 || ledger::is_instance(one.fd) {
-            into.push(Item { epfd, fd: one.fd, events: one.events, data: one.data, waited, site, ..Item::NOTHING });
-        }
-    });
-}
-
-impl Item {
-    const NOTHING: Item = Item {
-        epfd: -1,
-        fd: -1,
-        events: 0,
-        data: 0,
-        waiting: 0,
-        read: u64::MAX,
-        is_listening: false,
-        waited: -1,
-        site: 0,
-        asleep: 0,
-        at: 0,
-        used: 0,
-    };
-
-    /// Asks its descriptor. (What has no number of bytes is not data: an eventfd or a timerfd that
-    /// is edge-triggered need not be read.)
-    fn look(&mut self) {
-        // What nobody counts may have been read and have come again: not without an event of the instance.
-        self.read = ledger::crowd_of(self.epfd).map_or(0, |crowd| crowd.events);
-        match sys::bytes_waiting(self.fd, libc::FIONREAD) {
-            Ok(bytes) => {
-                self.waiting = bytes.max(0) as u64;
-                if let Ok([.., received]) = sys::tcp_info(self.fd) {
-                    self.read = received.wrapping_sub(bytes as u64);
-                }
-            }
-            // A socket that listens: tcp_ioctl of net/ipv4/tcp.c, Linux 6.1.
-            Err(libc::EINVAL) if sys::socket_option(self.fd, libc::SO_ACCEPTCONN) == Ok(1) => {
-                self.is_listening = true;
-                self.waiting = u64::from(sys::connections_waiting(self.fd).unwrap_or(0));
-            }
-            Err(_) => self.waiting = 0,
-        }
-    }
-
-    fn seen(&self) -> Look {
-        look_of(self.waiting, self.read)
-    }
-
-    fn variant(&self) -> Option<u8> {
-        stalled::variant(self.events)
-    }
-
-    fn descriptors(&self) -> u64 {
-        super::descriptors(self.epfd, self.fd)
-    }
-
-    /// What is found of it. None: its number is not what is watched, or nobody knows where it was
-    /// registered.
-    fn note(&self) -> Option<Note> {
-        let variant = self.variant()?;
-        let known = Note {
-            variant,
-            epfd: self.epfd,
-            fd: self.fd,
-            site: self.site,
-            other: ledger::site_of(self.epfd, self.fd)?,
-            ..Note::of(Id::Stalled, Severity::Info)
-        };
-        let mut what = detail_of(&known).map_or(0, |[.., what]| what & seen::RESUMED);
-        if self.is_listening {
-            what |= seen::LISTENS;
-        }
-        if variant == stalled::EDGE && is_any_held_back() {
-            what |= seen::HELD_BACK;
-        }
-        let spent = processor_time().saturating_sub(self.used);
-        let share = |part: u64| spent.saturating_mul(part) >= clock::monotonic().saturating_sub(self.at);
-        if share(thresholds::STALLED_WORKS) || share(thresholds::STALLED_MAY_WORK) && does_any_work() {
-            what |= seen::AT_WORK;
-        }
-        let detail = [self.waiting, self.asleep, 0, what];
-        Some(Note { severity: stalled::severity(variant, what), detail, ..known })
-    }
-}
-
-/// `read`: [`Item::read`].
-fn look_of(waiting: u64, read: u64) -> Look {
-    Look { waiting, read: (read != u64::MAX).then_some(read) }
-}
-
-/// Whether a socket cannot send, since its peer does not read.
-fn is_any_held_back() -> bool {
-    const LOOKED_AT: i32 = 4_096;
-    // The kernel passes an unknown ioctl of a file on to its file system, which may be a process that does not answer (FUSE).
-    let is_socket = |fd| sys::socket_option(fd, libc::SO_TYPE).is_ok();
-    (0..=ledger::records().descriptors.highest().min(LOOKED_AT)).filter(|fd| is_socket(*fd)).any(|fd| {
-        sys::bytes_waiting(fd, libc::TIOCOUTQ).is_ok_and(|bytes| bytes > 0) && sys::writable(fd, 0) == Ok(false)
-    })
-}
-
-fn processor_time() -> u64 {
-    sys::processor_time(0).unwrap_or(0)
-}
-
-/// Whether a thread runs, or would with a free processor, besides the caller.
-fn does_any_work() -> bool {
-    const LOOKED_AT: u32 = 64;
-    if procfs::has_one_thread() {
-        return false;
-    }
-    let (own, mut looked_at, mut found) = (sys::gettid(), 0, false);
-    procfs::each_thread(|thread| {
-        looked_at += 1;
-        found = found || thread != own && looked_at <= LOOKED_AT && procfs::is_runnable(thread);
-    });
-    found
-}
-
-// ---- when a thread comes out of a wait ----
-
-/// A wait that began at `frame.state` has slept, and is counted: it returned `count`, `now`.
+/// Called after a wait that slept was counted. It began at `frame.state`, and returned `count` at
+/// `now`.
 #[inline(never)]
 pub fn slept(block: &Block, frame: &Frame, count: isize, now: u64) {
     let stalls: &Stalls = block.part();
     let time = now.saturating_sub(frame.state);
-    // A thread that seems to spin lost its processor in the wait. Reading /proc would be taken for its own reading.
+    // A thread that seems to spin did not sleep, but lost its processor. spin.rs would take the
+    // bytes read from /proc for the program's.
     if !block.part::<Watch>().has_no_suspicion() {
         return;
     }
@@ -227,7 +75,7 @@ pub fn slept(block: &Block, frame: &Frame, count: isize, now: u64) {
         return;
     }
     if stalls.due.get() == 0 && !is_long {
-        // Most loops end soon, or are never left asleep.
+        // Most loops end soon, or never sleep for long.
         return stalls.due.set(now + thresholds::STALLED_DISTANCE);
     }
     let epfd = frame.int(0);
@@ -235,10 +83,10 @@ pub fn slept(block: &Block, frame: &Frame, count: isize, now: u64) {
     let rest = stalls.rest.get().saturating_mul(2).clamp(thresholds::STALLED_DISTANCE, thresholds::STALLED_REST);
     stalls.rest.set(rest);
     stalls.due.set(now + rest);
-    // Some 100 microseconds, and one for each interest.
+    // A look takes some 100 microseconds, and one more for each interest.
     let cost = (100 + watches) * 1_000 * thresholds::STALLED_SHARE;
     stalls.due_after_long.set(now + cost);
-    // Events that found no room in the array are not delivered yet.
+    // If the array is full, other events may not be delivered yet.
     let is_full = count > 0 && count == frame.int(2) as isize;
     if watches == 0 || is_full || !ledger::is_first_waiter(epfd, block) || seccomp::hinders() || !process::is_own() {
         return;
@@ -255,7 +103,7 @@ struct Wait<'a> {
     epfd: i32,
     site: usize,
     events: &'a [epoll_event],
-    /// How long the thread has slept until now, and how long in this wait.
+    /// How long the thread has slept in total, and how long in this wait.
     asleep: u64,
     time: u64,
     now: u64,
@@ -274,13 +122,13 @@ fn asleep(counters: &Counters) -> u64 {
 }
 
 impl Stalls {
-    /// Another thread owns the block from now on.
+    /// Called when another thread takes over the block.
     pub fn next_owner(&self) {
         self.due.set(0);
         self.suspects.iter().for_each(|suspect| suspect.descriptors.set(0));
     }
 
-    /// True: something stands there that is not found yet.
+    /// True: data waits that is not a finding yet.
     fn look(&self, wait: &Wait<'_>) -> bool {
         Buffer::lend(|items| {
             list(wait.epfd, wait.site, items);
@@ -299,7 +147,7 @@ impl Stalls {
                     continue;
                 }
                 let Some(free) = self.suspects.iter().find(|suspect| suspect.descriptors.get() == 0) else { break };
-                // What has nothing to read is asked no more.
+                // Skip the other questions if there is nothing to read.
                 if sys::bytes_waiting(item.fd, libc::FIONREAD) != Ok(0) {
                     item.look();
                 }
@@ -332,15 +180,17 @@ impl Suspect {
         look_of(self.waiting.get(), self.read.get())
     }
 
-    /// One more look at it, when its thread has slept `asleep` in all. `is_delivered`: an event has just come for it.
+    /// Looks at it again. `asleep` is how long its thread has slept in total. `is_delivered`: an
+    /// event for it was just returned.
     fn follow(&self, item: &mut Item, asleep: u64, is_delivered: bool) {
         item.look();
         let Some(variant) = item.variant() else {
-            // Armed again, after all.
+            // The program has re-armed it.
             return self.end(item, true);
         };
         if is_delivered || !stalled::is_untouched(variant, self.first(), item.seen()) {
-            // All that has come had come: it was read without an event.
+            // The total of bytes that arrived is the same: no new data, so it was read without an
+            // event.
             let came = |look: Look| look.read.map(|read| read.wrapping_add(look.waiting));
             let is_resumed = came(item.seen()).is_some() && came(item.seen()) == came(self.first());
             return self.end(item, is_resumed && !is_delivered);
@@ -360,7 +210,7 @@ impl Suspect {
         }
     }
 
-    /// It stands no more.
+    /// Ends the suspicion: the data no longer waits.
     fn end(&self, item: &Item, is_resumed: bool) {
         self.descriptors.set(0);
         let variant = if item.events & libc::EPOLLET as u32 != 0 { stalled::EDGE } else { stalled::ONE_SHOT };
@@ -370,128 +220,6 @@ impl Suspect {
         {
             let found = Note { variant, site: item.site, other, ..Note::of(Id::Stalled, Severity::Info) };
             ease(&found, seen::RESUMED);
-        }
-    }
-}
-
-// ---- when a report is made ----
-
-/// Instances of so many threads that wait are looked at.
-const WAITS: usize = 64;
-/// Of what stands, so much is looked at twice: each look reads the list of its instance.
-const ITEMS: usize = 64;
-
-/// Looks once more at what was found, and twice at what stands in the instances that threads wait
-/// on, or stood there when the calling thread slept last.
-pub fn evaluate(end: End) {
-    withdraw_evaluated(Id::Stalled);
-    if end == End::Exec || seccomp::hinders() || !process::is_own() {
-        return;
-    }
-    Buffer::lend(|items| {
-        thread::all().for_each(|block| block.part::<Stalls>().settle(block, items));
-        let mut seen = [-1; WAITS];
-        // Between two waits, while a snapshot is made, the caller has events that it has not handled yet.
-        let is_amid_events = |epfd| {
-            end == End::Running
-                && thread::block_at_hand()
-                    .is_some_and(|own| own.waits_on().is_none() && own.last_used.instance_of(epfd).is_some())
-        };
-        for block in thread::all() {
-            match block.waits_on() {
-                // A handler that ends the process inside its thread's wait: the wait would return what is ready.
-                Some(epfd) if is_amid_events(epfd) || thread::is_own(block) && has_events(epfd) => {}
-                Some(epfd) => {
-                    let free = seen.iter_mut().take_while(|one| **one != epfd).find(|one| **one == -1);
-                    if let Some(free) = free {
-                        *free = epfd;
-                        list(epfd, block.waits_at(), items);
-                    }
-                }
-                None if thread::is_own(block) => block.part::<Stalls>().list(block, items),
-                None => {}
-            }
-        }
-        let (mut any, used) = (false, processor_time());
-        for item in items.as_mut_slice() {
-            if item.waiting == 0 && item.variant().is_some() {
-                item.look();
-                (item.at, item.used) = (clock::monotonic(), used);
-            }
-            any |= item.waiting > 0;
-        }
-        if any {
-            sys::sleep(thresholds::STALLED_DISTANCE as i64);
-            items.as_slice().iter().filter(|item| item.waiting > 0).take(ITEMS).for_each(look_again);
-        }
-    });
-}
-
-fn has_events(epfd: i32) -> bool {
-    let mut of = [libc::pollfd { fd: epfd, events: libc::POLLIN, revents: 0 }];
-    sys::poll_now(&mut of).is_ok_and(|ready| ready > 0)
-}
-
-#[inline(never)]
-fn look_again(first: &Item) {
-    let mut item = *first;
-    item.look();
-    let waits =
-        |block: &&Block| block.waits_on() == Some(item.waited) && (thread::is_own(block) || waiters::is_waiting(block));
-    let is_armed = || {
-        Buffer::lend(|items| {
-            list(item.epfd, item.site, items);
-            !items
-                .as_slice()
-                .iter()
-                .any(|other| other.descriptors() == item.descriptors() && other.variant() == item.variant())
-        })
-    };
-    if item.variant().is_some_and(|variant| stalled::is_untouched(variant, first.seen(), item.seen()))
-        && (item.waited == -1 || thread::all().any(|block| waits(&block)))
-        && !is_armed()
-        && let Some(found) = item.note()
-        && !is_known(&found)
-    {
-        put(&found, 1);
-    }
-}
-
-impl Stalls {
-    /// Looks once more at what was found.
-    fn settle(&self, block: &Block, items: &mut Buffer<Item>) {
-        for suspect in self.suspects.iter().filter(|suspect| suspect.is_noted.get() != 0) {
-            let descriptors = suspect.descriptors.get();
-            let (epfd, _) = numbers(descriptors);
-            list(epfd, block.waits_at(), items);
-            let found = items.as_mut_slice().iter_mut().find(|item| item.descriptors() == descriptors);
-            if let Some(item) = found {
-                suspect.follow(item, asleep(&block.counters), false);
-            }
-            items.clear();
-        }
-    }
-
-    /// Lists what stood there when the block's thread, the caller, slept last.
-    fn list(&self, block: &Block, into: &mut Buffer<Item>) {
-        let slept = asleep(&block.counters);
-        for suspect in &self.suspects {
-            let (descriptors, asleep) = (suspect.descriptors.get(), slept.wrapping_sub(suspect.asleep.get()));
-            if descriptors != 0 && suspect.is_noted.get() == 0 && asleep >= thresholds::STALLED_ASLEEP {
-                let (epfd, fd) = numbers(descriptors);
-                into.push(Item {
-                    epfd,
-                    fd,
-                    events: suspect.events.get() as u32,
-                    waiting: suspect.waiting.get(),
-                    read: suspect.read.get(),
-                    site: block.waits_at(),
-                    asleep,
-                    at: suspect.at.get(),
-                    used: suspect.used.get(),
-                    ..Item::NOTHING
-                });
-            }
         }
     }
 }

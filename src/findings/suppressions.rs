@@ -1,4 +1,4 @@
-//! The file that `EPOLLSHIM_SUPPRESSIONS` names: read once, as the options are, and kept.
+//! The file that `EPOLLSHIM_SUPPRESSIONS` names. It is read once, with the options, and kept.
 
 use crate::sync::{AtomicPtr, AtomicUsize, Ordering};
 use core::ffi::CStr;
@@ -10,8 +10,8 @@ use epollshim_format::suppressions::{self, LONGEST_FILE, Rule, Wrong};
 use crate::buffer::Buffer;
 use crate::{procfs, sigsafe, sys};
 
-/// Its bytes, in a mapping that is never unmapped. Relaxed: reports come after the store that
-/// publishes the options.
+/// The file's bytes, in a mapping that is never unmapped. Relaxed: they are stored before the
+/// options are published, and a report is made after that.
 static TEXT: AtomicPtr<u8> = AtomicPtr::new(core::ptr::null_mut());
 static LENGTH: AtomicUsize = AtomicUsize::new(0);
 
@@ -38,9 +38,9 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// Reads the file, and puts its rules into force. Called once, before main.
+/// Reads the file, and applies its rules from now on. Called once, before main.
 pub fn read(path: &CStr) -> Result<(), Refusal> {
-    // O_NONBLOCK: a pipe of that name would keep the program waiting.
+    // O_NONBLOCK: opening a pipe would block.
     let mut text = Buffer::new();
     let read = sigsafe::unshared(|files| {
         let fd = files.open(path, libc::O_RDONLY | libc::O_NONBLOCK, 0).map_err(Refusal::Unreadable)?;
@@ -52,9 +52,10 @@ pub fn read(path: &CStr) -> Result<(), Refusal> {
         text.end();
         return Err(refusal);
     }
-    // Never unmapped, whatever the result: a message about a bad line borrows from it.
+    // Never unmapped, whatever the result, because the message about a bad line borrows from it.
     let (start, length) = text.keep();
-    // SAFETY: `length` bytes were read to there. Nothing writes them or unmaps them from now on.
+    // SAFETY: `read_from` wrote `length` bytes there. `keep` took them out of the buffer, so
+    // nothing writes or unmaps them any more.
     let text: &'static [u8] = if length == 0 { b"" } else { unsafe { core::slice::from_raw_parts(start, length) } };
     suppressions::check(text).map_err(Refusal::Line)?;
     TEXT.store(start, Ordering::Relaxed);
@@ -73,7 +74,7 @@ fn read_from(fd: i32, into: &mut Buffer<u8>) -> Result<(), Refusal> {
     if procfs::read_to_end(fd, into) { Ok(()) } else { Err(Refusal::Unreadable(libc::EIO)) }
 }
 
-/// Whether there is a rule.
+/// Whether there are rules.
 pub fn are_there() -> bool {
     rules().next().is_some()
 }

@@ -1,9 +1,9 @@
-//! A descriptor is closed while a thread waits on it, or on an instance that watches it.
+//! Descriptors that are closed while a thread waits on them, or on an instance that watches them.
 //!
-//! Each thread notes in its block what it waits on. The note may be old (the thread was cancelled,
-//! has jumped out, or returns at this moment). So before a finding is reported, the kernel is asked
-//! whether the thread is inside the wait. That opens a file in /proc: a few times per process, and
-//! never under a seccomp filter.
+//! Each thread notes in its block what it waits on. The note may be stale: the thread was
+//! cancelled, left the wait by a jump, or is just returning. So before a finding is reported, the
+//! kernel is asked whether the thread is inside the wait. That opens a file in /proc: a few times
+//! per process, and never under a seccomp filter.
 
 use crate::sync::{AtomicU32, Ordering};
 
@@ -16,20 +16,21 @@ use crate::ledger::records::Long;
 use crate::thread::Block;
 use crate::{arch, ledger, procfs, seccomp, sigsafe, thread};
 
-/// How often the kernel is asked about what was not reported before.
+/// How often the kernel is asked about a finding that was not reported before.
 const QUESTIONS: u32 = 32;
 
-/// An instance's descriptor is about to be closed, and this thread waits on it.
+/// Called before an instance's descriptor is closed while the thread `waiter` waits on it.
 pub fn instance_closed(waiter: &Block, fd: i32, site: usize) {
     closed_under(waiter, Severity::Error, fd, -1, site);
 }
 
-/// A descriptor that an instance watches is about to be closed. Of the instance's waiting threads
-/// only the first that ever waited is examined (its `owner`), or, of an instance whose first wait is
-/// under way, some: to look at every thread would cost a close more than all else.
+/// Called before a descriptor that an instance watches is closed. `waiter` is the thread that first
+/// waited on the instance (its `owner`). If the first wait is still in progress, it is one of
+/// several threads that may be in it. Examining every thread would cost a close more than
+/// everything else.
 ///
-/// It is a warning where that was the last that the instance watches, since nothing wakes the thread
-/// then; and it becomes one if the wait brings an event for the number ([`event_came`]).
+/// It is a warning if the instance watches nothing else, because then nothing wakes the thread. It
+/// becomes one if the wait returns an event for the number ([`event_came`]).
 pub fn watched_closed(waiter: &'static Block, instance: u32, fd: i32, site: usize) {
     if let Some(epfd) = waiter.waits_on()
         && ledger::fd_state(epfd).instance() == instance
@@ -39,24 +40,24 @@ pub fn watched_closed(waiter: &'static Block, instance: u32, fd: i32, site: usiz
     }
 }
 
-/// What was closed while a thread waits, until the wait ends; in the thread's block, and written by
-/// the thread that closes. All zero: nothing.
+/// The descriptor that was closed while a thread waits, until the wait ends. In the waiting
+/// thread's block, and written by the thread that closes. All zero: none.
 pub struct Closed {
     fd: Long,
     site: Long,
-    /// How many waits the thread had begun.
+    /// How many waits the waiting thread had begun.
     waits: Long,
 }
 
-/// The number of an event that a wait has brought is one that was closed meanwhile: the thread
-/// cannot tell whether the event is that of the file that it knew.
+/// Called when a wait has returned, and a descriptor was closed meanwhile. If an event has that
+/// number, the thread cannot know whether it belongs to the closed file.
 #[cold]
 #[inline(never)]
 pub fn event_came(block: &Block, epfd: i32, site: usize, events: &[epoll_event]) {
     let closed: &Closed = block.part();
     let fd = closed.fd.get().wrapping_sub(1);
     closed.fd.set(0);
-    // A generation, or an address, is not the number.
+    // Event data that is a generation or an address does not equal the number.
     if closed.waits.get() == block.counters.waits() && events.iter().any(|event| { event.u64 } == fd) {
         let found =
             of_watched(Severity::Warning, epfd, fd as i32, closed.site.get() as usize, site, closed::EVENT_CAME);
@@ -79,7 +80,7 @@ fn of_watched(severity: Severity, epfd: i32, fd: i32, site: usize, other: usize,
 #[inline(never)]
 fn closed_under(waiter: &Block, severity: Severity, epfd: i32, fd: i32, site: usize) {
     static ASKED: AtomicU32 = AtomicU32::new(0);
-    // This is a handler that has interrupted its own thread's wait.
+    // A signal handler has interrupted its own thread's wait.
     if thread::is_own(waiter) {
         return;
     }

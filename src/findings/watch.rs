@@ -2,8 +2,8 @@
 //! resembles the one examined before, many more are examined, until the resemblance ends or
 //! something is found.
 //!
-//! The hook only asks whether as many events have come as were due ([`Watch::due`]), a comparison
-//! with a number that it has just counted. Everything else is here, and rare.
+//! The hook only compares the number of events, which it has just counted, with [`Watch::due`].
+//! Everything else is here, and rare.
 
 use crate::sync::{AtomicU64, Ordering};
 
@@ -19,37 +19,37 @@ use crate::sigsafe::on_own_stack;
 use crate::thread::Block;
 use crate::{clock, procfs, seccomp, sys, thread};
 
-/// What is known of one thread's waits, in its block. All zero: nothing yet. A signal handler that
-/// also waits may confuse it: what is found is compared with the kernel before it is reported.
+/// What is known about one thread's waits, in its block. All zero: nothing yet. A signal handler
+/// that also waits may confuse it, so a finding is compared with the kernel before it is reported.
 #[repr(C)]
 pub struct Watch {
-    /// How many events the thread must have received before the next look; 0: the next wait. It is
-    /// first, since every wait that returns events reads it: `thread::Block` has it in its first
-    /// cache line.
+    /// How many events the thread must have received before the next look; 0: look at the next
+    /// wait. It is the first field, because every wait that returns events reads it:
+    /// `thread::Block` has it in its first cache line.
     due: AtomicU64,
     glances: Long,
-    /// How many waits were examined since there was a suspicion; 0: there is none, and only a
-    /// sample is taken.
+    /// How many waits were examined since the suspicion began; 0: there is none, and waits are only
+    /// sampled.
     run: Long,
     /// The suspicion: [`SPIN`] or [`FULL`].
     suspicion: Long,
     signature: Long,
     was_full: Long,
-    /// How many waits of the run do not fit.
+    /// How many waits of the run do not fit the suspicion.
     odd: Long,
-    /// What the thread had done when it began.
+    /// What the thread had done when the suspicion began.
     began: Done,
-    /// How far apart looks are (`thresholds::DOUBLINGS`).
+    /// How often the distance between looks has doubled (`thresholds::DOUBLINGS`).
     doublings: Long,
     /// How many runs of full batches were found.
     full_rows: Long,
     pub trail: spin::Trail,
     pub late: Late,
-    /// How many threads this block had before.
+    /// How many threads owned this block before.
     former: Long,
 }
 
-/// What a thread has done until some moment.
+/// The counts of a thread at some moment.
 struct Done {
     waits: Long,
     /// Calls of epoll_ctl.
@@ -79,7 +79,7 @@ impl Done {
     }
 }
 
-/// Processor time of the thread, or of the process where the thread's is not known.
+/// Processor time of the thread, or of the process if the thread's is not known.
 fn time(block: &Block) -> u64 {
     thread::processor_time(block).or_else(|| sys::processor_time(0)).unwrap_or(0)
 }
@@ -97,25 +97,25 @@ pub struct Since {
 }
 
 impl Since {
-    /// Every other wait or more was followed by a change of what is watched.
+    /// Whether at least every other wait was followed by a change of the interest list.
     pub fn is_rearmed(&self) -> bool {
         self.changes.saturating_mul(2) >= self.waits
     }
 
-    /// How often it was armed again, if that is what the thread does; 0: it is not.
+    /// How often the thread re-armed interests; 0: it does not re-arm them regularly.
     fn rearmed(&self) -> u64 {
         if self.is_rearmed() { self.changes } else { 0 }
     }
 }
 
-/// Late work.
+/// The late work of a thread.
 pub struct Late {
     pub count: Long,
     pub time: Long,
     pub longest: Long,
-    /// How long the thread had waited for a processor when it last came late.
+    /// How long the thread had waited for a processor in total when it was last late.
     queued: Long,
-    /// Where the wait after the first was called from, and on what.
+    /// The call site of the wait after the first late work, and the instance of the last.
     pub site: Long,
     pub epfd: Long,
 }
@@ -129,7 +129,7 @@ impl Watch {
         self.due.load(Ordering::Relaxed)
     }
 
-    /// Another thread owns the block from now on.
+    /// Called when another thread takes over the block.
     pub fn next_owner(&self) {
         self.former.add(1);
         self.late.queued.set(0);
@@ -138,12 +138,13 @@ impl Watch {
         self.was_full.set(0);
     }
 
-    /// The thread's next wait with events is examined. Any thread may call it.
+    /// Makes the thread's next wait with events due. Returns when the next look was due. Any thread
+    /// may call it.
     pub fn look_soon(&self) -> u64 {
         self.due.swap(0, Ordering::Relaxed)
     }
 
-    /// What [`Watch::look_soon`] returned is the next wait to be examined. False: it is reached.
+    /// Restores the due number that [`Watch::look_soon`] returned. False: it is already reached.
     pub fn look_later(&self, due: u64, block: &Block) -> bool {
         let is_later = block.counters.batch().sum() < due;
         if is_later {
@@ -162,7 +163,7 @@ impl Watch {
         self.former.get() == 0
     }
 
-    /// All counts restart.
+    /// Resets all counts.
     pub fn restart(&self) {
         self.late.count.set(0);
         self.late.time.set(0);
@@ -171,17 +172,19 @@ impl Watch {
         self.due.store(0, Ordering::Relaxed);
     }
 
-    /// The thread comes late to its wait. If several threads wait on one instance, another has
-    /// waited in its place. An instance that is waited on for the first time has kept nothing
-    /// waiting. True: it has been late so many times that it may be a finding.
+    /// Called when the thread is late to its wait, after `work` nanoseconds. True: it was late so
+    /// often that it may be a finding.
+    ///
+    /// It does not count if several threads wait on the instance, because another one has waited in
+    /// the meantime, nor at the first wait on an instance, because nothing had to wait for it.
     #[cold]
     #[inline(never)]
     pub fn late(&self, epfd: i32, work: u64, site: usize) -> bool {
         if !ledger::crowd_of(epfd).is_some_and(|crowd| crowd.waits != 0 && !crowd.is_shared) || seccomp::hinders() {
             return false;
         }
-        // A thread that waited for a processor did not work. When that began is known only up to
-        // the last time, so the wait is rather taken to be longer.
+        // A thread that waited for a processor did not work. The time in the queue is counted since
+        // the last late work, so it may be overestimated.
         let Some(Some(queued)) = on_own_stack(procfs::time_in_queue) else { return false };
         let before = self.late.queued.get();
         self.late.queued.set(queued);
@@ -198,31 +201,31 @@ impl Watch {
         self.late.count.get() >= thresholds::LATE_TIMES
     }
 
-    /// The next waits with batches like this one are not examined.
+    /// Skips so many waits, if their batches are like this one.
     fn skip(&self, waits: u64, block: &Block, batch: usize) {
         let due = block.counters.batch().sum().saturating_add(waits.saturating_mul(batch as u64));
         self.due.store(due, Ordering::Relaxed);
     }
 
-    /// Nothing is examined for a while.
+    /// Examines nothing for a while.
     fn rest(&self, block: &Block, batch: usize) {
         self.run.set(0);
         self.skip(thresholds::GLANCE << (self.doublings.get() & 31), block, batch);
     }
 
-    /// Something was found: it need not be found again soon.
+    /// Rests for long after a finding, which need not be found again soon.
     fn rest_long(&self, block: &Block, batch: usize) {
         self.doublings.set(thresholds::DOUBLINGS_FOUND);
         self.rest(block, batch);
     }
 
-    /// The suspicion was not confirmed.
+    /// Drops a suspicion that was not confirmed.
     fn give_up(&self, block: &Block, batch: usize) {
         self.doublings.set((self.doublings.get() + 1).min(thresholds::DOUBLINGS));
         self.rest(block, batch);
     }
 
-    /// There is a suspicion.
+    /// Begins to follow a suspicion.
     fn begin(&self, suspicion: u64, block: &Block) {
         self.suspicion.set(suspicion);
         self.odd.set(0);
@@ -238,23 +241,23 @@ pub struct Wait<'a> {
     pub epfd: i32,
     pub site: usize,
     maxevents: i32,
-    /// The first of them.
+    /// The first of its events.
     pub events: &'a [epoll_event],
     batch: usize,
     signature: u64,
     /// It did not block.
     is_at_once: bool,
-    /// CLOCK_MONOTONIC when it came back.
+    /// CLOCK_MONOTONIC when it returned.
     pub now: u64,
 }
 
-/// The first events of a wait that has returned so many or more.
+/// The first `count` events of a wait that has returned at least so many.
 pub fn events(frame: &Frame, count: usize) -> &[epoll_event] {
     // SAFETY: the kernel has just written that many events there; the type has an alignment of 1.
     unsafe { core::slice::from_raw_parts(frame.word(1) as *const epoll_event, count) }
 }
 
-/// A wait with events, when a look is due.
+/// Examines a wait that returned events, when a look is due.
 #[cold]
 #[inline(never)]
 pub fn look(block: &Block, frame: &Frame, batch: usize) {
@@ -287,7 +290,7 @@ fn glance(block: &Block, wait: &Wait) {
     let fills = wait.is_at_once && wait.is_full() && watch.was_full.get() != 0 && wait.leaves_some();
     watch.signature.set(wait.signature);
     watch.was_full.set(u64::from(wait.is_full()));
-    // What might be either is examined for each in turn.
+    // A wait that fits both suspicions is examined for each in turn.
     let is_turn = !fills || watch.glances.get() & 1 == 0;
     if resembles && is_turn && wait.batch <= thresholds::SPIN_EVENTS {
         watch.begin(SPIN, block);
@@ -299,7 +302,7 @@ fn glance(block: &Block, wait: &Wait) {
     herd::look(wait.now);
 }
 
-/// Checks whether the same events come again and again.
+/// Follows the suspicion that the same events are returned again and again.
 fn follow_spin(block: &Block, wait: &Wait) {
     let watch: &Watch = block.part();
     watch.run.add(1);
@@ -307,7 +310,7 @@ fn follow_spin(block: &Block, wait: &Wait) {
     if !wait.is_at_once {
         watch.odd.add(1);
     }
-    // A thread that lost the processor in the meantime seems to have blocked.
+    // A thread that lost its processor seems to have blocked, so some waits may differ.
     if wait.signature != watch.signature.get() || watch.odd.get() > 2 + run / 32 {
         watch.signature.set(wait.signature);
         return watch.give_up(block, wait.batch);
@@ -338,7 +341,7 @@ fn follow_spin(block: &Block, wait: &Wait) {
         }
         spin::Verdict::Ghost(fd) => {
             if ghosts::met_in_wait(wait.epfd, fd, &since) {
-                // What it costs is counted as long as it goes on.
+                // The cost is counted from here again as long as it continues.
                 watch.began.note(block);
             } else {
                 watch.give_up(block, wait.batch);
@@ -347,11 +350,11 @@ fn follow_spin(block: &Block, wait: &Wait) {
     }
 }
 
-/// Checks whether batches are full again and again.
+/// Follows the suspicion that batches are full again and again.
 fn follow_full(block: &Block, wait: &Wait) {
     let watch: &Watch = block.part();
     watch.run.add(1);
-    // The same events again mean that one is not handled, and others do not come.
+    // The same events again mean that these are not handled, and not that others have to queue.
     if !wait.is_full() || !wait.is_at_once || wait.signature == watch.signature.get() {
         watch.odd.add(1);
     }
@@ -381,8 +384,8 @@ impl Wait<'_> {
         self.batch == self.maxevents as usize
     }
 
-    /// More is watched than fits into a batch, and the batch is small. (Threads that share an
-    /// instance should take few events each.)
+    /// Whether more descriptors are watched than fit into a batch, and the batch is small. (Threads
+    /// that share an instance should take few events each.)
     fn leaves_some(&self) -> bool {
         self.maxevents <= thresholds::FULL_LIMIT
             && ledger::crowd_of(self.epfd)
@@ -390,8 +393,8 @@ impl Wait<'_> {
     }
 }
 
-/// A hash of a batch, never 0. Not of the instance: one that is made again for the same descriptors
-/// returns the same events.
+/// A hash of a batch, never 0. It does not include the instance, because a new instance for the
+/// same descriptors returns the same events.
 #[inline(always)]
 fn signature(batch: usize, events: &[epoll_event]) -> u64 {
     let start = mix((batch as u64) << 32);
@@ -402,7 +405,7 @@ fn signature(batch: usize, events: &[epoll_event]) -> u64 {
     }) | 1
 }
 
-/// Spreads what differs over all bits (the finish of MurmurHash3).
+/// Spreads a difference over all bits (the finalizer of MurmurHash3).
 pub fn mix(value: u64) -> u64 {
     let value = (value ^ value >> 33).wrapping_mul(0xff51_afd7_ed55_8ccd);
     let value = (value ^ value >> 33).wrapping_mul(0xc4ce_b9fe_1a85_ec53);

@@ -1,28 +1,28 @@
-//! Which numbers stand in the arguments and the environment that another program is started with. A
-//! descriptor whose number stands there is handed on on purpose: wine's `WINESERVERSOCKET=4`,
+//! Which numbers appear in the arguments and the environment that another program is started with.
+//! A descriptor whose number appears there is passed on intentionally: wine's `WINESERVERSOCKET=4`,
 //! systemd's `LISTEN_FDS=2` (3 and 4), `/dev/fd/4`, `-fd 4`.
 //!
-//! The kernel copies what is read: an argument that cannot be read makes execve fail (EFAULT), and
-//! may not end the process here.
+//! The kernel copies what is read here. An argument that cannot be read makes execve fail (EFAULT),
+//! and may not crash the process here.
 
 use core::cell::Cell;
 
 use crate::sigsafe::on_own_stack;
 use crate::{environment, sys};
 
-/// Where the strings that a program is started with lie.
+/// The strings that a program is started with.
 #[derive(Clone, Copy)]
 pub enum Strings {
     /// An array of pointers, the last of which is null.
     Array(usize),
     /// One string.
     One(usize),
-    /// The arguments of `execl` from one on, as an entry leaves them, up to a null pointer; `true`:
-    /// the environment's address comes behind it.
+    /// The arguments of `execl` from an index on, as an entry stores them, up to a null pointer.
+    /// `true`: the address of the environment follows the null pointer.
     Listed(*const usize, usize, bool),
 }
 
-/// The numbers, looked up when they are first asked for.
+/// The numbers. They are looked up when they are first needed.
 pub struct Numbers {
     arguments: Strings,
     environment: usize,
@@ -34,7 +34,7 @@ impl Numbers {
         Numbers { arguments, environment, known: Cell::new(None) }
     }
 
-    /// Those of a call that passes on the environment as libc has it.
+    /// The numbers of a call that passes on libc's own environment.
     pub fn with_own_environment(arguments: Strings) -> Numbers {
         Numbers::of(arguments, crate::real::environment() as usize)
     }
@@ -57,7 +57,8 @@ impl Numbers {
             Strings::Listed(words, first, has_environment) => {
                 let mut index = first;
                 loop {
-                    // SAFETY: the program's own arguments, which execl reads up to the same null pointer.
+                    // SAFETY: the caller of `before_exec` promises the arguments as an entry stores
+                    // them. execl itself reads them up to the same null pointer.
                     let string = unsafe { words.add(place(index)).read() };
                     index += 1;
                     if string == 0 || index > MOST {
@@ -66,7 +67,7 @@ impl Numbers {
                     known.look_at(string, false);
                 }
                 if has_environment {
-                    // SAFETY: execle's next argument (exec(3)).
+                    // SAFETY: execle has one more argument after the null pointer (exec(3)).
                     environment = unsafe { words.add(place(index)).read() };
                 }
             }
@@ -76,22 +77,23 @@ impl Numbers {
     }
 }
 
-/// Where an argument lies among the words of an entry: those beyond the registers come behind eight
-/// words, the registers and, on x86-64, a word of the entry's and the return address.
+/// The index of an argument among the words that an entry stores. Arguments that are not in
+/// registers follow after eight words: the registers and, on x86-64, one word of the entry and the
+/// return address.
 const fn place(index: usize) -> usize {
     const REGISTERS: usize = if cfg!(target_arch = "x86_64") { 6 } else { 8 };
     if index < REGISTERS { index } else { index - REGISTERS + 8 }
 }
 
-/// How many strings of a list are looked at, and how many bytes of each.
+/// How many strings of a list are read, and how many bytes of each.
 const MOST: usize = 4096;
 const LONGEST: usize = 64 << 10;
 
-/// Shells count themselves, and `ls` has many numbers for colours. These are in the environment
-/// whatever is handed on.
+/// Shells count themselves, and `ls` has many numbers for colours. These variables are in the
+/// environment whatever is passed on.
 const NO_DESCRIPTORS: [&[u8]; 4] = [b"SHLVL=", b"LS_COLORS=", b"COLUMNS=", b"LINES="];
 
-/// Numbers of descriptors: all that are small, and the first few that are not.
+/// Numbers of descriptors: all small ones, and the first few large ones.
 #[derive(Clone, Copy)]
 struct Known {
     small: [u64; 16],
@@ -116,8 +118,8 @@ impl Known {
         }
     }
 
-    /// Looks at the strings of an array. Of an environment those are left out that this process was
-    /// itself started with: they cannot name what it has created since.
+    /// Reads the strings of an array. Variables that this process was itself started with are
+    /// skipped: they cannot name a descriptor that it has created since.
     fn look_at_all(&mut self, array: usize, is_environment: bool) {
         const AT_ONCE: usize = 16;
         for step in 0..MOST / AT_ONCE {
@@ -172,19 +174,19 @@ impl Known {
     }
 }
 
-/// Finds whole numbers in a text, byte by byte: no part of a name, a version or a fraction, and
-/// without a sign.
+/// Finds whole numbers in a text, byte by byte. Parts of a name, a version or a fraction are not
+/// whole numbers, nor is anything with a sign.
 #[derive(Default)]
 struct Scan {
     last: u8,
-    /// What stands before the digits.
+    /// The byte before the digits.
     before: u8,
     digits: u8,
     number: u32,
 }
 
 impl Scan {
-    /// Some: a number has ended before this byte.
+    /// Some: a number ended before this byte.
     fn next(&mut self, byte: u8) -> Option<u32> {
         let mut found = None;
         if byte.is_ascii_digit() {
@@ -195,7 +197,7 @@ impl Scan {
             self.number = self.number.saturating_mul(10).saturating_add(u32::from(byte - b'0'));
         } else {
             let is_whole = self.digits != 0 && is_edge(self.before) && is_edge(byte);
-            // A number with a zero in front is none of these.
+            // A number with a leading zero is not a descriptor.
             let is_plain = self.digits == 1 || self.number >= 10u32.saturating_pow(u32::from(self.digits) - 1);
             found = (is_whole && is_plain && self.number < i32::MAX as u32).then_some(self.number);
             self.digits = 0;
@@ -243,9 +245,9 @@ mod tests {
 
     #[test]
     fn some_variables_name_no_descriptor_and_one_names_several() {
-        assert_eq!(numbers_in("SHLVL=3", true), []);
+        assert_eq!(numbers_in("SHLVL=3", true), [0i32; 0]);
         assert_eq!(numbers_in("LISTEN_FDS=2", true), [2, 3, 4]);
-        assert_eq!(numbers_in("LISTEN_FDS=", true), []);
+        assert_eq!(numbers_in("LISTEN_FDS=", true), [0i32; 0]);
     }
 
     #[test]

@@ -1,13 +1,15 @@
-//! The way into a hook while a limit, a fault or the log is armed: the same path as entry.rs, with room for a plan.
+//! The slow path into a hook: what entries jump to while a limit, a fault or the log is armed. It
+//! does the same as the entries of entry.rs, with a plan in addition.
 //!
 //! ```text
-//! entry ── something armed? ──▶ armed ── before(plan, frame) ──▶ which function to call: the real one, or an answer
+//! entry ── something armed? ──▶ armed ── before(plan, frame) ──▶ the real function, or an answer
 //!                                 │ ───── that function
 //!                                 │ ───── after(frame, result) ──▶ what the program gets
 //! program ◀──────── jump ─────────┘
 //! ```
 //!
-//! The hooks look at one bit ([`crate::policy::ARMED_FOR`]) and go on as if this file were not there when it is zero.
+//! Entries test one bit ([`crate::policy::ARMED_FOR`]). While it is zero, nothing in this file
+//! runs.
 
 use epollshim_format::function::Function;
 
@@ -17,31 +19,33 @@ use crate::policy::{self, Plan};
 #[cfg(not(any(test, portable)))]
 use crate::real;
 
-/// What this needs of the other hooks, which use it.
+/// What this module calls in the layer above: the other hooks.
 pub trait Above {
-    /// What a function's hook does where nothing is armed; `operation`: of `epoll_ctl`, the second argument.
+    /// What the hook of a function does before and after the real call when nothing is armed.
+    /// `operation` is the second argument of `epoll_ctl`; other functions ignore it.
     fn handlers(function: Function, operation: usize) -> Handlers;
 }
 
-/// What the armed entry leaves on the stack.
+/// The stack of an armed entry.
 #[repr(C)]
 pub struct Armed {
-    /// Written by `before`, first of all.
+    /// Written first of all, by `before`.
     pub(super) plan: core::mem::MaybeUninit<Plan>,
     pub(super) frame: Frame,
-    /// What an entry in assembly finds there by itself: the word that the program has left above its return address.
+    /// The word above the return address, which the sixth argument of `syscall` occupies. On the
+    /// stack of an entry in assembly, the program's own word is there.
     #[cfg(portable)]
     above: usize,
 }
 
 #[cfg(portable)]
 impl Armed {
-    /// Of a function other than `syscall`.
+    /// For every function except `syscall`.
     pub fn new(frame: &Frame) -> Armed {
         Armed::with_sixth(frame, 0)
     }
 
-    /// Of `syscall`, whose sixth argument is its seventh word.
+    /// For `syscall`, whose sixth argument is its seventh word.
     pub fn with_sixth(frame: &Frame, sixth: usize) -> Armed {
         Armed { plan: core::mem::MaybeUninit::uninit(), frame: *frame, above: sixth }
     }
@@ -50,20 +54,22 @@ impl Armed {
         &self.frame
     }
 
-    /// Behind the real call.
+    /// Runs after the real call.
     pub fn finish(&mut self, result: isize) -> isize {
-        // SAFETY: `before`, and raw.rs for `syscall`, have written it, by `call_after`: the address of an `After`.
+        // SAFETY: `before` (or raw.rs for `syscall`) has called `call_after`, which wrote the
+        // address of an `After` to this field.
         let after = unsafe { core::mem::transmute::<usize, After>((*self.plan.as_ptr()).after) };
         after(&mut self.frame, result)
     }
 }
 
-/// The bytes of a plan. A multiple of 16 keeps the stack aligned.
+/// The size of a plan in bytes. A multiple of 16 keeps the stack aligned.
 pub const PLAN: usize = size_of::<Plan>();
 const _: () = assert!(PLAN.is_multiple_of(16) && core::mem::offset_of!(Armed, frame) == PLAN);
 
 /// The bit of each function's own entry in [`crate::policy::ARMED_FOR`].
-#[allow(non_upper_case_globals, dead_code)] // those that only make descriptors share an entry
+// Functions that only create descriptors share an entry.
+#[allow(non_upper_case_globals, dead_code)]
 #[cfg(not(any(test, portable)))]
 pub mod bits {
     use epollshim_format::function::Function;
@@ -84,7 +90,8 @@ pub mod exports {
     use crate::hooks::epoll::record_only_entries::exports as record_only;
     use crate::hooks::parts;
 
-    /// By a function's role. Those that only make descriptors, and those that a census alone follows, share two entries.
+    /// Selects an entry by the function's role. Functions that only create descriptors, and those
+    /// that only a census follows, share the two entries at the end.
     macro_rules! entry {
         (Create $name:ident $variant:ident) => {};
         (Receive $name:ident $variant:ident) => {};
@@ -122,14 +129,15 @@ pub mod exports {
     epollshim_format::for_each_function!(entries);
 
     crate::arch::x86_64::entries::armed! {
-        // Of the function of this number (r10d), by this alias (a `Real` in r11): creators.rs.
+        // For the function of this number (r10d), called by this alias (a `Real` in r11):
+        // creators.rs.
         creator("movsxd rsi, eax") = "mov esi, r10d\nmov rdx, r11", super::before_creator;
         // The same for functions that return an address.
         pointer("mov rsi, rax") = "mov esi, r10d\nmov rdx, r11", super::before_creator;
     }
 }
 
-/// By the function's own name.
+/// For entries that serve one function under one name.
 #[cfg(not(any(test, portable)))]
 extern "C-unwind" fn before_named(armed: &mut Armed, number: u32) -> usize {
     match before(armed, number) {
@@ -154,7 +162,8 @@ pub extern "C-unwind" fn before(armed: &mut Armed, number: u32) -> usize {
         call_after(&mut armed.plan, default.after);
         return (default.before)(&mut armed.frame);
     }
-    // None of epoll's functions has six arguments. What stands in for a missing one takes it for the size of a signal set.
+    // No function of epoll has six arguments. The function that replaces a missing epoll_pwait or
+    // epoll_pwait2 passes the sixth word on as the size of a signal set.
     if function.is_epoll() {
         let [.., sixth] = &mut armed.frame.words;
         *sixth = crate::sys::SIGSET_SIZE;
@@ -169,31 +178,36 @@ pub extern "C-unwind" fn before(armed: &mut Armed, number: u32) -> usize {
     address
 }
 
-/// Says what is called after the real call. The rest of the plan is written only where that is [`after`].
+/// Sets the function that is called after the real call. The rest of the plan is written only if
+/// that is [`after`].
 pub(super) fn call_after(plan: &mut core::mem::MaybeUninit<Plan>, function: After) {
-    // SAFETY: a field of the plan's own memory; it is an integer, of which nothing need be dropped.
+    // SAFETY: the pointer is to a field of the plan's own memory. The field is an integer, so
+    // nothing is left undropped.
     unsafe { (&raw mut (*plan.as_mut_ptr()).after).write(function as *const () as usize) };
 }
 
-/// The plan below a frame.
+/// The plan that lies below a frame.
 ///
 /// # Safety
-/// The frame must be an armed entry's, and its plan written.
+/// The frame must be part of an [`Armed`], and the plan must have been written.
 pub(super) unsafe fn plan_of<'plan>(frame: *mut Frame) -> &'plan mut Plan {
     let armed = frame.cast::<u8>().wrapping_sub(PLAN).cast::<Armed>();
-    // SAFETY: by this function's contract; the frame itself is not part of what is referred to.
+    // SAFETY: the caller promises an [`Armed`] whose plan is written. The reference covers the plan
+    // only, not the frame.
     unsafe { (*armed).plan.assume_init_mut() }
 }
 
 extern "C-unwind" fn after(frame: &mut Frame, result: isize) -> isize {
-    // SAFETY: `before` has written it.
+    // SAFETY: entries pass the frame of their `Armed`. `before` has written the plan: otherwise it
+    // would not have chosen this function.
     let plan = unsafe { plan_of(frame) };
     let default = <Library as Above>::handlers(plan.function, frame.word(1));
     policy::after(plan, frame, result, default.after)
 }
 
 extern "C-unwind" fn after_recorded(frame: &mut Frame, result: isize) -> isize {
-    // SAFETY: `before` has written it.
+    // SAFETY: entries pass the frame of their `Armed`. `before` has written the plan: otherwise it
+    // would not have chosen this function.
     let plan = unsafe { plan_of(frame) };
     let default = <Library as Above>::handlers(plan.function, frame.word(1));
     policy::after_recorded(plan, frame, result, default.after)

@@ -1,5 +1,6 @@
-//! What the hooks do while there is a census: what those of default_handlers.rs do, and besides each notes what its descriptors become, before the ledger's
-//! own or after it. They are armed for it, so that without a census nothing asks.
+//! What the hooks do while there is a census: they do what default_handlers.rs says, and note what
+//! happens to descriptors, before or after that. The functions are armed for it, so without a
+//! census nothing tests whether there is one.
 
 use epollshim_format::census::Kind;
 use epollshim_format::findings::use_after_close;
@@ -15,12 +16,12 @@ use super::{creators, descriptors, epoll, starters, streams};
 use crate::census::{self, Birth};
 use crate::{stacks, sys};
 
-/// None: a function that neither makes nor closes any descriptor.
+/// None: the function neither creates nor closes descriptors.
 pub fn census_handlers(function: Function) -> Option<Handlers> {
     CENSUS_HANDLERS.get(function as usize).copied().flatten()
 }
 
-/// By what a function's row says that the census notes.
+/// The handlers, by what the function's row says that the census notes.
 macro_rules! handlers {
     ($name:ident nothing) => {
         None
@@ -57,7 +58,7 @@ macro_rules! census_handlers {
         /// By the functions' numbers.
         static CENSUS_HANDLERS: [Option<Handlers>; Function::COUNT] = [$(handlers!($name $($note)*)),*];
 
-        /// What is done behind the functions that make an instance, or a copy, by their names.
+        /// What runs after the functions that create an instance or a duplicate, by their names.
         mod after {
             use super::{Frame, descriptors, epoll};
 
@@ -66,7 +67,7 @@ macro_rules! census_handlers {
     };
 }
 
-/// Notes what was made, and has it counted.
+/// Notes the new descriptor, then runs the default handler.
 macro_rules! after {
     ($name:ident instance $($flags:literal)?) => {
         pub extern "C-unwind" fn $name(frame: &mut Frame, fd: isize) -> isize {
@@ -123,7 +124,7 @@ extern "C-unwind" fn before_close_range_with_census(frame: &mut Frame) -> usize 
     before_close_range(frame)
 }
 
-/// Of `old`, by a call that returned `new`.
+/// Notes a call that duplicates its first argument and has returned `new`.
 fn note_duplicate(frame: &Frame, new: isize, is_cloexec: bool, is_placed: bool) {
     if new < 0 {
         used(frame, use_after_close::DUP);
@@ -145,7 +146,7 @@ extern "C-unwind" fn after_fcntl_with_census(frame: &mut Frame, result: isize) -
     after_fcntl(frame, result)
 }
 
-/// The call has failed on its first argument.
+/// Notes that the call has failed with EBADF on its first argument.
 fn used(frame: &Frame, call: u8) {
     if sys::errno() == libc::EBADF {
         census::used(frame.int(0), call, frame.caller);

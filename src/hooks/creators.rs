@@ -1,5 +1,6 @@
-//! The functions that make descriptors other than epoll's: open, socket, accept, pipe and the like. Each row of the table
-//! (crates/format/src/functions.rs) that makes descriptors becomes an entry here, and one for each of its aliases.
+//! The functions that create descriptors other than epoll instances: open, socket, accept, pipe and
+//! others. Each row of the table (crates/format/src/functions.rs) that creates descriptors becomes
+//! an entry, and so does each of its aliases.
 //!
 //! ```text
 //! entry ── armed for it? ──▶ armed::creator (armed.rs): faults, limits, the log
@@ -7,8 +8,9 @@
 //!       ── else          ──▶ a jump to the real function
 //! ```
 //!
-//! open, creat, accept, recvmsg are cancellation points, and stay so. The third argument of `open`, if there is one, lies where
-//! a fixed one would (x86-64 psABI), and is passed on as it came.
+//! open, creat, accept and recvmsg are cancellation points, and remain so. The third argument of
+//! `open`, if there is one, is where a fixed one would be (x86-64 psABI), and is passed on
+//! unchanged.
 
 use epollshim_format::census::Kind;
 use epollshim_format::for_each_creator;
@@ -19,7 +21,7 @@ use super::entry::Frame;
 use crate::census::{self, Birth};
 use crate::stacks;
 
-/// What notes the result of each function with a census, by its name.
+/// The functions that note the results while there is a census, by the functions' names.
 pub mod after {
     use super::{Frame, Kind};
 
@@ -54,7 +56,7 @@ pub mod after {
         ($name:ident by $function:ident) => {
             pub use super::$function as $name;
         };
-        // Streams and what starts programs have handlers of their own.
+        // Streams, and functions that start programs, have handlers of their own.
         ($name:ident $other:ident) => {};
     }
 
@@ -71,7 +73,7 @@ pub mod after {
 macro_rules! first {
     ($($variant:ident $name:ident ($($alias:ident)*) $number:literal $system_call:literal $role:ident ($($class:ident)*)
        $cancellation:ident $descriptor:ident [$($note:tt)*] $from:ident $arguments:literal [$($error:ident)*];)*) => {
-        /// From this on, the ledger hears of the functions of the table only where there is a census.
+        /// This function and those after it in the table are noted only while there is a census.
         pub const FIRST: Function = [$(Function::$variant),*][0];
     };
 }
@@ -82,14 +84,15 @@ fn birth(frame: &Frame, kind: Kind, is_cloexec: bool) -> Birth {
     Birth { kind, site: stacks::site(frame.caller), is_cloexec, is_placed: false }
 }
 
-/// The call has failed.
+/// Notes a failed call.
 #[cold]
 fn refused(frame: &Frame) {
     census::failed();
     census::exhausted::met(crate::sys::errno(), frame.caller);
 }
 
-/// What a call returned, where that is a descriptor or -1. (Once, for size: who ends in it jumps here.)
+/// Notes the result of a call that returns a descriptor or -1. (Not inlined, for size: callers jump
+/// here.)
 #[inline(never)]
 pub fn one(frame: &Frame, result: isize, kind: Kind, is_cloexec: bool) -> isize {
     if result < 0 {
@@ -100,13 +103,14 @@ pub fn one(frame: &Frame, result: isize, kind: Kind, is_cloexec: bool) -> isize 
     result
 }
 
-/// A pair of descriptors, which a call has written, if it succeeded.
+/// Notes the pair of descriptors that a successful call has written.
 #[inline(never)]
 fn two(frame: &Frame, result: isize, pair: usize, kind: Kind, is_cloexec: bool) -> isize {
     if result < 0 {
         refused(frame);
     } else {
-        // SAFETY: the kernel has just written two descriptors there.
+        // SAFETY: the call succeeded, so the kernel has written two descriptors to the program's
+        // array.
         let pair = unsafe { (pair as *const [c_int; 2]).read_unaligned() };
         let birth = birth(frame, kind, is_cloexec);
         for fd in pair {
@@ -122,7 +126,8 @@ fn opened(frame: &Frame, result: isize, flags: c_int) -> isize {
     one(frame, result, kind, flags & libc::O_CLOEXEC != 0)
 }
 
-/// One flag has the same value for all of them (Linux v6.1 include/uapi/asm-generic/fcntl.h, include/linux/net.h).
+/// The flag for close-on-exec has the same value for all of these functions (Linux v6.1
+/// include/uapi/asm-generic/fcntl.h, include/linux/net.h).
 const CLOEXEC: c_int = libc::O_CLOEXEC;
 const _: () = assert!(
     libc::SOCK_CLOEXEC == CLOEXEC
@@ -132,8 +137,8 @@ const _: () = assert!(
         && libc::IN_CLOEXEC == CLOEXEC
 );
 
-/// `signalfd(fd, mask, flags)` with another `fd` than -1 changes that, and makes none. The system call has the size of the mask
-/// before its flags: eight bytes, which no flag is (signalfd4(2)).
+/// `signalfd(fd, mask, flags)` creates a descriptor only if `fd` is -1; otherwise it changes `fd`.
+/// The system call has the size of the mask before its flags: 8, which no flag is (signalfd4(2)).
 pub extern "C-unwind" fn after_signalfd(frame: &mut Frame, result: isize) -> isize {
     let flags = if frame.word(2) == 8 { frame.int(3) } else { frame.int(2) };
     if frame.int(0) == -1 { one(frame, result, Kind::Signalfd, flags & CLOEXEC != 0) } else { result }
@@ -141,7 +146,7 @@ pub extern "C-unwind" fn after_signalfd(frame: &mut Frame, result: isize) -> isi
 
 pub extern "C-unwind" fn after_recvmsg(frame: &mut Frame, result: isize) -> isize {
     if result >= 0 && census::is_on() {
-        // SAFETY: the kernel has just read and written it.
+        // SAFETY: the call succeeded, so the kernel has read and written the program's message.
         unsafe { received(frame, frame.word(1) as *const libc::msghdr, frame.int(2)) };
     }
     result
@@ -151,25 +156,27 @@ pub extern "C-unwind" fn after_recvmmsg(frame: &mut Frame, result: isize) -> isi
     if result > 0 && census::is_on() {
         let messages = frame.word(1) as *const libc::mmsghdr;
         for index in 0..result as usize {
-            // SAFETY: the kernel has just read and written as many.
+            // SAFETY: the call returned `result`, so the kernel has read and written that many
+            // messages of the program.
             unsafe { received(frame, &raw const (*messages.wrapping_add(index)).msg_hdr, frame.int(3)) };
         }
     }
     result
 }
 
-/// The descriptors that came with a message.
+/// Notes the descriptors that came with a message.
 ///
 /// # Safety
-/// It must be as recvmsg left it.
+/// `message` must point to a message that recvmsg or recvmmsg has filled in.
 unsafe fn received(frame: &Frame, message: *const libc::msghdr, flags: c_int) {
-    // SAFETY: by this function's contract.
+    // SAFETY: the caller promises a message that the kernel has filled in.
     let (start, length) = unsafe { ((*message).msg_control as usize, (*message).msg_controllen) };
-    // struct cmsghdr: length (header included), level, type; each at a multiple of a word (cmsg(3)).
+    // struct cmsghdr: length (header included), level, type; each at a multiple of a word
+    // (cmsg(3)).
     const HEADER: usize = size_of::<libc::cmsghdr>();
     let mut at = 0usize;
     while start != 0 && at.saturating_add(HEADER) <= length {
-        // SAFETY: within what the kernel has written.
+        // SAFETY: the header lies within the `length` bytes that the kernel has written.
         let header = unsafe { ((start + at) as *const libc::cmsghdr).read_unaligned() };
         let whole = header.cmsg_len.min(length - at);
         if whole < HEADER {
@@ -178,7 +185,8 @@ unsafe fn received(frame: &Frame, message: *const libc::msghdr, flags: c_int) {
         if header.cmsg_level == libc::SOL_SOCKET && header.cmsg_type == libc::SCM_RIGHTS {
             let birth = birth(frame, Kind::Received, flags & libc::MSG_CMSG_CLOEXEC != 0);
             for index in 0..(whole - HEADER) / size_of::<c_int>() {
-                // SAFETY: as above.
+                // SAFETY: the descriptor lies within the first `whole` bytes of the control
+                // message, which the kernel has written.
                 let fd = unsafe { ((start + at + HEADER) as *const c_int).wrapping_add(index).read_unaligned() };
                 census::born(fd, birth);
             }

@@ -1,5 +1,6 @@
-//! What each hook does before and after the real call where nothing is armed, by function. For entries that are told the function as
-//! they go: those in plain Rust (portable.rs), of `syscall` (raw.rs), and of what is armed (armed.rs).
+//! What each hook does before and after the real call when nothing is armed, by function. This
+//! table is for entries that learn the function at run time: those in plain Rust (portable.rs),
+//! `syscall` (raw.rs), and armed ones (armed.rs).
 
 use epollshim_format::for_each_function;
 use epollshim_format::function::Function;
@@ -10,7 +11,8 @@ use super::entry::{After, Before, Frame, Handlers};
 use super::{creators, descriptors, epoll};
 use crate::{census, ledger, real};
 
-/// Of `epoll_ctl`, by its operation.
+/// The handlers of a function. `operation` is the second argument of `epoll_ctl`; other functions
+/// ignore it.
 #[inline(always)]
 pub fn default_handlers(function: Function, operation: usize) -> Handlers {
     if census::is_on() {
@@ -44,7 +46,7 @@ fn of_ctl(operation: usize) -> Handlers {
     Handlers { before, after }
 }
 
-/// By the role of a function, and its name. Of `epoll_ctl` see [`of_ctl`].
+/// The handlers of a function, by its role and name. Those of `epoll_ctl` come from [`of_ctl`].
 macro_rules! handlers {
     (Instance $name:ident) => {
         Handlers { before: nothing_before, after: epoll::after::$name }
@@ -67,7 +69,7 @@ macro_rules! handlers {
     (Duplicate $name:ident) => {
         Handlers { before: nothing_before, after: descriptors::after_dup }
     };
-    // What only makes descriptors is nothing to the ledger.
+    // The ledger does not record functions that only create descriptors.
     ($role:ident $name:ident) => {
         NOTHING
     };
@@ -76,14 +78,15 @@ macro_rules! handlers {
 macro_rules! default_handlers {
     ($($variant:ident $name:ident ($($alias:ident)*) $number:literal $system_call:literal $role:ident ($($class:ident)*)
        $cancellation:ident $descriptor:ident [$($note:tt)*] $from:ident $arguments:literal [$($error:ident)*];)*) => {
-        /// By the functions' numbers: those that the ledger hears of.
-        static DEFAULT_HANDLERS: [Handlers; creators::FIRST as usize] = heard_of([$(handlers!($role $name)),*]);
+        /// By the functions' numbers. It ends before the first function that the ledger does not
+        /// record.
+        static DEFAULT_HANDLERS: [Handlers; creators::FIRST as usize] = ledger_rows([$(handlers!($role $name)),*]);
     };
 }
 for_each_function!(default_handlers);
 
 #[allow(clippy::indexing_slicing, reason = "the compiler evaluates it")]
-const fn heard_of(all: [Handlers; Function::COUNT]) -> [Handlers; creators::FIRST as usize] {
+const fn ledger_rows(all: [Handlers; Function::COUNT]) -> [Handlers; creators::FIRST as usize] {
     let mut handlers = [NOTHING; creators::FIRST as usize];
     let mut at = 0;
     while at < handlers.len() {
@@ -95,7 +98,7 @@ const fn heard_of(all: [Handlers; Function::COUNT]) -> [Handlers; creators::FIRS
 
 const NOTHING: Handlers = Handlers { before: nothing_before, after: nothing_after };
 
-/// Names no function to call: the entry knows which of the aliases it is.
+/// Returns 0, for "no function chosen": the entry knows under which alias it was called.
 pub extern "C-unwind" fn nothing_before(_: &mut Frame) -> usize {
     0
 }
@@ -105,7 +108,7 @@ pub extern "C-unwind" fn nothing_after(_: &mut Frame, result: isize) -> isize {
 }
 
 pub extern "C-unwind" fn before_close(frame: &mut Frame) -> usize {
-    ledger::closing_for_now(frame.int(0), frame.caller);
+    ledger::closing_deferred(frame.int(0), frame.caller);
     real::function::close.address()
 }
 

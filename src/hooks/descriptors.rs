@@ -1,12 +1,14 @@
 //! close, dup, dup2, dup3, fcntl, close_range, closefrom, and glibc's aliases of them.
 //!
-//! What takes a number away is noted before the real call, what gives one after it: whoever gets the number
-//! next must find the ledger ready. dup2 replaces a number in one step, and is noted after.
+//! A call that frees a number is noted before the real call, and a call that returns one is noted
+//! after it: a thread that gets the number next must find it free in the ledger. dup2 replaces a
+//! number in one step, and is noted after.
 //!
-//! close and fcntl are cancellation points: `extern "C-unwind"`, and they end in a jump to the real function.
-//! close_range is redhook's `hook!`. The dups are not, though they have its fixed arity: what comes after the
-//! real function in a plain wrapper costs 6 ns (entry.rs), twice what a dup may cost. redhook's `real!` is
-//! used nowhere: std's Once inside would deadlock in a signal handler, and panics where a symbol is missing.
+//! close and fcntl are cancellation points: they are `extern "C-unwind"`, and end in a jump to the
+//! real function. close_range uses redhook's `hook!`. The dups could use it too, but a plain
+//! wrapper around the real function costs twice what a dup may cost (docs/performance.md).
+//! redhook's `real!` is not used anywhere: std's Once inside it would deadlock in a signal handler,
+//! and it panics if a symbol is missing.
 
 use libc::{c_int, c_uint};
 
@@ -20,16 +22,16 @@ mod closefrom {
 
     use crate::policy;
 
-    /// `closefrom(3)`: descriptors below zero are no descriptors.
+    /// `closefrom(3)`. There are no descriptors below zero.
     #[unsafe(no_mangle)]
     pub unsafe extern "C-unwind" fn closefrom(first: c_int) {
-        let for_now = policy::is_armed_for(Function::CloseRange);
-        // It is called once in a process's life: which of its callers' frames this is in is not known here.
+        let is_deferred = policy::is_armed_for(Function::CloseRange);
+        // Programs call this once at most, and the return address is not known here.
         crate::census::closing_range(first.max(0) as c_uint, c_uint::MAX, 0);
-        super::note_range(first.max(0) as c_uint, c_uint::MAX, 0, for_now, 0);
-        // SAFETY: the program's own call.
+        super::note_range(first.max(0) as c_uint, c_uint::MAX, 0, is_deferred, 0);
+        // SAFETY: the argument is the one that the program passed to closefrom.
         unsafe { crate::real::closefrom()(first) };
-        if for_now {
+        if is_deferred {
             crate::ledger::closed();
         }
     }
@@ -38,7 +40,7 @@ mod closefrom {
 /// dup(old), dup2(old, new), dup3(old, new, flags), fcntl(old, F_DUPFD, least).
 #[unsafe(link_section = ".text.hot.epollshim.more")]
 pub extern "C-unwind" fn after_dup(frame: &mut Frame, new: isize) -> isize {
-    // The common case by itself: it keeps no register.
+    // The fast path, separate so that it saves no register.
     if !ledger::are_joined(frame.int(0), new as c_int) {
         return after_new_dup(frame, new);
     }
@@ -69,13 +71,15 @@ pub fn gives_a_number(command: c_int) -> bool {
     command == libc::F_DUPFD || command == libc::F_DUPFD_CLOEXEC
 }
 
-/// Notes that a range is about to be closed, where the kernel will do so (Linux v6.1 fs/open.c, fs/file.c):
-/// a range that ends before it begins, or an unknown flag, is EINVAL; CLOSE_RANGE_CLOEXEC closes nothing.
+/// Notes that a range is about to be closed, if the kernel will close it (Linux v6.1 fs/open.c,
+/// fs/file.c). A range that ends before it begins, and an unknown flag, is EINVAL.
+/// CLOSE_RANGE_CLOEXEC closes nothing.
 ///
-/// `for_now`: `ledger::closed` will be told when it is done. `caller` is 0 where it is not known.
-pub extern "C-unwind" fn note_range(first: c_uint, last: c_uint, flags: c_int, for_now: bool, caller: usize) {
+/// `is_deferred`: the caller will call `ledger::closed` after the close. `caller` is 0 if it is not
+/// known.
+pub extern "C-unwind" fn note_range(first: c_uint, last: c_uint, flags: c_int, is_deferred: bool, caller: usize) {
     if closes(first, last, flags) {
-        ledger::closing_range(first, last, for_now, caller);
+        ledger::closing_range(first, last, is_deferred, caller);
     }
 }
 

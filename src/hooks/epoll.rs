@@ -1,10 +1,12 @@
 //! epoll_create, epoll_create1, epoll_ctl, epoll_wait, epoll_pwait, epoll_pwait2.
 //!
-//! After the real call the thread's block is looked up again: a signal handler may have forked meanwhile, and this may be
-//! the child. The waits are cancellation points; entry.rs lets the unwinder through.
+//! After the real call the thread's block is looked up again: a signal handler may have forked in
+//! the meantime, and this may be the child. The waits are cancellation points; the entries
+//! (entry.rs) let the unwinder through.
 //!
-//! What is rare behind a call, and whatever calls something else, is a function of its own to its end (`..._otherwise`), which the
-//! common way jumps to: it keeps no register for it, and has no branch to take around it.
+//! The slow path after a call is a separate function (`..._slow`), and so is everything that calls
+//! another function. The fast path ends in a jump to it. So the fast path saves no registers, and
+//! takes no branch around the slow one.
 
 mod create;
 mod ctl;
@@ -14,14 +16,14 @@ mod wait;
 
 pub use ctl::{after_add, after_del, after_mod, after_other, before_add};
 
-/// What is done before each wait, by its name.
+/// What runs before each wait, by its name.
 pub mod before {
     pub use super::wait::before_pwait as epoll_pwait;
     pub use super::wait::before_pwait2 as epoll_pwait2;
     pub use super::wait::before_wait as epoll_wait;
 }
 
-/// What is done behind each function, by its name.
+/// What runs after each function, by its name.
 pub mod after {
     pub use super::create::after_create as epoll_create;
     pub use super::create::after_create1 as epoll_create1;
@@ -30,8 +32,8 @@ pub mod after {
     pub use super::wait::after_wait as epoll_wait;
 }
 
-/// A result that the compiler does not see through. It would have the common way keep what it knows is returned, in a register
-/// that is to be saved first, and call what it was to jump to.
+/// Hides a result from the optimizer. If the compiler knew which value is returned, it would keep
+/// the value in a register, save that register first, and call a function instead of jumping to it.
 #[inline(always)]
 fn opaque(result: isize) -> isize {
     core::hint::black_box(result)

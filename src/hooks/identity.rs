@@ -1,7 +1,7 @@
-//! `setuid` and its relatives, and `chroot`: the recording is opened by name where it grows, and a
-//! server that began as root could not do that any more. Before the call it is given to the user
-//! that the process becomes, and some space is mapped. Each call is noted and jumped to. (Raw system
-//! calls of the same names: hooks/raw.rs.)
+//! `setuid` and its relatives, and `chroot`. When a recording grows, it is opened by name. A server
+//! that began as root could no longer do that after these calls. So before such a call, the
+//! recording is given to the user that the process becomes, and some space is mapped. Each call is
+//! noted and jumped to. (For raw system calls of the same names see hooks/raw.rs.)
 
 use libc::c_long;
 
@@ -11,7 +11,7 @@ use crate::record;
 
 #[cfg(not(test))]
 mod exports {
-    crate::arch::passing! {
+    crate::arch::tail_jump! {
         #[unsafe(no_mangle)]
         setuid: super::before_setuid;
         #[unsafe(no_mangle)]
@@ -55,10 +55,10 @@ extern "C-unwind" fn before_chroot() -> usize {
     real::CHROOT.address()
 }
 
-/// The system calls that [`before_raw`] is for.
+/// The system calls that [`before_raw`] handles.
 pub const NOTED: [c_long; 4] = [libc::SYS_setuid, libc::SYS_setreuid, libc::SYS_setresuid, libc::SYS_chroot];
 
-/// Before a system call that no other hook looks at: its number and its first arguments.
+/// Runs before a system call that is not hooked, with its number and its first arguments.
 pub fn before_raw(number: usize, [first, second, ..]: [usize; 5]) {
     match number as c_long {
         libc::SYS_setuid => record::before_user(first as u32),

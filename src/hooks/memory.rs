@@ -1,10 +1,12 @@
-//! `malloc` and its relatives, and `mmap`: hooked only where a rule of the start names them. The library exports none of them, so that a
-//! program without such a rule pays nothing.
+//! `malloc` and its relatives, and `mmap`. They are hooked only if a rule that is set at the start
+//! names them. The library does not export them, so a program without such a rule is not slowed
+//! down.
 //!
-//! Where there is one, the constructor writes the entry's address into the words by which the loaded objects refer to the function.
-//! The entry goes on to the one that the order of search finds first: an allocator of the program's own, or a library's. Words that lead
-//! elsewhere are left alone. libc's own calls, those within an object that defines the function, those of objects that are loaded later, and
-//! addresses that `dlsym` gives are not seen.
+//! The constructor writes the entry's address into the words by which the loaded objects refer to
+//! the function. The entry calls the function that the loader's search order finds first: that of
+//! libc, of the program or of another library. References that are bound to something else are left
+//! alone. The library does not see libc's own calls, calls within an object that defines the
+//! function, calls of objects that are loaded later, and calls through an address from `dlsym`.
 
 use core::ffi::CStr;
 
@@ -20,7 +22,7 @@ use crate::policy::rules;
 use crate::real::{self, Real};
 use crate::{loaded, sys};
 
-/// The function of a name, what it goes on to, and its entry.
+/// The function of a name, the real function, and the entry.
 fn entry_of(name: &CStr) -> Option<(Function, &'static Real, usize)> {
     macro_rules! entry {
         ($variant:ident $function:ident) => {
@@ -33,13 +35,13 @@ fn entry_of(name: &CStr) -> Option<(Function, &'static Real, usize)> {
         b"realloc" => entry!(Realloc realloc),
         b"posix_memalign" => entry!(PosixMemalign posix_memalign),
         b"aligned_alloc" => entry!(AlignedAlloc aligned_alloc),
-        // One function, on processors of 64 bits.
+        // These are one function on 64-bit processors.
         b"mmap" | b"mmap64" => entry!(Mmap mmap),
         _ => return None,
     })
 }
 
-/// Hooks what rules have asked for. Before main.
+/// Hooks the functions that rules have named. Runs before main.
 pub fn hook(at_load: &AtLoad) {
     let requested = rules::requested();
     if requested.is_empty() {
@@ -50,11 +52,13 @@ pub fn hook(at_load: &AtLoad) {
             return;
         };
         let real = real::resolve_as(real, loaded::find_anywhere(at_load, &Name::new(reference.name)));
-        // SAFETY: the loader has filled it in, or will when it is first called by.
+        // SAFETY: the loader has filled the word in, or fills it in at the first call through it.
+        // It stays mapped while the object is loaded.
         let now = unsafe { reference.place.read_volatile() };
-        // Not bound yet: it leads to the object's own code, which has it bound to what the order of search finds first.
+        // A lazy reference that is not bound yet leads to the object's own code, which would have
+        // the loader bind it to what the search order finds first.
         if now == real || reference.is_lazy && object.holds(now) {
-            // SAFETY: the entry does what the function does, for whoever calls it.
+            // SAFETY: the entry has the type of the function, and does what the function does.
             let _ = unsafe { sys::write_word(reference.place, entry) };
         }
     });

@@ -1,11 +1,14 @@
-//! What the loader sees instead of glibc's functions, one file a family.
+//! The functions that the loader binds instead of glibc's, one file per family.
 //!
-//! A hook reads as: do it, note it. It has no logic of its own, and keeps the laws of lib.rs. One that only
-//! has something to note before the real call ends by jumping to it; one that also has after it goes through entry.rs.
+//! A hook contains no logic of its own: it makes the real call and reports it to the ledger. It
+//! follows the rules in lib.rs. A hook that has something to do only before the real call ends in a
+//! jump to it. A hook that has something to do after the call goes through entry.rs.
 //!
-//! Exports exist only in the cdylib: a test binary must not interpose on its own test runner.
+//! The functions are exported only by the cdylib: a test binary must not interpose on its own test
+//! runner.
 
-#![cfg_attr(portable, allow(dead_code, unused_imports, unused_macros))] // what only entries in assembly call
+// Only the entries in assembly use some of these items.
+#![cfg_attr(portable, allow(dead_code, unused_imports, unused_macros))]
 
 mod arguments;
 pub mod armed;

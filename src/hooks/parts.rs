@@ -1,10 +1,11 @@
-//! What entries in assembly read of other parts of the library, by the names that the templates have for it.
+//! What the entries in assembly read of other parts of the library, under the names that the
+//! templates use.
 
 pub use epollshim_format::call::Call;
 pub use epollshim_format::function::Function;
 
 pub use super::armed::{PLAN, bits, exports as armed};
-pub use super::entry::{After, BLOCK, Frame, Go, RecordedAfter, TimedAfter, TimedGo};
+pub use super::entry::{After, BLOCK, Enter, Frame, RecordedAfter, TimedAfter, TimedEnter};
 pub use crate::census::{OFF as NO_CENSUS, STATE as CENSUS};
 pub use crate::clock::CLOCK;
 pub use crate::policy::{ARMED_FOR, RECORDED_ALONE};

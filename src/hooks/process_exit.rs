@@ -1,13 +1,13 @@
-//! The ends of a process that run no exit handler: `_exit`, `_Exit`, `exec*`, `abort`, a failed
-//! assertion, `syscall(SYS_exit_group)`, and a signal that the process sends to itself. (`exit` and
-//! `quick_exit` run the handlers that the constructor registered.)
+//! The ways in which a process ends without running exit handlers: `_exit`, `_Exit`, `exec*`,
+//! `abort`, a failed assertion, `syscall(SYS_exit_group)`, and a signal that the process sends to
+//! itself. (`exit` and `quick_exit` run the handlers that the constructor registered.)
 //!
-//! Some of them are variadic, so all but the first two go through one trampoline: it keeps the
-//! arguments' registers, delivers the report, and jumps to the real function with stack and
-//! registers as they came.
+//! Some of these functions are variadic. So all but the first two use one entry: it keeps the
+//! argument registers, delivers the report, and jumps to the real function with the original stack
+//! and registers.
 //!
 //! A server that ends by a signal often cleans up in a handler, restores the default action and
-//! sends itself the signal again. The sending is then the last thing that can be seen of it.
+//! sends itself the signal again. The library can see nothing of the process after that.
 
 use libc::{c_int, c_long};
 
@@ -23,39 +23,39 @@ mod exports {
     #[unsafe(no_mangle)]
     pub unsafe extern "C-unwind" fn _exit(status: c_int) -> ! {
         crate::report::at_end(crate::process::End::UnderscoreExit);
-        // SAFETY: the program's own call.
+        // SAFETY: the real function may be called with any status, and does not return.
         unsafe { crate::real::_exit()(status) }
     }
 
     #[unsafe(no_mangle)]
     pub unsafe extern "C-unwind" fn _Exit(status: c_int) -> ! {
         crate::report::at_end(crate::process::End::UnderscoreExit);
-        // SAFETY: the program's own call.
+        // SAFETY: the real function may be called with any status, and does not return.
         unsafe { crate::real::_Exit()(status) }
     }
 
-    crate::arch::passing! {
+    crate::arch::tail_jump! {
         #[unsafe(no_mangle)]
-        execve: super::before_exec, telling 0;
+        execve: super::before_exec, numbered 0;
         #[unsafe(no_mangle)]
-        execv: super::before_exec, telling 1;
+        execv: super::before_exec, numbered 1;
         #[unsafe(no_mangle)]
-        execl: super::before_exec, telling 2;
+        execl: super::before_exec, numbered 2;
         #[unsafe(no_mangle)]
-        execle: super::before_exec, telling 3;
+        execle: super::before_exec, numbered 3;
         #[unsafe(no_mangle)]
-        execvp: super::before_exec, telling 4;
+        execvp: super::before_exec, numbered 4;
         #[unsafe(no_mangle)]
-        execvpe: super::before_exec, telling 5;
+        execvpe: super::before_exec, numbered 5;
         #[unsafe(no_mangle)]
-        execlp: super::before_exec, telling 6;
+        execlp: super::before_exec, numbered 6;
         #[unsafe(no_mangle)]
-        fexecve: super::before_exec, telling 7;
+        fexecve: super::before_exec, numbered 7;
         #[unsafe(no_mangle)]
-        execveat: super::before_exec, telling 8;
+        execveat: super::before_exec, numbered 8;
     }
 
-    crate::arch::passing! {
+    crate::arch::tail_jump! {
         #[unsafe(no_mangle)]
         abort: super::before_abort;
         #[unsafe(no_mangle)]
@@ -73,12 +73,14 @@ mod exports {
     }
 }
 
-/// Delivers the report if the call can be expected to succeed, and returns the real function's address.
+/// Delivers the report if the call can be expected to succeed, and returns the real function's
+/// address.
 ///
 /// # Safety
-/// `words` must be the call's arguments, as an entry leaves them (arguments.rs).
+/// `words` must be the address of the call's arguments, as an entry stores them (arguments.rs).
 unsafe extern "C-unwind" fn before_exec(words: *const usize, which: u32, caller: usize) -> usize {
-    // SAFETY: by this function's contract: each has at least two arguments, and the registers of six are kept.
+    // SAFETY: the caller promises the arguments as an entry stores them, which is at least six
+    // registers.
     let [first, second, third, fourth] = unsafe { words.cast::<[usize; 4]>().read() };
     let program = match which {
         7 => report::Program::Descriptor(first as c_int),
@@ -113,20 +115,20 @@ unsafe extern "C-unwind" fn before_exec(words: *const usize, which: u32, caller:
 
 #[cfg(not(test))]
 extern "C-unwind" fn before_abort() -> usize {
-    aborts();
+    note_abort();
     real::ABORT.address()
 }
 
 #[cfg(not(test))]
 extern "C-unwind" fn before_assert_fail() -> usize {
-    aborts();
+    note_abort();
     real::ASSERT_FAIL.address()
 }
 
-/// A handler of SIGABRT may leave by a jump, so that the process goes on. If it returns, the
+/// A handler of SIGABRT may leave by siglongjmp, so that the process continues. If it returns, the
 /// process ends without a report.
 #[cold]
-fn aborts() {
+fn note_abort() {
     if matches!(sys::disposition(libc::SIGABRT), Ok(libc::SIG_DFL | libc::SIG_IGN)) {
         report::at_end(process::End::Aborted);
     }
@@ -134,88 +136,89 @@ fn aborts() {
 
 #[cfg(not(test))]
 extern "C-unwind" fn before_raise(signal: c_int) -> usize {
-    sends_itself(signal);
+    note_signal_to_self(signal);
     real::RAISE.address()
 }
 
 #[cfg(not(test))]
 extern "C-unwind" fn before_kill(pid: c_int, signal: c_int) -> usize {
-    sends(pid, signal);
+    note_signal(pid, signal);
     real::KILL.address()
 }
 
 #[cfg(not(test))]
 extern "C-unwind" fn before_killpg(group: c_int, signal: c_int) -> usize {
-    sends(group.wrapping_neg(), signal);
+    note_signal(group.wrapping_neg(), signal);
     real::KILLPG.address()
 }
 
 #[cfg(not(test))]
 extern "C-unwind" fn before_tgkill(pid: c_int, thread: c_int, signal: c_int) -> usize {
-    sends_thread(pid, thread, signal);
+    note_signal_to_thread(pid, thread, signal);
     real::TGKILL.address()
 }
 
 /// A `pthread_t` of glibc is the thread pointer on x86-64. On aarch64 it is another address, and
-/// the signal is not seen.
+/// the signal is not noticed.
 #[cfg(not(test))]
 extern "C-unwind" fn before_pthread_kill(thread: usize, signal: c_int) -> usize {
     if thread == registers::token() {
-        sends_itself(signal);
+        note_signal_to_self(signal);
     }
     real::PTHREAD_KILL.address()
 }
 
-/// The system calls that [`before_raw`] is for.
+/// The system calls that [`before_raw`] handles.
 pub const NOTED: [c_long; 4] = [libc::SYS_exit_group, libc::SYS_kill, libc::SYS_tkill, libc::SYS_tgkill];
 
-/// Before a system call that no other hook looks at: its number and its first arguments.
+/// Runs before a system call that is not hooked, with its number and its first arguments.
 pub fn before_raw(number: usize, [first, second, third, ..]: [usize; 5]) {
     match number as c_long {
         libc::SYS_exit_group => report::at_end(process::End::ExitGroup),
-        libc::SYS_kill => sends(first as c_int, second as c_int),
-        libc::SYS_tkill => sends_thread(sys::getpid(), first as c_int, second as c_int),
-        libc::SYS_tgkill => sends_thread(first as c_int, second as c_int, third as c_int),
+        libc::SYS_kill => note_signal(first as c_int, second as c_int),
+        libc::SYS_tkill => note_signal_to_thread(sys::getpid(), first as c_int, second as c_int),
+        libc::SYS_tgkill => note_signal_to_thread(first as c_int, second as c_int, third as c_int),
         _ => {}
     }
 }
 
 /// kill(2).
 #[inline(never)] // for size
-fn sends(pid: c_int, signal: c_int) {
+fn note_signal(pid: c_int, signal: c_int) {
     if is_fatal(signal) && (pid == 0 || pid == sys::getpid() || pid < -1 && pid.wrapping_neg() == sys::process_group())
     {
-        sends_itself(signal);
+        note_signal_to_self(signal);
     }
 }
 
-fn sends_thread(pid: c_int, thread: c_int, signal: c_int) {
+fn note_signal_to_thread(pid: c_int, thread: c_int, signal: c_int) {
     if is_fatal(signal) && pid == sys::getpid() && thread == sys::gettid() {
-        sends_itself(signal);
+        note_signal_to_self(signal);
     }
 }
 
 #[cold]
 #[inline(never)] // for size
-fn sends_itself(signal: c_int) {
-    if is_fatal(signal) && ends_by(signal) {
+fn note_signal_to_self(signal: c_int) {
+    if is_fatal(signal) && will_end_by(signal) {
         report::before_signal();
     }
 }
 
-/// Whether a signal's default action ends the process (signal(7)). (32 and 33 are glibc's own.)
+/// Whether the default action of a signal ends the process (signal(7)). glibc uses 32 and 33
+/// itself.
 fn is_fatal(signal: c_int) -> bool {
     use libc::{SIGCHLD, SIGCONT, SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU, SIGURG, SIGWINCH};
     let others = [SIGCHLD, SIGCONT, SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU, SIGURG, SIGWINCH, 32, 33];
     (1..=64).contains(&signal) && !others.contains(&signal)
 }
 
-/// Whether such a signal has its default action, and will be delivered. The kernel spares pid 1 of
-/// a pid namespace (Linux v6.1 kernel/signal.c, sig_task_ignored).
-fn ends_by(signal: c_int) -> bool {
+/// Whether a fatal signal has its default action, and will be delivered. The kernel ignores it for
+/// pid 1 of a pid namespace (Linux v6.1 kernel/signal.c, sig_task_ignored).
+fn will_end_by(signal: c_int) -> bool {
     let is_delivered = || match sys::blocked_signals() {
         Ok(mask) if mask & 1 << (signal - 1) == 0 => true,
-        // It waits until the handler returns.
+        // It is pending until the handler returns.
         Ok(_) => interrupted::blocks_for_a_handler(signal),
         Err(_) => false,
     };

@@ -1,8 +1,10 @@
-//! `syscall()`, for the numbers of the other families; every other number goes to the real function by a jump.
+//! `syscall()`, for the numbers of the functions that have hooks. Every other number is passed to
+//! the real function by a jump.
 //!
-//! Its arguments are words: the number and five in registers, the sixth on the caller's stack, whether the
-//! caller gave it or not. A hooked number goes the way of entry.rs: the words behind the number are put where the named
-//! function has its arguments, and its own `before` and `after` do the rest.
+//! Its arguments are words: the number and five others in registers, and the sixth on the caller's
+//! stack, whether the caller passed one or not. For a hooked number, the words after the number are
+//! put where the named function has its arguments. That function's own `before` and `after` do the
+//! rest.
 
 use epollshim_format::function::Function;
 #[cfg(not(test))]
@@ -25,13 +27,15 @@ use crate::ledger;
 use crate::policy::{self, Plan};
 use crate::{config, real, seccomp};
 
-/// One more than the highest number that is looked at here.
+/// One more than the highest number that is hooked.
 const NUMBERS: usize = 448;
 
-/// The entry of a system call that may install a filter: no function's number.
+/// The table's entry for a system call that may install a filter. It is not the number of a
+/// function.
 const INSTALLS: u8 = u8::MAX;
 
-/// The function of each system call that is looked at here, by the number in the table: one more than its own. 0: none.
+/// The function of each hooked system call, by the call's number: one more than the function's own
+/// number. 0: not hooked.
 #[allow(clippy::indexing_slicing)] // at compile time: a number too large does not build
 static HOOKED: [u8; NUMBERS] = {
     let mut table = [0u8; NUMBERS];
@@ -48,7 +52,7 @@ static HOOKED: [u8; NUMBERS] = {
     table
 };
 
-/// The table's numbers are those of this processor.
+/// Checks that the numbers of the table are those of this processor.
 macro_rules! numbers {
     ($($function:ident $number:ident;)*) => {
         const _: () = {
@@ -90,18 +94,17 @@ numbers! {
     Setsockopt SYS_setsockopt;
 }
 
-/// The function of a system call's number.
+/// The function that a system call's number stands for.
 pub fn named(number: usize) -> Option<Function> {
     let place = HOOKED.get(number)?.checked_sub(1)?;
     Function::ALL.get(usize::from(place)).copied()
 }
 
-/// What the entry leaves on the stack: the frame that the function of the number's own name would have had, and below it what else
-/// is wanted.
+/// The stack of the entry: the frame that the named function would have, and two words below it.
 #[cfg(not(test))]
 #[repr(C)]
 struct Raw {
-    /// What is called behind the real call. Written by `before`.
+    /// Runs after the real call. Written by `before`.
     after: core::mem::MaybeUninit<After>,
     number: usize,
     frame: Frame,
@@ -114,7 +117,7 @@ const _: () = assert!(core::mem::offset_of!(Raw, number) == 8 && core::mem::offs
 mod exports {
     use crate::hooks::creators;
 
-    /// With the entry for where something is armed.
+    /// The parts that entries read, with the armed entry of `syscall`.
     mod parts {
         pub use crate::hooks::parts::*;
 
@@ -127,11 +130,11 @@ mod exports {
         }
     }
 
-    crate::arch::x86_64::entries::choosing! {
+    crate::arch::x86_64::entries::dispatch! {
         #[unsafe(no_mangle)]
         syscall by number in super::HOOKED, close super::close,
             creators from creators::FIRST as u8 + 1, super::Function::COUNT - creators::FIRST as usize,
-            noted syscall_noted, else super::other_destination;
+            noted syscall_noted, else super::unhooked_destination;
     }
 
     crate::arch::x86_64::entries::armed! {
@@ -141,7 +144,7 @@ mod exports {
 
 #[cfg(all(portable, not(test)))]
 mod exports {
-    crate::arch::passing! {
+    crate::arch::tail_jump! {
         #[unsafe(no_mangle)]
         syscall: super::any_destination;
     }
@@ -151,7 +154,7 @@ extern "C" fn destination() -> usize {
     real::SYSCALL.address()
 }
 
-/// The system calls that are noted without being a function of the table: a bit for each number.
+/// The system calls that are noted though the table has no function for them: one bit per number.
 #[cfg(not(test))]
 #[allow(clippy::indexing_slicing)] // at compile time: a number too large does not build
 static NOTED: [u64; NUMBERS / 64] = {
@@ -160,7 +163,7 @@ static NOTED: [u64; NUMBERS / 64] = {
     while let [numbers, rest @ ..] = all {
         let mut at = 0;
         while at < numbers.len() {
-            // Some processors lack a call: its number is below 0.
+            // A system call that this processor lacks has a negative number.
             if numbers[at] >= 0 {
                 bits[numbers[at] as usize / 64] |= 1 << (numbers[at] as usize % 64);
             }
@@ -174,57 +177,59 @@ static NOTED: [u64; NUMBERS / 64] = {
 #[cfg(not(test))]
 #[cold]
 #[inline(never)]
-fn other_noted(number: usize, arguments: [usize; 5]) {
+fn before_unhooked(number: usize, arguments: [usize; 5]) {
     sharing::before_raw(number, arguments);
     process_exit::before_raw(number, arguments);
     identity::before_raw(number, arguments);
 }
 
-/// Of a number that no other hook looks at.
+/// For a number that is not hooked.
 #[cfg(not(test))]
-extern "C-unwind" fn other_destination(number: usize, a: usize, b: usize, c: usize, d: usize, e: usize) -> usize {
-    // A number below 0, too, is no number of the table.
+extern "C-unwind" fn unhooked_destination(number: usize, a: usize, b: usize, c: usize, d: usize, e: usize) -> usize {
+    // A negative number is beyond the table too.
     let is_noted = NOTED.get(number / 64).is_some_and(|bits| bits >> (number % 64) & 1 != 0);
     if is_noted {
-        other_noted(number, [a, b, c, d, e]);
+        before_unhooked(number, [a, b, c, d, e]);
     }
     destination()
 }
 
-/// Of any number: the real function, or what notes the call.
+/// For any number: the real function, or the function that notes the call.
 #[cfg(all(portable, not(test)))]
 extern "C-unwind" fn any_destination(number: usize, a: usize, b: usize, c: usize, d: usize, e: usize) -> usize {
     match HOOKED.get(number) {
-        None | Some(0) => other_destination(number, a, b, c, d, e),
+        None | Some(0) => unhooked_destination(number, a, b, c, d, e),
         Some(_) => super::portable::syscall_noted as *const () as usize,
     }
 }
 
-/// Whether the ledger hears of a call of a hooked number where nothing is armed.
+/// Whether the ledger records a call of a hooked number when nothing is armed.
 #[cfg(portable)]
 pub fn is_noted(number: usize, first: usize) -> bool {
     match named(number) {
         Some(Function::Close) => ledger::may_concern(first as c_int),
-        // What only makes descriptors is nothing to the ledger.
+        // The ledger does not record functions that only create descriptors.
         Some(function) => (function as usize) < creators::FIRST as usize,
         None => true,
     }
 }
 
-/// Before a call of a hooked number where nothing is armed, for a frame that begins with the number.
+/// Runs before a call of a hooked number when nothing is armed. The frame begins with the number.
 #[cfg(portable)]
-pub fn before_alone(frame: &mut Frame) {
+pub fn before_unarmed(frame: &mut Frame) {
     let Some(function) = named(frame.word(0)) else { return before_unnamed(frame) };
     let mut own = shifted(frame);
     (default_handlers(function, own.word(1)).before)(&mut own);
     frame.state = own.state;
 }
 
-/// The real system call, by the number and five words; what lies above the return address is the sixth.
+/// The real `syscall`, with the number and five words. Its sixth argument is the word above the
+/// return address.
 #[cfg(not(test))]
 type Call = unsafe extern "C-unwind" fn(usize, usize, usize, usize, usize, usize) -> isize;
 
-/// `syscall(SYS_close, fd)`: a descriptor that no epoll knows goes straight on, as through `close`.
+/// `syscall(SYS_close, fd)`: a descriptor that is unknown to the ledger is passed to the real
+/// function, as by `close`.
 #[cfg(not(any(test, portable)))]
 unsafe extern "C-unwind" fn close(number: usize, fd: usize, a: usize, b: usize, c: usize, d: usize) -> isize {
     let address = if ledger::may_concern(fd as c_int) {
@@ -232,13 +237,14 @@ unsafe extern "C-unwind" fn close(number: usize, fd: usize, a: usize, b: usize, 
     } else {
         real::SYSCALL.resolved()
     };
-    // SAFETY: both pass on their registers, and what lies above the return address, as they are.
+    // SAFETY: both functions take the arguments of `syscall`, and pass their registers and the word
+    // above the return address on unchanged.
     let call = unsafe { core::mem::transmute::<usize, Call>(address) };
-    // SAFETY: the program's own call.
+    // SAFETY: the arguments are those that the program passed to `syscall`.
     unsafe { call(number, fd, a, b, c, d) }
 }
 
-/// The frame that the function of the number's own name would have had.
+/// The frame that the named function would have.
 pub fn shifted(frame: &Frame) -> Frame {
     let [_, words @ ..] = frame.words;
     let [a, b, c, d, e] = words;
@@ -260,7 +266,7 @@ extern "C-unwind" fn before(raw: &mut Raw) -> usize {
     destination()
 }
 
-/// Before `seccomp` and `prctl`.
+/// Runs before `seccomp` and `prctl`.
 #[cfg(not(test))]
 #[cold]
 #[inline(never)]
@@ -284,13 +290,14 @@ extern "C-unwind" fn after_prctl(frame: &mut Frame, result: isize) -> isize {
     result
 }
 
-/// Before a system call that has no function's name, for a frame that begins with the number (armed.rs).
+/// Runs before a system call that the table has no function for. The frame begins with the number
+/// (armed.rs).
 pub fn before_unnamed(frame: &mut Frame) {
     let [number, a, b, c, ..] = frame.words;
     frame.state = seccomp::installing(number as c_long, [a, b, c], config::get().is_some());
 }
 
-/// What notes the result, for a frame that begins with the number (armed.rs).
+/// Notes the result. The frame begins with the number (armed.rs).
 pub extern "C-unwind" fn after(frame: &mut Frame, result: isize) -> isize {
     match named(frame.word(0)) {
         Some(function) => {
@@ -305,10 +312,10 @@ pub extern "C-unwind" fn after(frame: &mut Frame, result: isize) -> isize {
     }
 }
 
-// ---- where something is armed ----
+// ---- if something is armed ----
 
-/// syscall(number, five words, one on the stack): the plan is made for the frame that the named function would have had.
-/// Only hooked numbers come here (raw.rs).
+/// syscall(number, five words, one on the stack). The plan is made for the frame that the named
+/// function would have. Only hooked numbers get here.
 #[cfg(not(test))]
 pub extern "C-unwind" fn before_armed(armed: &mut Armed, _: u32) -> usize {
     let number = armed.frame.word(0);
@@ -318,7 +325,8 @@ pub extern "C-unwind" fn before_armed(armed: &mut Armed, _: u32) -> usize {
         return real::SYSCALL.address();
     };
     let mut own = shifted(&armed.frame);
-    // SAFETY: `syscall` has a word above its return address, which the real function reads too.
+    // SAFETY: an `Armed` of `syscall` lies below the return address and one more word, which the
+    // real function reads too.
     own.words[5] = unsafe { (&raw const armed.frame).add(1).cast::<usize>().read() };
     let default = default_handlers(function, own.word(1));
     let (address, plan) = policy::before(&mut armed.plan, &mut own, function, default);
@@ -333,7 +341,8 @@ pub extern "C-unwind" fn before_armed(armed: &mut Armed, _: u32) -> usize {
 
 #[cfg(not(test))]
 extern "C-unwind" fn after_armed(frame: &mut Frame, result: isize) -> isize {
-    // SAFETY: `before_armed` has written it.
+    // SAFETY: the frame is that of the entry's `Armed`. `before_armed` has written the plan:
+    // otherwise it would not have chosen this function.
     let plan = unsafe { plan_of(frame) };
     let mut own = if plan.is_real() { shifted(frame) } else { *frame };
     let default = default_handlers(plan.function, own.word(1));

@@ -1,9 +1,9 @@
-//! The calls that start a child in the caller's own memory: `vfork`, `clone`, and their raw system
-//! calls. (And the system call that ends the process.)
+//! The calls that start a child in the caller's own memory: `vfork`, `clone`, and the raw system
+//! calls of the same names.
 //!
-//! Each is noted (process/sharing.rs), and then jumped to: a child of `vfork` returns on its
+//! Each is noted (process/sharing.rs) and then jumped to. A child of `vfork` returns on its
 //! parent's stack, and a child of `clone` may find on its own stack what only the real function
-//! knows. So nothing of ours may lie there.
+//! knows. So this library may leave nothing on these stacks.
 
 #[cfg(not(test))]
 use epollshim_format::function::Function;
@@ -18,25 +18,26 @@ use crate::{process, sys};
 
 #[cfg(not(test))]
 mod exports {
-    crate::arch::passing! {
+    crate::arch::tail_jump! {
         #[unsafe(no_mangle)]
-        vfork: super::before_birth, telling 0;
+        vfork: super::before_birth, numbered 0;
         #[unsafe(no_mangle)]
-        __vfork: super::before_birth, telling 1;
+        __vfork: super::before_birth, numbered 1;
         #[unsafe(no_mangle)]
-        clone: super::before_birth, telling 2;
+        clone: super::before_birth, numbered 2;
         #[unsafe(no_mangle)]
-        __clone: super::before_birth, telling 3;
+        __clone: super::before_birth, numbered 3;
     }
 }
 
 const VFORK: u64 = (libc::CLONE_VM | libc::CLONE_VFORK) as u64;
 
-/// Returns the function that starts the child, or one that fails in its place: before there is a child, and with nothing of ours on the
-/// stack. `words`: the registers for arguments, of clone(function, stack, flags, argument, parent_tid, tls, child_tid).
+/// Returns the function that starts the child, or one that fails instead. It runs before there is a
+/// child, and leaves nothing on the stack. `words` are the argument registers of clone(function,
+/// stack, flags, argument, parent_tid, tls, child_tid).
 #[cfg(not(test))]
 extern "C-unwind" fn before_birth(words: *const [usize; 6], number: u32, caller: usize) -> usize {
-    // SAFETY: the entry keeps so many registers there.
+    // SAFETY: the entry stores six registers there before it calls this function.
     let words = unsafe { words.read() };
     let (function, real) = match number {
         0 => (Function::Vfork, &real::function::vfork),
@@ -53,16 +54,16 @@ extern "C-unwind" fn before_birth(words: *const [usize; 6], number: u32, caller:
     real.address()
 }
 
-/// In place of a call that fails; errno is set.
+/// Replaces a call that a fault makes fail. errno is already set.
 #[cfg(not(test))]
 extern "C-unwind" fn failed() -> isize {
     -1
 }
 
-/// The system calls that [`before_raw`] is for.
+/// The system calls that [`before_raw`] handles.
 pub const NOTED: [c_long; 3] = [system_call::VFORK, libc::SYS_clone, libc::SYS_clone3];
 
-/// Before a system call that no other hook looks at: its number and its first arguments.
+/// Runs before a system call that is not hooked, with its number and its first arguments.
 pub fn before_raw(number: usize, arguments: [usize; 5]) {
     let [first, ..] = arguments;
     match number as c_long {

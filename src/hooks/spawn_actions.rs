@@ -1,28 +1,30 @@
-//! What `posix_spawn` does to descriptors in the new process, as its file actions say.
+//! What `posix_spawn` does to descriptors in the new process, according to its file actions.
 
 use core::iter::successors;
 use libc::{c_char, c_int};
 
 use crate::libc_kind;
 
-/// `posix_spawn_file_actions_t` of <spawn.h>. The two integers have no use in musl.
+/// `posix_spawn_file_actions_t` of <spawn.h>. musl does not use the two integers.
 #[repr(C)]
 struct FileActions {
     allocated: c_int,
     used: c_int,
-    /// In glibc an array of [`Action`], in musl the first of a list of [`MuslAction`].
+    /// In glibc the address of an array of [`Action`], in musl that of the first [`MuslAction`] of
+    /// a list.
     actions: usize,
 }
 
-/// `struct __spawn_action` (glibc 2.36 posix/spawn_int.h): the same since 2.2, but that kinds were added behind the others.
+/// `struct __spawn_action` (glibc 2.36 posix/spawn_int.h). It has not changed since 2.2, except
+/// that kinds were added after the others.
 #[repr(C)]
 struct Action {
     kind: c_int,
-    /// The union begins at a multiple of a pointer.
+    /// The union is aligned like a pointer.
     _padding: c_int,
-    /// The number that it closes, copies, opens or begins with; of a chdir half of a pointer.
+    /// The number that is closed, copied or opened. For a chdir: half of a pointer.
     fd: c_int,
-    /// Of a copy, the number that it gets; of an open, padding.
+    /// For a copy: the number that it gets. For an open: padding.
     second: c_int,
     _path: *const c_char,
     _flags: [c_int; 2],
@@ -37,22 +39,22 @@ const OPEN: c_int = 2;
 const CLOSE_FROM: c_int = 5;
 const LAST: c_int = 6;
 
-/// `struct fdop` (musl 1.2.3 src/process/fdop.h): the same since 1.1.0, but that kinds were added
-/// behind the others.
+/// `struct fdop` (musl 1.2.3 src/process/fdop.h). It has not changed since 1.1.0, except that kinds
+/// were added after the others.
 #[repr(C)]
 struct MuslAction {
     next: *const MuslAction,
     _previous: *const MuslAction,
     kind: c_int,
-    /// The number that it closes, opens or that a copy gets.
+    /// The number that is closed or opened, or that a copy gets.
     fd: c_int,
 }
 
-/// From close over dup2 to open.
+/// close, dup2 and open.
 const MUSL_NUMBERED: core::ops::RangeInclusive<c_int> = 1..=3;
 const MUSL_LAST: c_int = 5;
 
-/// Most calls have a handful.
+/// More actions than any real call has: most have a handful.
 const MOST: usize = 4096;
 
 pub struct Actions(Known);
@@ -64,12 +66,14 @@ enum Known {
 }
 
 impl Actions {
-    /// Those of the program's argument of posix_spawn. None: they are not as they are known here.
+    /// The actions at the address that the program passes to posix_spawn. None: their layout is not
+    /// the known one.
     pub fn at(address: usize) -> Option<Actions> {
         if address == 0 {
             return Some(Actions(Known::Array(&[])));
         }
-        // SAFETY: the caller passes it to posix_spawn, which reads it: it was initialised (posix_spawn(3)).
+        // SAFETY: the program passes the address to posix_spawn, which reads it, so it was
+        // initialized (posix_spawn(3)).
         let all = unsafe { &*(address as *const FileActions) };
         if !libc_kind::is_glibc() {
             let actions = Actions(Known::List(all.actions as *const MuslAction));
@@ -85,18 +89,20 @@ impl Actions {
         if first.is_null() || !first.is_aligned() {
             return None;
         }
-        // SAFETY: as above; `used` of them were written. They are not changed while the call lasts, which is longer than this.
+        // SAFETY: glibc has written `used` actions to this array. The program does not change them
+        // during the call of posix_spawn, which lasts longer than this reference.
         let actions = unsafe { core::slice::from_raw_parts(first, count) };
         let is_known = |action: &Action| (CLOSE..=LAST).contains(&action.kind);
         actions.iter().all(is_known).then_some(Actions(Known::Array(actions)))
     }
 
-    /// Whether a number is closed on the way, or becomes something that is meant for the program.
+    /// Whether a number is closed by an action, or replaced by something that is meant for the
+    /// program.
     pub fn replace(&self, fd: c_int) -> bool {
         match self.0 {
             Known::Array(actions) => actions.iter().any(|action| match action.kind {
                 CLOSE | OPEN => action.fd == fd,
-                // Onto itself it takes close-on-exec away.
+                // A copy onto itself clears close-on-exec.
                 DUP2 => action.second == fd,
                 CLOSE_FROM => action.fd <= fd,
                 _ => false,
@@ -107,7 +113,7 @@ impl Actions {
 }
 
 fn list(first: *const MuslAction) -> impl Iterator<Item = &'static MuslAction> {
-    // SAFETY: null, or an entry that musl allocated. They are not changed while the call of
-    // posix_spawn lasts, which is longer than this.
+    // SAFETY: each pointer is null or that of an entry that musl allocated. The program does not
+    // change them during the call of posix_spawn, which lasts longer than these references.
     successors(unsafe { first.as_ref() }, |action| unsafe { action.next.as_ref() })
 }

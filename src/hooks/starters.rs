@@ -1,7 +1,9 @@
-//! `posix_spawn`, `posix_spawnp`, `system` and `popen` while there is a census: which descriptors the other program will have.
+//! `posix_spawn`, `posix_spawnp`, `system` and `popen` while there is a census: which descriptors
+//! the new program will have.
 //!
-//! glibc starts it by a child in the caller's memory, out of sight of all hooks. So it is judged here, in the parent and before the real
-//! call, from the census and from what the call says is done to descriptors.
+//! glibc starts it by a child in the caller's memory, which no hook sees. So this is evaluated in
+//! the parent, before the real call, from the census and from the actions on descriptors that the
+//! call asks for.
 
 use libc::c_char;
 
@@ -11,7 +13,7 @@ use super::spawn_actions::Actions;
 use crate::census::{self, evaluation};
 use crate::report::{self, Program};
 
-/// By the functions' names.
+/// What runs before the real function, by its name.
 pub mod before {
     pub use super::before_posix_spawn as posix_spawn;
     pub use super::before_posix_spawnp as posix_spawnp;
@@ -35,7 +37,8 @@ pub extern "C-unwind" fn before_system(frame: &mut Frame) -> usize {
     0
 }
 
-/// The shell does not get the streams of earlier calls of popen (POSIX; glibc 2.36 libio/iopopen.c).
+/// The shell does not get the streams of earlier calls of popen (POSIX; glibc 2.36
+/// libio/iopopen.c).
 pub extern "C-unwind" fn before_popen(frame: &mut Frame) -> usize {
     let numbers = Numbers::with_own_environment(Strings::One(frame.word(0)));
     evaluation::at_spawn(frame.caller, true, &|_| false, &|fd| numbers.have(fd));

@@ -1,10 +1,13 @@
-//! Streams and directories while there is a census: `fopen`, `freopen`, `tmpfile`, `fclose`, `opendir`, `closedir`, `popen`, `pclose`.
-//! (`fdopen` and `fdopendir` take over a descriptor that the census has already.)
+//! Streams and directories while there is a census: `fopen`, `freopen`, `tmpfile`, `fclose`,
+//! `opendir`, `closedir`, `popen`, `pclose`. (`fdopen` and `fdopendir` take over a descriptor that
+//! the census already knows.)
 //!
-//! Inside glibc these open and close by system calls of their own, which no hook sees. So what they make is noted when they return it,
-//! and what they end before it is ended: whoever gets the number next comes second. Without a census they are jumped to.
+//! glibc opens and closes their descriptors by system calls of its own, which no hook sees. So a
+//! new one is noted when the function returns it. The end of one is noted before the function ends
+//! it: a thread that gets the number next must find it free. Without a census the entries jump to
+//! the real functions.
 //!
-//! What glibc opens and closes for itself (`getpwnam`, `syslog`, `iconv`) does not come here.
+//! What glibc opens and closes for itself (`getpwnam`, `syslog`, `iconv`) is not noted.
 
 use epollshim_format::census::Kind;
 use libc::c_int;
@@ -15,7 +18,7 @@ use super::entry::Frame;
 use crate::census;
 use crate::{ledger, stacks, streams, sys};
 
-/// What is noted before the real function, by its name.
+/// What runs before the real function, by its name.
 pub mod before {
     pub use super::super::default_handlers::{
         nothing_before as fopen, nothing_before as opendir, nothing_before as tmpfile,
@@ -27,7 +30,7 @@ pub mod before {
     pub use super::before_freopen as freopen;
 }
 
-/// What is noted behind it.
+/// What runs after the real function, by its name.
 pub mod after {
     pub use super::after_end as fclose;
     pub use super::after_end as closedir;
@@ -39,17 +42,19 @@ pub mod after {
     pub use super::after_tmpfile as tmpfile;
 }
 
-/// Notes a new descriptor. A C++ stream is opened by the program's call of the C++ library.
+/// Notes a new descriptor. For a C++ stream, the caller is the program's call of the C++ library.
 #[inline(never)]
 fn opened(frame: &Frame, fd: Option<c_int>, kind: Kind, is_cloexec: bool) {
     let caller = stacks::caller_of_cpp_library(frame.caller);
     creators::one(&Frame { caller, ..*frame }, fd.map_or(-1, |fd| fd as isize), kind, is_cloexec);
 }
 
-/// Whether a mode asks for close-on-exec. glibc reads seven letters (2.36 libio/fileops.c, `_IO_new_file_fopen`).
+/// Whether a mode asks for close-on-exec. glibc reads seven letters (2.36 libio/fileops.c,
+/// `_IO_new_file_fopen`).
 #[inline(never)]
 fn has_e(mode: usize) -> bool {
-    // SAFETY: the real function has just read this text up to its end, behind which nothing is read here.
+    // SAFETY: the real function has read the same text up to its terminating zero, and nothing
+    // after the zero is read here.
     let mut letters = (0..7).map(|at| unsafe { *((mode + at) as *const u8) });
     letters.by_ref().take_while(|letter| *letter != 0).any(|letter| letter == b'e')
 }
@@ -79,8 +84,9 @@ pub extern "C-unwind" fn after_popen(frame: &mut Frame, result: isize) -> isize 
     result
 }
 
-/// glibc puts what it opens in the old one's place by dup3, and closes that where it fails (2.36 libio/freopen.c): the number is never
-/// free before the real function is over, or it is from then on.
+/// glibc replaces the old descriptor with the new one by dup3, and closes the old one if that fails
+/// (2.36 libio/freopen.c). So the number is not free before the real function returns, or it is
+/// free from then on.
 pub extern "C-unwind" fn before_freopen(frame: &mut Frame) -> usize {
     before_end(frame, streams::descriptor_of(frame.word(2)))
 }
@@ -92,10 +98,11 @@ pub extern "C-unwind" fn after_freopen(frame: &mut Frame, result: isize) -> isiz
     after_fopen(frame, result)
 }
 
-/// In the frame's state: there is no descriptor.
+/// Value of the frame's state: there is no descriptor.
 const NONE: u64 = u64::MAX;
 
-/// Notes the end of a descriptor. Keeps what the census had of it (`census::Before`), above its number.
+/// Notes that a descriptor is about to end. The frame's state keeps its number, and in the upper
+/// half what the census knew of it (`census::Before`).
 #[inline(never)]
 fn before_end(frame: &mut Frame, fd: Option<c_int>) -> usize {
     frame.state = NONE;
@@ -121,7 +128,7 @@ pub extern "C-unwind" fn after_end(frame: &mut Frame, result: isize) -> isize {
     }
     ledger::closed();
     let (fd, before) = (frame.state as c_int, frame.state >> 32);
-    // Of a descriptor that was open, EBADF may be of what was still to be written.
+    // If the descriptor was open, EBADF may be the result of writing what was buffered.
     if result == -1 && before == census::Before::WasClosed as u64 {
         census::close_failed(fd, frame.caller, before, sys::errno());
     }

@@ -1,4 +1,4 @@
-//! The ledger's lock as hooks use it: the one [`Locked`] of the process, and the calling frame.
+//! The ledger's lock as hooks use it: the [`Locked`] of this process, with the calling frame.
 
 use epollshim_ledger::lock::Hold;
 use epollshim_ledger::lock_protocol::{FastPath, Here, View};
@@ -7,7 +7,7 @@ use epollshim_ledger::{Change, Ring};
 use super::state::{CORE, LOCKED};
 use crate::{interrupted, registers, sys};
 
-/// The signals that this thread blocks. Where a filter hides them: all.
+/// The signals that this thread blocks. If a filter forbids asking: all.
 pub(super) fn blocked_signals() -> sys::SignalSet {
     sys::blocked_signals().unwrap_or(sys::SignalSet::MAX)
 }
@@ -26,7 +26,7 @@ pub fn place() -> Here {
     if sys::is_on_alternate_stack() { Here::Elsewhere(view) } else { Here::In(here(), view) }
 }
 
-/// Whether a hook below this place has made its real call, and not yet noted the result.
+/// Whether a hook below this place has made its real call and not yet noted the result.
 pub fn is_amid_a_hook(place: Here) -> bool {
     match place {
         Here::In(_, view) | Here::Elsewhere(view) => view.stack != 0 && interrupted::a_hook(view),
@@ -34,14 +34,14 @@ pub fn is_amid_a_hook(place: Here) -> bool {
     }
 }
 
-/// Makes a change after those that wait, or queues it.
+/// Makes a change after those that are queued, or enqueues it.
 pub(super) fn change(change: Change) {
     let numbers = change.numbers();
     let [first, second] = numbers;
     if !CORE.wants_preparation(first) && !CORE.wants_preparation(second) {
         return change_prepared(change, None);
     }
-    // No memory is mapped under the lock, and the kernel is not asked.
+    // No memory may be mapped under the lock, and the kernel may not be asked.
     change_prepared(change, Some(CORE.prepare(&numbers).rings()));
 }
 
@@ -50,7 +50,8 @@ fn change_prepared(change: Change, answers: Option<&[Ring]>) {
     change_by(|| CORE.with_answers(answers, || CORE.make(change)), || change);
 }
 
-/// The same. `make` does what `apply` does for `change`, whose value is built only if it is queued.
+/// The same. `make` must do what `apply` does for the change. `change` builds the value, only if it
+/// is enqueued.
 #[inline(always)]
 pub(super) fn change_by(make: impl FnOnce(), change: impl FnOnce() -> Change) {
     change_on(FastPath::NotTried, make, change);
@@ -99,14 +100,14 @@ pub(super) fn unlock() {
     LOCKED.unlock(here());
 }
 
-/// The same for callers that are not hot: one copy of the code.
+/// The same for callers that are not hot: one copy of the code, not inlined.
 #[cold]
 #[inline(never)]
 pub(super) fn unlock_out_of_line() {
     unlock();
 }
 
-/// Applies the waiting changes. Only the holder calls it.
+/// Applies the queued changes. Only the holder of the lock may call it.
 pub(super) fn drain() {
     LOCKED.drain(here());
 }
@@ -122,13 +123,13 @@ pub fn unlock_unapplied(tried: FastPath) {
     LOCKED.unlock_unapplied(tried, here());
 }
 
-/// Does what is left after a change that the fast path has made.
+/// Finishes a change that the fast path has made.
 pub fn finish(tried: FastPath) {
     LOCKED.finish(tried, here());
 }
 
-/// Whether the calling thread holds the lock: a frame below holds it, or held it when it was jumped
-/// out of.
+/// Whether the calling thread holds the lock: a frame below holds it, or held it when a jump
+/// skipped that frame.
 pub fn is_interrupted() -> bool {
     CORE.lock.is_held_beside(here())
 }

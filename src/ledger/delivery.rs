@@ -1,4 +1,4 @@
-//! Delivers the events of the ledger to those that follow them. The lock is free.
+//! Delivers the events of the ledger to their observers. The lock is free.
 
 use epollshim_ledger::{Event, Events};
 
@@ -30,7 +30,8 @@ fn deliver(event: Event) {
             // SAFETY: the event names the owner of an instance's counters, which is the address of
             // a block, or 0.
             let owner = unsafe { thread::waiting_block(waiter) };
-            // Nobody has come back from a wait on the instance: the first is under way.
+            // No wait on the instance has returned yet. Any thread that waits may be in the first
+            // one.
             let others = thread::some().filter(|block| waiter == 0 && block.waits_on().is_some());
             owner
                 .into_iter()
@@ -40,10 +41,10 @@ fn deliver(event: Event) {
         Event::AddingOverGhost(registration) => <Library as Above>::adding_over_ghost(&registration),
         Event::Outgrown { epfd, site, peak, size } => <Library as Above>::outgrown(epfd, site, peak, size),
         Event::Ended { id, maker, waits } => fork_shared::compare(id, maker, waits),
-        Event::EndedUnused => followers::expect_one_use_less(),
+        Event::EndedUnused => followers::first_use_done(),
         Event::FirstUse { id, maker, epfd, made_at, waits, at } => {
             fork_shared::note_use(&Shared { id, maker, made_at, waits_before: waits }, epfd, at);
-            followers::expect_one_use_less();
+            followers::first_use_done();
         }
     }
 }

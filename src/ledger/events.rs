@@ -1,7 +1,7 @@
 //! What hooks report to the ledger: what the real calls returned, or are about to do.
 //!
-//! A call that is only counted (a wait, a failure, a descriptor that no epoll knows) reads a few
-//! words and takes no lock.
+//! A call that is only counted (a wait, a failure, a descriptor that the ledger does not know)
+//! reads a few words and takes no lock.
 
 mod descriptors;
 mod instances;

@@ -1,5 +1,5 @@
 //! What follows the ledger's changes: limits, a recording, and, in the child of a fork, the first
-//! use of each instance that existed before. If nothing does, changes take the fast path.
+//! use of each instance that existed before. If there is none of these, changes take the fast path.
 
 use crate::sync::{AtomicU32, Ordering};
 
@@ -15,14 +15,14 @@ use crate::above::Library;
 use crate::counters::WaitEnd;
 use crate::thread::Block;
 
-/// Whether anything besides the ledger follows changes. If so, the fast path is not taken: the lock
-/// says so, in the word that also says whether changes wait.
+/// Whether anything besides the ledger follows changes. If so, the fast path is not taken. The flag
+/// is in the same word of the lock that says whether changes are queued.
 #[inline(always)]
 pub(super) fn is_followed() -> bool {
     CORE.lock.is_followed()
 }
 
-/// Follows changes from now on, for good.
+/// Makes all changes take the slow path, permanently.
 pub fn follow() {
     CORE.lock.set_slow_path(flags::FOLLOWED);
 }
@@ -30,7 +30,7 @@ pub fn follow() {
 /// How many instances from before the fork this process has neither used nor closed.
 static UNUSED: AtomicU32 = AtomicU32::new(0);
 
-/// The next use of these instances is to be noticed.
+/// The next use of each of these instances must be noticed.
 pub(super) fn expect_uses(count: u32) {
     UNUSED.store(count, Ordering::Relaxed);
     if count == 0 {
@@ -41,7 +41,7 @@ pub(super) fn expect_uses(count: u32) {
 }
 
 #[cold]
-pub(super) fn expect_one_use_less() {
+pub(super) fn first_use_done() {
     let _ = UNUSED.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| count.checked_sub(1));
     if UNUSED.load(Ordering::Relaxed) == 0 {
         expect_uses(0);
@@ -54,7 +54,7 @@ pub(super) fn expect_one_use_less() {
 pub(super) fn used(instance: &Instance, epfd: i32, site: usize) {
     if instance.is_first_use() {
         fork_shared::note_use(&Shared::of(instance), epfd, site);
-        expect_one_use_less();
+        first_use_done();
     }
 }
 

@@ -1,16 +1,18 @@
-//! What processes that are related by fork tell each other of the epoll instances that they share.
+//! What processes that are related by fork tell each other about the epoll instances that they
+//! share.
 //!
-//! A fork copies the ledger, but the instances themselves are shared: what one process adds, the
-//! other's waits deliver. Each sees only its own calls. So both write what matters into one shared
-//! page. The first process that creates an instance maps the page, and its children inherit it. The
-//! page says who used an instance that existed before the fork, and which instance an exec has
-//! passed on. Findings read it (findings/processes.rs).
+//! A fork copies the ledger, but the instances themselves are shared: events of an interest that
+//! one process adds are delivered to the other's waits too. Each process sees only its own calls.
+//! So both write what matters to one shared page. The first process that creates an instance maps
+//! the page, and its children inherit it. The page says who used an instance that existed before
+//! the fork, and which instance an exec has passed on. Findings read it (findings/processes.rs).
 //!
-//! Each related process has a number from the page. Pids do not identify one: parent and child may
-//! both be pid 1, each in a namespace of its own. The pids are kept for findings to print.
+//! Each related process has a number from the page. Pids do not identify a process: parent and
+//! child may both be pid 1, each in a namespace of its own. The pids are kept for findings to
+//! print.
 //!
 //! The page is written when an instance is used for the first time after a fork, and before an
-//! exec; never on a hot path. Every word is an atomic of its own, and processes may die between any
+//! exec, never on a hot path. Every word is an atomic of its own, and processes may die between any
 //! two writes. Readers need single facts, not consistent sets.
 
 use crate::sync::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
@@ -26,7 +28,7 @@ pub const SHARED: u32 = 2;
 /// An exec has passed it on.
 pub const EXECUTED: u32 = 4;
 
-/// A shared instance. If a child forks again, each forking process has an entry.
+/// What happened to one shared instance. If a child forks again, each forking process has an entry.
 #[repr(C, align(128))]
 pub struct Entry {
     /// The number of the process that created it, and the low half of its id there; 0: not in use.
@@ -37,7 +39,7 @@ pub struct Entry {
     pub used_at: AtomicU64,
     /// How often the parent had waited on it at the fork.
     waits: AtomicU64,
-    /// The call of exec.
+    /// Where exec was called.
     pub executed_at: AtomicU64,
     flags: AtomicU32,
     /// The parent of the processes that used it.
@@ -64,8 +66,8 @@ struct Page {
     written: AtomicU64,
     /// How many processes were given a number.
     members: AtomicU32,
-    /// Processes that have forked: the number, and in the low half the id of the newest instance
-    /// that the process had at the fork.
+    /// Processes that have forked: the number in the upper half, and in the lower half the id of
+    /// the newest instance that the process had at the fork.
     forkers: [AtomicU64; FORKERS],
     entries: [Entry; ENTRIES],
 }
@@ -74,7 +76,7 @@ const BYTES: usize = 2 * 4096;
 const _: () = assert!(size_of::<Page>() <= BYTES);
 
 /// Null until this process or an ancestor has created an instance. Acquire and Release: the page is
-/// mapped before.
+/// mapped before its address is visible.
 static PAGE: AtomicPtr<Page> = AtomicPtr::new(::core::ptr::null_mut());
 /// This process's number, and that of its parent; 0: none. A fork copies them, and `forked` sets
 /// them.
@@ -86,7 +88,7 @@ fn page() -> Option<&'static Page> {
     unsafe { PAGE.load(Ordering::Acquire).as_ref() }
 }
 
-/// Maps the page, if there is none. True: it was mapped now.
+/// Maps the page if there is none. True: it did so now.
 #[cold]
 #[unsafe(link_section = ".text.hot.epollshim.more")]
 pub fn prepare() -> bool {
@@ -264,7 +266,7 @@ pub fn note_use(shared: &Shared, epfd: i32, site: usize) {
 }
 
 /// Whether children of this process have used an instance that it has waited on since the fork.
-/// Asked when the instance has ended, and by reports.
+/// Called when the instance has ended, and by reports.
 #[cold]
 pub fn compare(id: u64, maker: u32, waits: u64) {
     let (own, key) = (number(), key(maker, id));

@@ -1,5 +1,4 @@
-//! What limits ask of the ledger, and how the ledger is brought up to date before a call is
-//! refused.
+//! What limits ask the ledger, and how it is brought up to date before a call is refused.
 
 use epollshim_ledger::Change;
 use epollshim_ledger::lock_protocol::{Here, View};
@@ -18,13 +17,13 @@ use crate::{clock, process, procfs, sys, thread};
 /// run.
 const PATIENCE: u32 = 100_000;
 
-/// Begins to count what limits need. False: another thread holds the lock all the time.
+/// Starts counting what limits need. False: another thread holds the lock all the time.
 pub fn track(user: bool) -> bool {
     for _ in 0..PATIENCE {
         if lock_or_break(Here::Elsewhere(View::OF_THE_CALLER)) {
             drain();
             if !CORE.lock.is_quiet() {
-                // Memory is wanted first.
+                // Draining stopped: memory must be mapped first, which unlocking does.
                 unlock_out_of_line();
                 continue;
             }
@@ -53,8 +52,8 @@ pub enum Sought {
     NotNow,
 }
 
-/// The instance of a descriptor, for a limit. It is entered into the ledger first, if no hook saw
-/// its creation.
+/// The instance of a descriptor, for a limit. If no hook saw its creation, it is added to the
+/// ledger first.
 pub fn instance_for_limit(epfd: i32) -> Sought {
     let known = || {
         let slot = CORE.descriptors.get(epfd);
@@ -64,7 +63,7 @@ pub fn instance_for_limit(epfd: i32) -> Sought {
         if let Some(known) = known() {
             return known;
         }
-        // A change of this descriptor may wait.
+        // A change of this descriptor may be queued.
         if CORE.lock.is_quiet() || !settle() {
             break;
         }
@@ -76,8 +75,8 @@ pub fn instance_for_limit(epfd: i32) -> Sought {
     known().unwrap_or(Sought::NotNow)
 }
 
-/// Tries to reserve something until that succeeds, or fails while no change that releases something
-/// waits in the queue. (A close of this very thread may be in the queue.)
+/// Tries to reserve something. Tries again as long as changes that release something are queued.
+/// (One may be a close by this very thread.)
 pub fn when_settled<T>(charge: impl Fn() -> Result<T, ()>) -> Result<T, ()> {
     for _ in 0..PATIENCE {
         let appended = LOCKED.queued();
@@ -96,12 +95,12 @@ pub fn when_settled<T>(charge: impl Fn() -> Result<T, ()>) -> Result<T, ()> {
 }
 
 /// Before a refusal: asks the kernel whether the descriptors that the ledger knows are still open.
-/// Those that are not were closed where no hook saw it (fclose, a system call of the program's
-/// own), and what was reserved for them is released. So is what a thread was closing that has ended
-/// in the meantime. True: something was released.
+/// Those that are not were closed where no hook saw it (fclose, a system call that the program made
+/// itself), and their reservations are released. The same is done for closes of threads that have
+/// ended during the call. True: something was released.
 ///
-/// It takes a system call for each descriptor, so it uses a small part of the program's time at
-/// most. The rest is found later.
+/// It makes one system call per descriptor, so it is limited to a small part of the program's time.
+/// The rest is found later.
 #[cold]
 #[inline(never)]
 pub fn look_for_the_gone() -> bool {
@@ -128,8 +127,8 @@ fn is_there(fd: i32, is_epoll: bool) -> bool {
     sys::is_open(fd) && (!is_epoll || procfs::may_be_epoll(fd))
 }
 
-/// The thread of this block ended in a close (cancelled, it may be), before the kernel had made it or after: the kernel is
-/// asked.
+/// The thread of this block ended during a close (it may have been cancelled), before or after the
+/// kernel made it. Asks the kernel.
 pub fn left_closing(block: &'static Block) {
     reservations::was_paid(&block.pending_release);
     done_closing(block);
@@ -143,7 +142,7 @@ pub fn left_closing(block: &'static Block) {
     }
 }
 
-/// Releases what was reserved ahead for a call, and not needed.
+/// Releases what was reserved for a call that did not need it.
 pub fn give_back(prepaid: reservations::Prepaid) {
     CORE.reservations.give_back_prepaid(prepaid, CORE.instance_at(prepaid.of));
 }

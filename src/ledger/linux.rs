@@ -1,4 +1,4 @@
-//! What the ledger asks of Linux, and of the processes of one user.
+//! What the ledger asks of Linux, and of the other processes of the same user.
 
 use epollshim_ledger::lock::Hold;
 use epollshim_ledger::lock_protocol::View;

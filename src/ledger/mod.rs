@@ -1,28 +1,31 @@
-//! The ledger of this process. crates/ledger has the model. This folder has the one ledger that the
-//! library keeps, what hooks report to it, and how it is compared with the kernel.
+//! The ledger of this process. The model is in crates/ledger. This folder contains the one ledger
+//! that the library keeps, the functions by which hooks report to it, and its comparison with the
+//! kernel.
 //!
 //! Hooks report what the real calls returned. The ledger never decides anything for them. A call
-//! that is only counted (wait, MOD, a failure, a descriptor that no epoll knows) reads a few words
-//! and takes no lock. A change of the ledger takes the lock and never waits for it.
+//! that is only counted (a wait, a MOD, a failure, a descriptor that the ledger does not know)
+//! reads a few words and takes no lock. A change of the ledger takes the lock and never waits for
+//! it.
 //!
-//! | file | what |
-//! |---|---|
-//! | `events.rs` | what hooks report: of instances, of interests, of descriptors |
-//! | `access.rs` | the lock, as hooks use it |
-//! | `state.rs` | the ledger itself |
-//! | `linux.rs` | what it asks of the kernel |
-//! | `observers.rs`, `delivery.rs`, `followers.rs` | who is notified of a change: findings, limits, a recording, first uses after a fork |
-//! | `reservations.rs`, `limits.rs` | what limits count, and what they ask |
-//! | `reconcile.rs`, `reading.rs`, `turns.rs` | the comparison with the kernel, what the kernel says, and the time that other threads need for it |
-//! | `fork_shared.rs` | for findings: what related processes do with the instances that they share |
+//! - `events.rs`: what hooks report about instances, interests and descriptors
+//! - `access.rs`: the lock, as hooks use it
+//! - `state.rs`: the ledger itself
+//! - `linux.rs`: what the ledger asks the kernel
+//! - `observers.rs`, `delivery.rs`, `followers.rs`: what is notified of a change: findings, limits,
+//!   a recording, first uses after a fork
+//! - `reservations.rs`, `limits.rs`: what limits count, and what they ask
+//! - `reconcile.rs`, `reading.rs`, `grace_period.rs`: the comparison with the kernel, what the
+//!   kernel says, and the time that other threads get before a correction
+//! - `fork_shared.rs`: for findings: what related processes do with the instances that they share
 //!
-//! This file has what findings and reports read, and what restarts with them.
+//! This file has what findings and reports read, and what epollshim_reset resets.
 
 mod access;
 pub mod delivery;
 mod events;
 mod followers;
 pub mod fork_shared;
+mod grace_period;
 mod limits;
 mod linux;
 mod observers;
@@ -30,7 +33,6 @@ mod reading;
 mod reconcile;
 pub mod reservations;
 mod state;
-mod turns;
 
 use epollshim_ledger::descriptors::FdState;
 use epollshim_ledger::recent_closes::RecentCloses;
@@ -50,7 +52,7 @@ pub use observers::Above;
 pub use reconcile::{Compared, reconcile};
 pub use state::Core;
 
-/// The records as they are; peaks may be behind.
+/// The records. Their peaks may not be up to date.
 pub fn records() -> &'static Core {
     CORE
 }
@@ -61,7 +63,7 @@ pub fn view() -> &'static Core {
     CORE
 }
 
-/// When the waits of all instances were marked last, in nanoseconds of CLOCK_MONOTONIC; 0: never.
+/// When the waits of all instances were last marked, in nanoseconds of CLOCK_MONOTONIC; 0: never.
 pub fn waits_marked_at() -> u64 {
     CORE.totals.marked.get()
 }
@@ -71,12 +73,12 @@ pub fn fd_state(fd: i32) -> FdState {
     CORE.descriptors.get(fd)
 }
 
-/// Whether the ledger knows a descriptor as an instance's.
+/// Whether the ledger knows a descriptor as one of an instance.
 pub fn is_instance(epfd: i32) -> bool {
     CORE.instance_of(epfd).is_some()
 }
 
-/// Whether the ledger has an interest of this instance in what this descriptor refers to.
+/// Whether this instance has an interest in what this descriptor refers to.
 pub fn is_watched(epfd: i32, fd: i32) -> bool {
     CORE.find(epfd, fd).is_some()
 }
@@ -86,19 +88,19 @@ pub fn is_known(fd: i32) -> bool {
     CORE.descriptors.get(fd).is_known()
 }
 
-/// Where a descriptor was added to an instance, if what it refers to now is watched there.
+/// The call that added a descriptor to an instance, if what it refers to now is watched there.
 pub fn site_of(epfd: i32, fd: i32) -> Option<usize> {
     CORE.find(epfd, fd).map(|(_, interest)| interest.site() as usize)
 }
 
-/// The place of a site among those that create instances, and how many it has created; None: not
-/// known.
+/// The index of a call site among those that create instances, and how many it has created. None:
+/// the site is not known.
 pub fn made_at(site: usize) -> Option<(usize, u64)> {
     CORE.creation_sites.at(site)
 }
 
-/// Where a number was closed that was an instance's; 0: it is not known where. None: no such close is
-/// known.
+/// Where a descriptor of an instance was last closed under this number; 0: the place is not known.
+/// None: no such close is known.
 pub fn last_close_of_instance(epfd: i32) -> Option<usize> {
     CORE.instance_closes.last(epfd).map(|at| at as usize)
 }
@@ -108,15 +110,15 @@ pub fn recent_closes() -> &'static RecentCloses {
     &CORE.recent_closes
 }
 
-/// How many interests and waits an instance has.
+/// How an instance is used.
 pub struct Crowd {
-    /// Its interests.
+    /// The number of its interests.
     pub watches: u64,
-    /// How often the thread that waited first has waited.
+    /// The number of waits of the thread that waited first.
     pub waits: u64,
-    /// Other threads have waited too.
+    /// Whether other threads have waited on it too.
     pub is_shared: bool,
-    /// How many events its waits have brought.
+    /// The number of events that its waits have returned.
     pub events: u64,
 }
 
@@ -127,12 +129,12 @@ pub fn crowd_of(epfd: i32) -> Option<Crowd> {
     Some(Crowd { watches: instance.watches.get(), waits, is_shared: others != 0, events })
 }
 
-/// Whether a block's thread was the first that waited on an instance.
+/// Whether the thread of a block was the first to wait on an instance.
 pub fn is_first_waiter(epfd: i32, block: &crate::thread::Block) -> bool {
     CORE.instance_of(epfd).is_some_and(|instance| instance.owner.block() == block.address())
 }
 
-/// Peaks and the counts of the ledger restart (epollshim_reset).
+/// Resets the peaks and the counts of the ledger (epollshim_reset).
 pub fn restart() {
     if lock_or_break(Here::Elsewhere(View::OF_THE_CALLER)) {
         for count in [

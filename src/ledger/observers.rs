@@ -1,4 +1,4 @@
-//! What is notified of the ledger's changes: findings and the recording, in the layers above.
+//! The observers of the ledger's changes: findings and the recording, in the layers above.
 
 use epollshim_ledger::core::{Registration, Totals};
 use epollshim_ledger::records::{Instance, Interest};
@@ -22,32 +22,32 @@ pub trait Above {
     /// A descriptor is closed, at this return address, that the instance of this index watches. The
     /// thread of this block may wait on the instance.
     fn watched_closed(waiter: &'static Block, instance: u32, fd: i32, at: usize);
-    /// The calling thread, whose block this is, is about to close a watched descriptor, at this
-    /// return address, and its last `epoll_ctl` or wait has left something open.
+    /// The calling thread, whose block this is, is about to close a watched descriptor at this
+    /// return address. Its last `epoll_ctl` or wait has left something for findings to complete.
     fn closing_in_batch(block: &Block, fd: i32, at: usize);
-    /// The calling thread is about to add a number under which a file is still watched whose
+    /// The calling thread is about to add a number under which a file is still watched, though its
     /// descriptor was closed.
     fn adding_over_ghost(registration: &Registration);
-    /// A wait returned events, of which this is the first, on an instance that several threads wait
-    /// on.
+    /// A wait on an instance that several threads wait on has returned events, of which this is the
+    /// first.
     fn waited_amid_others(instance: &Instance, epfd: i32, first: *const epoll_event);
     /// The first wait on an instance has ended.
     fn waited_first(instance: &Instance);
-    /// How many events were dropped, since there were too many at once.
+    /// How many events were dropped because there were too many at once.
     fn missed(events: u32);
 
-    // The recording, if it has tables. Only the holder of the lock calls these. Each writes memory
-    // that is mapped already.
+    // The recording, if it has tables. Only the holder of the lock calls these. They write only to
+    // memory that is already mapped.
 
     fn instance_noted(index: u32, instance: &Instance, epfd: i32);
     fn instance_marked(index: u32, instance: &Instance);
     fn instance_gone(index: u32);
     fn interest_noted(index: u32, interest: &Interest, watches: u64);
     fn interest_gone(index: u32, instance: u32, watches: u64);
-    /// True: the tables are empty, and everything is to be written.
+    /// Returns true if the tables are empty and everything must be written.
     fn totals_changed(totals: &Totals, watches: u64, bytes: u64) -> bool;
 
-    // Not under the lock.
+    // None of these is called while the lock is held.
 
     /// Events of the lock's former holder (delivery.rs).
     fn happened(events: &Events);
@@ -55,8 +55,8 @@ pub trait Above {
     fn unlocked();
     /// Whether `grow_tables` has something to do.
     fn wants_parts() -> bool;
-    /// Makes the parts that the tables lack, and says which entries belong there. True: there are
-    /// tables from now on.
+    /// Makes the missing parts of the tables, and says which entries belong there. Returns true if
+    /// the tables exist only now.
     fn grow_tables(made: &mut dyn FnMut(Rows)) -> bool;
     /// A wait on an instance ended. `is_alone`: the thread has its own set of counters there.
     fn waited(index: u32, end: WaitEnd, is_alone: bool);
@@ -65,7 +65,7 @@ pub trait Above {
 /// All observers.
 pub struct Observers;
 
-/// Of an instance that nobody has come back from: any thread may be in its first wait.
+/// For an instance from which no wait has returned: any thread may be in the first one.
 #[cold]
 #[inline(never)]
 fn is_any_waiting() -> bool {

@@ -25,13 +25,14 @@ pub enum Answer {
     None,
 }
 
+/// One reading of the kernel's lists.
 pub struct Reading {
     /// In the order of instances. In each group the lowest number comes first.
     pub heads: Buffer<Head>,
     pub lines: Buffer<Line>,
-    /// Of how many descriptors it is not known which others are the same instance.
+    /// For how many descriptors it is not known whether they refer to the same instance as others.
     pub unknown: u32,
-    /// Numbers that the ledger believes to be duplicates, and that are not.
+    /// Numbers that the ledger believes to be duplicates, though they are not.
     pub strangers: Buffer<Strangers>,
     /// One number of each instance, in kcmp's order.
     leaders: Buffer<i32>,
@@ -50,11 +51,11 @@ struct Open {
     inode: u64,
 }
 
-/// The most work for the kernel, in one reading, to say which files are watched: it walks the list
-/// of an instance for each question. Files that are not sockets and come after that are not asked
+/// The most work that one reading gives the kernel to say which files are watched: for each
+/// question it walks the list of an instance. After that, files that are not sockets are not asked
 /// about (docs/performance.md, "Comparing with the kernel").
 const BUDGET: u32 = 1 << 19;
-/// The cost of a question besides the walk.
+/// The cost of a question without the walk.
 const QUESTION: u32 = 32;
 
 impl Reading {
@@ -87,7 +88,7 @@ impl Reading {
             && self.strangers.as_slice() == other.strangers.as_slice()
     }
 
-    /// The whole reading, for the ledger to compare itself with.
+    /// The reading as the ledger's comparison takes it.
     pub fn picture(&self) -> Picture<'_> {
         Picture { heads: self.heads.as_slice(), lines: self.lines.as_slice(), strangers: self.strangers.as_slice() }
     }
@@ -155,8 +156,8 @@ impl Reading {
         true
     }
 
-    /// Groups the descriptors by instance. Only those with the same list can be one, and for those
-    /// the kernel is asked.
+    /// Groups the descriptors by instance. Only descriptors with the same list can refer to one
+    /// instance, and for those the kernel is asked.
     fn group(&mut self, thread: i32) -> Answer {
         let list = |head: &Head| (head.count, head.digest);
         let instance = |head: &Head| CORE.descriptors.get(head.fd).instance();
@@ -177,8 +178,8 @@ impl Reading {
                 Err(libc::EBADF) => return Answer::Overtaken,
                 Err(_) => is_refused = true,
             }
-            // A seccomp filter (as container runtimes install) refuses kcmp, or it is missing. The
-            // ledger is believed.
+            // kcmp is missing, or a seccomp filter forbids it (container runtimes install such a
+            // filter). The ledger is believed.
             self.unknown = self.unknown.saturating_add(alike.len() as u32);
             sort_by_key(alike, |head| (instance(head), head.fd));
             let mut before: Option<Head> = None;

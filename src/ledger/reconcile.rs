@@ -1,16 +1,16 @@
 //! Compares the ledger with the kernel (`reading.rs`), and corrects it. Only reports call it: it
-//! opens descriptors, one at a time, and reads.
+//! opens descriptors, one at a time, and reads them.
 //!
 //! The kernel is asked without the lock. Its answers are compared under the lock, and only if the
 //! ledger has not changed in between. A ledger that other threads keep changing is reported as it
 //! is, and the report says so.
 //!
-//! A hook notes a close before it is made, and a dup after it was made. In between, the two
-//! disagree though neither is wrong, and the ledger does not change. So if there are other threads,
-//! only a difference that two readings show is corrected: some time apart, with no change of the
-//! ledger in between, after each thread that was ready to run has run. (A thread that a signal or a
-//! debugger stops in the middle of a close is still taken for one that closed where no hook saw
-//! it.)
+//! A hook notes a close before it is made, and a dup after it was made. In between, the ledger and
+//! the kernel disagree though neither is wrong, and the ledger does not change. So if there are
+//! other threads, a difference is corrected only if two readings show it: some time apart, with no
+//! change of the ledger in between, and after each thread that was ready to run has run. (If a
+//! signal or a debugger stops a thread in the middle of a close, the close still counts as one that
+//! no hook saw.)
 
 use crate::sync::Ordering;
 
@@ -19,9 +19,9 @@ use epollshim_ledger::list::List;
 use epollshim_ledger::lock_protocol::Here;
 
 use super::access::{drain, is_amid_a_hook, is_interrupted, lock_or_break, unlock_out_of_line};
+use super::grace_period::{self, Progress};
 use super::reading::{Answer, Reading};
 use super::state::CORE;
-use super::turns::{self, Turn};
 use crate::buffer::Buffer;
 use crate::procfs;
 use crate::{sys, thread};
@@ -34,7 +34,7 @@ const PAUSE: u32 = 25;
 /// The most such pauses, if a thread has not run.
 const PAUSES: u32 = 10;
 
-/// What a comparison with the kernel has brought.
+/// The result of a comparison with the kernel.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Compared {
     /// The ledger agrees with everything that the kernel said.
@@ -59,15 +59,15 @@ type Room = epollshim_ledger::Room<Buffer<i32>, Buffer<Unmatched>, Buffer<u32>>;
 pub fn reconcile(here: Here) -> Compared {
     let (mut reading, mut before) = (Reading::new(), Reading::new());
     let mut room = Room { numbers: Buffer::new(), unmatched: Buffer::new(), claims: Buffer::new() };
-    let mut turns = Buffer::new();
-    let agrees = reconcile_with(here, &mut reading, &mut before, &mut room, &mut turns);
+    let mut noted = Buffer::new();
+    let agrees = reconcile_with(here, &mut reading, &mut before, &mut room, &mut noted);
     let unknown = reading.unknown;
     reading.end();
     before.end();
     room.numbers.end();
     room.unmatched.end();
     room.claims.end();
-    turns.end();
+    noted.end();
     Compared { agrees, unknown }
 }
 
@@ -76,9 +76,10 @@ fn reconcile_with(
     reading: &mut Reading,
     before: &mut Reading,
     room: &mut Room,
-    turns: &mut Buffer<Turn>,
+    noted: &mut Buffer<Progress>,
 ) -> bool {
-    // While a hook below is half done the two may differ, and neither is wrong.
+    // While a hook below is half done, the ledger and the kernel may differ though neither is
+    // wrong.
     let may_correct_now = !is_amid_a_hook(here);
     // The ledger's version at the previous reading, if nothing has changed since.
     let mut differed_at = None;
@@ -93,7 +94,7 @@ fn reconcile_with(
             }
             Answer::None => return false,
         }
-        // Under the lock nothing is asked, and no memory is got.
+        // Under the lock the kernel may not be asked, and no memory may be mapped.
         let picture = reading.picture();
         let answers = CORE.prepare_for(picture);
         let has_one_thread = procfs::has_one_thread();
@@ -122,7 +123,7 @@ fn reconcile_with(
                 || may_correct_now && may_correct() && {
                     is_corrected = true;
                     CORE.with_answers(Some(answers.rings()), || CORE.correct(reading.picture(), room, is_under_way));
-                    // What follows from a correction may be more than was corrected.
+                    // A correction may change more than what differed.
                     CORE.agrees(reading.picture(), &mut room.unmatched, is_under_way)
                 });
         unlock_out_of_line();
@@ -138,15 +139,15 @@ fn reconcile_with(
             }
             return true;
         }
-        differed_at = (unchanged && stays_as_it_is(version, turns)).then_some(version);
+        differed_at = (unchanged && stays_as_it_is(version, noted)).then_some(version);
     }
     false
 }
 
 /// Waits for other threads. False: the ledger has changed, or a thread was ready to run all the
 /// time and did not run.
-fn stays_as_it_is(version: u64, noted: &mut Buffer<Turn>) -> bool {
-    turns::note(noted);
+fn stays_as_it_is(version: u64, noted: &mut Buffer<Progress>) -> bool {
+    grace_period::note(noted);
     for _ in 0..PAUSES {
         for _ in 0..PAUSE {
             sys::sleep(1_000_000);
@@ -154,7 +155,7 @@ fn stays_as_it_is(version: u64, noted: &mut Buffer<Turn>) -> bool {
                 return false;
             }
         }
-        if turns::were_had(noted.as_slice()) {
+        if grace_period::have_all_run(noted.as_slice()) {
             return true;
         }
     }

@@ -59,7 +59,7 @@ pub fn track_user_too() {
     CORE.reservations.track_user_too();
 }
 
-/// What was released, or will be, in the user's count, and may turn out to exist still.
+/// What was released in the user's count, or will be, and may turn out to exist still.
 pub fn was_paid(pending: &PendingRelease) {
     let (instances, watches) = pending.of_user();
     session::set_former(Kind::Instances, instances);

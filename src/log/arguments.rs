@@ -1,6 +1,8 @@
-//! The arguments of functions that make descriptors, by the table's words: `key=form`, one for each argument.
+//! The arguments of functions that create descriptors, by the words of the table of functions:
+//! `key=form`, one for each argument.
 //!
-//! The key is the member's name in JSON, the form is how the text writes the argument: as strace does.
+//! The key is the name of the member in JSON. The form is how the text writes the argument, in the
+//! style of strace.
 
 use core::fmt::{self, Display, Write};
 
@@ -12,10 +14,10 @@ use super::flags::{Flags, flags_of, named, open_flags, socket_type};
 use super::text::{Address, Number, Signals};
 use crate::sys;
 
-/// Bytes of a path or name that are written; more are cut off.
+/// How many bytes of a path or name are written. More are cut off.
 const LONGEST: usize = 256;
 
-/// Each argument's key, form, and place.
+/// The key, the form and the index of each argument.
 fn forms(line: &Line) -> impl Iterator<Item = (&'static str, &'static str, usize)> {
     line.call.function.row().arguments().enumerate().map(|(place, (key, form))| (key, form, place))
 }
@@ -31,7 +33,7 @@ pub fn text(line: &Line, out: &mut impl Write) -> fmt::Result {
     Ok(())
 }
 
-/// One argument of this form.
+/// Writes one argument of this form.
 pub fn argument(line: &Line, form: &str, word: usize, out: &mut impl Write) -> fmt::Result {
     let int = word as c_int;
     match form {
@@ -88,7 +90,7 @@ pub fn json(line: &Line, out: &mut impl Write) -> fmt::Result {
     Ok(())
 }
 
-/// Whether an open has a mode: it may make a file (open(2)).
+/// Whether an open has a mode, because it may create a file (open(2)).
 fn asks_for_a_mode(line: &Line) -> bool {
     let flags = forms(line).find(|(_, form, _)| *form == "oflags").map_or(0, |(.., place)| line.int(place));
     flags & libc::O_CREAT != 0 || flags & libc::O_TMPFILE == libc::O_TMPFILE
@@ -97,15 +99,18 @@ fn asks_for_a_mode(line: &Line) -> bool {
 /// The descriptors that a call has written, if it succeeded.
 fn pair(line: &Line, address: usize) -> Option<[c_int; 2]> {
     let is_written = line.result == 0 && line.call.is_made;
-    // SAFETY: the call has succeeded, so that the kernel has written two descriptors there.
+    // SAFETY: the kernel was called with this address and succeeded, so it has written two
+    // descriptors there.
     is_written.then(|| unsafe { (address as *const [c_int; 2]).read_unaligned() })
 }
 
-/// The text at an address, in quotes; or the address, where it cannot be read.
+/// The text at an address, in quotes, or the address if it cannot be read. The second field: as
+/// JSON.
 struct Text(usize, bool);
 
 impl Text {
-    /// The byte at an address of the text. The kernel is asked about each word once: none crosses a page.
+    /// The byte at an offset of the text. The kernel is asked about each aligned word once: no word
+    /// crosses a page.
     fn byte(&self, at: usize, checked: &mut usize) -> Option<u8> {
         let address = self.0.checked_add(at)?;
         let word = address & !7;
@@ -115,7 +120,8 @@ impl Text {
             }
             *checked = word;
         }
-        // SAFETY: the kernel has just said that the word can be read.
+        // SAFETY: the kernel has just confirmed that the aligned word which contains this byte can
+        // be read.
         Some(unsafe { (address as *const u8).read_volatile() })
     }
 }
@@ -123,7 +129,7 @@ impl Text {
 impl Display for Text {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Text(address, is_json) = *self;
-        // The address of no word.
+        // Not the address of an aligned word.
         let mut checked = usize::MAX;
         if self.byte(0, &mut checked).is_none() {
             return if is_json { f.write_str("null") } else { write!(f, "{}", Address(address)) };
@@ -134,7 +140,8 @@ impl Display for Text {
                 None | Some(0) => return f.write_char('"'),
                 Some(byte @ (b'"' | b'\\')) => write!(f, "\\{}", char::from(byte))?,
                 Some(byte @ b' '..=b'~') => f.write_char(char::from(byte))?,
-                // The text as strace has it, in octal; JSON has no bytes, and shows them as Latin-1.
+                // strace writes such a byte in octal. JSON has no bytes, so they are written as
+                // Latin-1.
                 Some(byte) if is_json => write!(f, "\\u{byte:04x}")?,
                 Some(byte) => write!(f, "\\{byte:o}")?,
             }

@@ -1,4 +1,5 @@
-//! The lines of `EPOLLSHIM_INJECT_LOG`: each is in the file before the call goes on. (epollshim_format::faults::decisions has their form.)
+//! The lines of `EPOLLSHIM_INJECT_LOG`. Each is in the file before the call goes on.
+//! `epollshim_format::faults::decisions` has their form.
 
 use core::fmt::{self, Write};
 
@@ -6,15 +7,15 @@ use epollshim_format::faults::decisions::{Decision, Header, object};
 
 use super::{file, output, own_pid};
 use crate::config::{self, Config, LogTo};
-use crate::sync::{AtomicBool, Ordering};
+use crate::sync::AtomicBool;
 use crate::{loaded, procfs, sys};
 
-/// Whether decisions are to be told.
+/// Whether the options ask for a log of decisions.
 pub fn are_wanted() -> bool {
     config::get().is_some_and(|config| !matches!(config.inject_log, LogTo::Off))
 }
 
-/// Writes this process's header. At load: an error is the user's to hear.
+/// Writes this process's header. Called at load, so that an error is reported to the user.
 pub fn begin(config: &'static Config, rules: &[u8]) -> sys::Result<()> {
     let mut written = Ok(());
     if !matches!(config.inject_log, LogTo::Off) {
@@ -27,7 +28,7 @@ pub fn begin(config: &'static Config, rules: &[u8]) -> sys::Result<()> {
     written
 }
 
-/// The callers that can be named, innermost first: up to one whose object is not known.
+/// Writes the callers that can be named, innermost first, up to one whose object is unknown.
 fn write_frames(out: &mut dyn Write, frames: &[usize]) -> fmt::Result {
     let mut before = " frames=";
     for (path, place) in frames.iter().map_while(|address| loaded::place_in_file(*address)) {
@@ -42,7 +43,8 @@ fn write_frames(out: &mut dyn Write, frames: &[usize]) -> fmt::Result {
     Ok(())
 }
 
-/// Tells of a decision, and of its callers. Says so once where that fails: what is missing cannot be repeated.
+/// Writes a decision and its callers. Prints once if that fails, because a missing decision cannot
+/// be replayed.
 #[cold]
 #[inline(never)]
 pub fn decided(decision: &Decision, frames: &[usize]) {
@@ -58,10 +60,8 @@ pub fn decided(decision: &Decision, frames: &[usize]) {
         },
         |written| {
             static IS_SAID: AtomicBool = AtomicBool::new(false);
-            if let Err(error) = written
-                && !IS_SAID.swap(true, Ordering::Relaxed)
-            {
-                file::complain("EPOLLSHIM_INJECT_LOG", &config.inject_log, error);
+            if let Err(error) = written {
+                file::complain_once(&IS_SAID, "EPOLLSHIM_INJECT_LOG", &config.inject_log, error);
             }
         },
     );

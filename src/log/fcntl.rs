@@ -1,18 +1,18 @@
-//! The commands of fcntl(2), and how the log writes what each is given and what it returns.
+//! The commands of fcntl(2), and how the log writes their argument and their result.
 
 use libc::c_int;
 
 use super::flags::{Names, names, values};
 
-/// No argument, or a plain result.
+/// There is no argument, or the result is a plain number.
 pub const NONE: &str = "";
 
 pub struct Command {
-    /// None: it is unknown.
+    /// None: the command is unknown.
     pub name: Option<&'static str>,
-    /// The form of its argument, as in arguments.rs.
+    /// The form of its argument (arguments.rs).
     pub argument: &'static str,
-    /// The form of what it returns.
+    /// The form of its result.
     pub result: &'static str,
 }
 

@@ -1,15 +1,16 @@
-//! Lines that go to a file, which is opened for them by work aside.
+//! Writes lines to a file, which a helper opens for them (sigsafe/helper.rs).
 //!
-//! Where several threads write lines at once, one of them, the leader, has its helper write all that are ready: a helper costs several
-//! times what a line does. Each thread waits for its own line: it is in the file before the call returns, whatever then ends the process.
+//! If several threads write lines at once, one of them, the leader, has its helper write all lines
+//! that are ready: a helper costs several times what a line does. Each thread waits for its own
+//! line. So the line is in the file before the call returns, however the process ends after it.
 //!
 //! ```text
 //! READY ──claimed by a leader's helper──▶ CLAIMED ──▶ DONE
 //!   └─the leader leaves before it saw this one──▶ LEAD ──▶ READY, and its thread leads
 //! ```
 //!
-//! A line is written by whoever claims it, once. That there is one leader is not relied on: in the child of a fork, or of a vfork,
-//! there may be two for a moment.
+//! The thread that claims a line writes it, once. Nothing relies on there being only one leader: in
+//! the child of a fork, or of a vfork, there may be two for a short time.
 
 use core::ffi::CStr;
 use core::fmt::Write;
@@ -17,18 +18,19 @@ use core::fmt::Write;
 use super::output::{Place, places, send_to};
 use crate::config::LogTo;
 use crate::sigsafe::{self, Files};
-use crate::sync::{AtomicI32, AtomicU32, AtomicUsize, Ordering};
+use crate::sync::{AtomicBool, AtomicI32, AtomicU32, AtomicUsize, Ordering};
 use crate::{output, place, process, sys};
 
-/// A line that waits to be written. All zero: none.
+/// A line that waits to be written. All-zero: there is none.
 pub struct Queued {
     state: AtomicU32,
-    /// The process that it is of. A child of vfork writes its own lines, in its parent's memory.
+    /// The process that it belongs to. A child of vfork writes its own lines, in its parent's
+    /// memory.
     process: AtomicI32,
     /// The address of the pattern that names its file.
     pattern: AtomicUsize,
     length: AtomicU32,
-    /// What came of it: 0 or an error number.
+    /// The result: 0 or an errno.
     error: AtomicI32,
 }
 
@@ -38,10 +40,11 @@ const LEAD: u32 = 3;
 const DONE: u32 = 4;
 
 impl Queued {
-    /// Goes from READY to another state. False: somebody else was faster, or the line is another process's, or of another file
-    /// than the one asked for.
+    /// Changes the state from READY to another. False: another thread was faster, or the line
+    /// belongs to another process, or to another file than `pattern`.
     fn claim(&self, process: i32, pattern: Option<&CStr>, state: u32) -> bool {
-        // The state first: what else is said of the line is only true while it is READY. SeqCst: see `send_together`.
+        // The state is read first: the other words are valid only while it is READY. SeqCst: see
+        // `send_together`.
         self.state.load(Ordering::SeqCst) == READY
             && self.process.load(Ordering::Relaxed) == process
             && pattern.is_none_or(|pattern| self.pattern.load(Ordering::Relaxed) == pattern.as_ptr() as usize)
@@ -54,7 +57,8 @@ impl Queued {
 
     fn done(&self, error: i32) {
         self.error.store(error, Ordering::Relaxed);
-        // Release: its thread (Acquire) finds the error, and may use the place again.
+        // Release: pairs with the Acquire loads of the thread that waits. It finds the error, and
+        // may use the place again.
         self.state.store(DONE, Ordering::Release);
         sys::futex_wake(&self.state);
     }
@@ -67,25 +71,26 @@ impl Queued {
     }
 }
 
-/// The process whose thread leads; 0: nobody.
+/// The process whose thread leads. 0: none.
 static LEADER: AtomicI32 = AtomicI32::new(0);
 
-/// How many lines a leader writes at most: its own call is to return.
+/// How many lines a leader writes at most, because its own call must return.
 const MOST: usize = 64;
-/// How long a thread sleeps before it looks again whether nobody leads. Nobody should need it: a leader that leaves wakes the next.
+/// How long a thread sleeps before it checks again whether there is a leader. This should not be
+/// needed, because a leader that leaves wakes the next.
 const NAP: i64 = 100_000_000;
 
 /// Writes the line in a place to the file of that name.
 pub fn send(pattern: &'static CStr, of: &Place, length: usize) -> sys::Result<()> {
-    // Where another thread leads, there is one.
+    // If another thread leads, it has a helper.
     if LEADER.load(Ordering::Relaxed) == 0 && process::has_the_table() {
         let alone = sigsafe::in_the_table(of.room(), |files| {
             with_file(files, pattern, |fd| {
-                // SAFETY: the place is this thread's.
+                // SAFETY: this thread owns the place.
                 send_to(fd, unsafe { of.line(length) }, true)
             })
         });
-        // No number is left: a helper needs none.
+        // The program's table is full. A helper has a table of its own.
         if alone == Err(libc::EMFILE) { send_together(pattern, of, length) } else { alone }
     } else {
         send_together(pattern, of, length)
@@ -94,17 +99,18 @@ pub fn send(pattern: &'static CStr, of: &Place, length: usize) -> sys::Result<()
 
 fn send_together(pattern: &CStr, of: &Place, length: usize) -> sys::Result<()> {
     let queued = &of.queued;
-    // 0 is nobody: a filter may keep the number from the process.
+    // Never 0, which means no process: a seccomp filter may hide the pid.
     let own = sys::getpid().max(1);
     queued.length.store(length as u32, Ordering::Relaxed);
     queued.process.store(own, Ordering::Relaxed);
     queued.pattern.store(pattern.as_ptr() as usize, Ordering::Relaxed);
-    // SeqCst, with LEADER: either this thread finds that nobody leads any more, or the leader that leaves finds this line.
+    // SeqCst, together with the accesses of LEADER: either this thread finds that there is no
+    // leader any more, or the leader that leaves finds this line.
     queued.state.store(READY, Ordering::SeqCst);
     let mut has_slept_long = false;
     loop {
         let leader = LEADER.load(Ordering::SeqCst);
-        // What a fork has copied may be this process's number by chance.
+        // A value that a fork has copied may equal this process's pid by chance.
         let is_led = leader == own && !has_slept_long;
         if !is_led && LEADER.compare_exchange(leader, own, Ordering::SeqCst, Ordering::Relaxed).is_ok() {
             let led = lead(pattern, of, own);
@@ -118,7 +124,7 @@ fn send_together(pattern: &CStr, of: &Place, length: usize) -> sys::Result<()> {
         } else {
             has_slept_long = sys::futex_wait(&queued.state, READY, NAP) == Err(libc::ETIMEDOUT);
         }
-        // Another's helper has claimed it: it takes as long as one write.
+        // The helper of another thread has claimed it, and needs no longer than one write takes.
         while queued.state.load(Ordering::Acquire) == CLAIMED {
             let _ = sys::futex_wait(&queued.state, CLAIMED, NAP);
         }
@@ -130,7 +136,8 @@ fn send_together(pattern: &CStr, of: &Place, length: usize) -> sys::Result<()> {
     }
 }
 
-/// Writes the leader's line, and those of others that are ready. None: another has claimed this one.
+/// Writes the leader's line, and those of others that are ready. None: another leader has claimed
+/// this thread's line.
 fn lead(pattern: &CStr, of: &Place, own: i32) -> Option<sys::Result<()>> {
     if !of.queued.claim(own, None, CLAIMED) {
         return None;
@@ -140,7 +147,7 @@ fn lead(pattern: &CStr, of: &Place, own: i32) -> Option<sys::Result<()>> {
             let mut claimed = Some(of);
             for _ in 0..MOST {
                 let Some(next) = claimed else { break };
-                // SAFETY: its line is claimed.
+                // SAFETY: this thread has claimed the line.
                 let sent = send_to(fd, unsafe { next.line(next.queued.length.load(Ordering::Relaxed) as usize) }, true);
                 next.queued.done(sent.err().unwrap_or(0));
                 claimed = places().find(|next| next.queued.claim(own, Some(pattern), CLAIMED));
@@ -155,7 +162,8 @@ fn lead(pattern: &CStr, of: &Place, own: i32) -> Option<sys::Result<()>> {
         Some(Ok(())) => Some(of.queued.result()),
         Some(Err(error)) => Some(Err(error)),
         None => {
-            // A filter ended the helper: what it had claimed, nobody will write.
+            // A seccomp filter ended the helper. No other thread will write the lines that it had
+            // claimed.
             for left in places().filter(|left| left.queued.is_claimed(own)) {
                 left.queued.done(libc::EINTR);
             }
@@ -164,7 +172,7 @@ fn lead(pattern: &CStr, of: &Place, own: i32) -> Option<sys::Result<()>> {
     }
 }
 
-/// Opens the file that a pattern names, for some work.
+/// Runs `work` with the file that a pattern names.
 fn with_file(files: Files, pattern: &CStr, work: impl FnOnce(i32) -> sys::Result<()>) -> sys::Result<()> {
     let open = |name: &CStr| place::open_output(files, name, libc::O_WRONLY | libc::O_CREAT);
     let fd = if pattern.to_bytes().contains(&b'%') {
@@ -177,9 +185,12 @@ fn with_file(files: Files, pattern: &CStr, work: impl FnOnce(i32) -> sys::Result
     done
 }
 
-/// Says that lines of this option's are dropped.
-pub fn complain(option: &str, to: &LogTo, error: i32) {
+/// Prints that lines of this option are dropped, unless `is_said` shows that it was printed before.
+pub fn complain_once(is_said: &AtomicBool, option: &str, to: &LogTo, error: i32) {
     let LogTo::File(pattern) = to else { return };
+    if is_said.swap(true, Ordering::Relaxed) {
+        return;
+    }
     output::tell(|line| {
         let _ = writeln!(
             line,

@@ -1,4 +1,4 @@
-//! What numbers in arguments are called, and how strace writes them.
+//! The names of numbers in arguments, as strace writes them.
 
 use core::fmt::{self, Display, Write};
 
@@ -6,13 +6,15 @@ use libc::c_int;
 
 use super::text::Number;
 
-/// Names of bits or values, in strace's order. (In one text: a reference to each would cost 40 bytes of the library.)
+/// Names of bits or values, in strace's order. They are in one text, because a reference to each
+/// would cost 40 bytes of the library.
 #[derive(Clone, Copy)]
 pub struct Names {
-    /// What strace calls a number without a name: `0x1 /* O_??? */`; empty: nothing.
+    /// The prefix with which strace marks a number without a name: `0x1 /* O_??? */`. Empty: it
+    /// writes no mark.
     pub(super) family: &'static str,
     pub(super) values: &'static [c_int],
-    /// A space behind each.
+    /// A space follows each name.
     pub(super) names: &'static str,
 }
 
@@ -25,7 +27,7 @@ impl Names {
         self.values.iter().copied().zip(self.names.split_ascii_whitespace())
     }
 
-    /// The name of a value; else its number.
+    /// The name of a value, or its number.
     fn one(self, value: c_int, out: &mut impl Write) -> fmt::Result {
         match self.of(value) {
             Some(name) => out.write_str(name),
@@ -45,14 +47,15 @@ macro_rules! names {
 }
 pub(super) use names;
 
-/// The values of the names: libc's, and what it has no name for.
+/// The values of the names: those of libc, and those that it lacks.
 pub(super) mod values {
     pub use libc::*;
 
-    /// The bit of O_SYNC that O_DSYNC has not, and so on (Linux v6.1 include/uapi/asm-generic/fcntl.h).
+    /// The bit of O_SYNC that O_DSYNC lacks, and so on (Linux v6.1
+    /// include/uapi/asm-generic/fcntl.h).
     pub const __O_SYNC: c_int = O_SYNC & !O_DSYNC;
     pub const __O_TMPFILE: c_int = O_TMPFILE & !O_DIRECTORY;
-    /// The kernel sets it on every file of a 64-bit process; glibc's is 0 there.
+    /// The kernel sets it on every file of a 64-bit process. In glibc it is 0 there.
     pub const O_LARGEFILE: c_int = 0o100_000;
     pub const FASYNC: c_int = O_ASYNC;
     /// Linux v6.1 include/uapi/linux/fcntl.h and include/uapi/asm-generic/fcntl.h.
@@ -67,7 +70,7 @@ const OPEN: Names = names!("O":
     O_CREAT O_EXCL O_NOCTTY O_TRUNC O_APPEND O_NONBLOCK O_SYNC O_DSYNC __O_SYNC O_DIRECT O_LARGEFILE O_NOFOLLOW O_NOATIME O_CLOEXEC
     O_PATH O_TMPFILE __O_TMPFILE O_DIRECTORY FASYNC);
 
-/// An access mode, and flags behind it.
+/// Writes an access mode and the flags after it.
 pub fn open_flags(flags: c_int, out: &mut impl Write) -> fmt::Result {
     out.write_str(match flags & libc::O_ACCMODE {
         libc::O_RDONLY => "O_RDONLY",
@@ -81,7 +84,7 @@ pub fn open_flags(flags: c_int, out: &mut impl Write) -> fmt::Result {
     }
 }
 
-/// A value of a form that has one name each.
+/// Writes a value of a form in which each value has one name.
 pub fn named(form: &str, value: c_int, out: &mut impl Write) -> fmt::Result {
     let names = match form {
         "domain" => names!("AF": AF_UNIX AF_INET AF_INET6 AF_NETLINK AF_PACKET AF_VSOCK),
@@ -93,7 +96,7 @@ pub fn named(form: &str, value: c_int, out: &mut impl Write) -> fmt::Result {
 
 const SOCKET: Names = names!("SOCK": SOCK_CLOEXEC SOCK_NONBLOCK);
 
-/// A type, and flags behind it.
+/// Writes a type of socket and the flags after it.
 pub fn socket_type(value: c_int, out: &mut impl Write) -> fmt::Result {
     const FLAGS: c_int = libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
     names!("SOCK": SOCK_STREAM SOCK_DGRAM SOCK_RAW SOCK_SEQPACKET).one(value & !FLAGS, out)?;
@@ -103,7 +106,7 @@ pub fn socket_type(value: c_int, out: &mut impl Write) -> fmt::Result {
     }
 }
 
-/// What flags of a form are called.
+/// The names of the flags of a form.
 pub fn flags_of(form: &str) -> Option<Names> {
     Some(match form {
         "epollflags" => names!("EPOLL": EPOLL_CLOEXEC),
@@ -121,7 +124,8 @@ pub fn flags_of(form: &str) -> Option<Names> {
     })
 }
 
-/// Flags by their names; bits without one as strace writes them: `O_CLOEXEC|0x1`, or `0x1 /* O_??? */` alone.
+/// Flags by their names. Bits without a name are written as strace does: `O_CLOEXEC|0x1`, or `0x1
+/// /* O_??? */` if they are alone.
 pub struct Flags(pub c_int, pub Names);
 
 impl Display for Flags {

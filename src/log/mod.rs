@@ -1,9 +1,11 @@
-//! The log: a line a call, to descriptor 2 or to a file.
+//! The log: one line per call, to a descriptor or to a file.
 //!
-//! One line is one write, at most 4,096 bytes: lines of threads and processes never mix (pipe(7), PIPE_BUF; O_APPEND).
-//! A line is put together on a stack of its own (a hook may run on a handler's few KiB) with all signals blocked. A helper
-//! (sigsafe/helper.rs) opens the file for each line: the program's descriptor table never has a descriptor of the log's. What cannot be
-//! written is dropped and counted; nobody waits long for a reader that does not read.
+//! A line is one write of at most 4,096 bytes, so lines of threads and processes never mix
+//! (pipe(7), PIPE_BUF; O_APPEND). It is formatted with all signals blocked, on a stack of its own,
+//! because a hook may run on the few KiB of a signal handler. A helper (sigsafe/helper.rs) opens
+//! the file for each line, so the program's descriptor table never contains a descriptor of the
+//! log. A line that cannot be written is dropped and counted. No thread waits long for a reader
+//! that does not read.
 
 mod arguments;
 pub mod decisions;
@@ -26,40 +28,40 @@ use crate::config::{self, Config, LogTo};
 use crate::frame::{epfd_of, fd_of};
 use crate::{clock, place, process, stacks, sys};
 
-/// Events of one wait that are told one by one.
+/// How many events of one wait are printed.
 const EVENTS: usize = 16;
 
 /// A call that has returned.
 pub struct Call {
     pub function: Function,
-    /// What the program asked for.
+    /// The arguments that the program passed.
     pub words: [usize; 6],
     /// CLOCK_MONOTONIC when it began.
     pub began: u64,
-    /// The kernel was asked.
+    /// A real function ran.
     pub is_made: bool,
-    /// A fault made up what the program got, or a part of it.
+    /// A fault made up the result, or a part of it.
     pub is_made_up: bool,
     pub is_delayed: bool,
     /// A fault sent the thread a signal.
     pub is_signalled: bool,
-    /// Any of these.
+    /// A fault did anything to the call.
     pub is_injected: bool,
     pub is_limited: bool,
     /// Its return address.
     pub caller: usize,
 }
 
-/// A call, as the log tells it.
+/// A call with what its line needs.
 struct Line<'a> {
     call: &'a Call,
     pid: i32,
     tid: i32,
     result: isize,
-    /// The errno; 0: it did not fail.
+    /// The errno. 0: the call did not fail.
     error: c_int,
     duration: u64,
-    /// The hash of its call stack, where stacks are kept.
+    /// The hash of its call stack, if stacks are kept.
     stack: Option<u64>,
 }
 
@@ -78,20 +80,22 @@ impl Line<'_> {
         clock::realtime().saturating_sub(clock::monotonic().saturating_sub(self.call.began))
     }
 
-    /// The events that a wait delivered, as many as are told.
+    /// The events that a wait returned, at most [`EVENTS`].
     fn delivered(&self) -> impl Iterator<Item = epoll_event> + Clone + '_ {
         let count = usize::try_from(self.result).unwrap_or(0);
         let count = if self.call.function.waits() && self.call.is_made { count.min(EVENTS) } else { 0 };
-        // SAFETY: the wait has written them.
+        // SAFETY: the call is a wait of the kernel that returned at least `count` events, so it has
+        // written them to its second argument.
         (0..count).map(|index| unsafe { (self.word(1) as *const epoll_event).add(index).read_unaligned() })
     }
 
-    /// Events that are not told.
+    /// How many more events the wait returned.
     fn more(&self) -> usize {
         usize::try_from(self.result).unwrap_or(0).saturating_sub(self.delivered().count())
     }
 
-    /// The event that an `epoll_ctl` points to. None: its address is bad, or no event is looked at.
+    /// The event that an `epoll_ctl` points to. None: its address is bad, or the operation reads no
+    /// event.
     fn asked(&self) -> Option<epoll_event> {
         if self.int(1) == libc::EPOLL_CTL_DEL { None } else { sys::event_at(self.word(3)) }
     }
@@ -102,7 +106,7 @@ fn is_on() -> bool {
     config::get().is_some_and(|config| !matches!(config.log, LogTo::Off))
 }
 
-/// The functions whose calls may be told of; None: there is no log.
+/// The functions whose calls may be logged. None: there is no log.
 pub fn functions() -> Option<Functions> {
     let config = config::get().filter(|_| is_on())?;
     Some(match config.log_filter.functions {
@@ -111,22 +115,22 @@ pub fn functions() -> Option<Functions> {
     })
 }
 
-/// Lines of one process, in the page that the kernel wipes at fork.
+/// The counts of lines of one process. They lie in the page that the kernel wipes at fork.
 #[repr(C)]
 pub struct Tally {
-    /// Could not be written.
+    /// Lines that could not be written.
     dropped: AtomicU64,
     written: AtomicU64,
 }
 
-/// Lines written and dropped, if the options ask for a log.
-pub fn told() -> Option<(u64, u64)> {
+/// How many lines were written and dropped. None: the options ask for no log.
+pub fn counts() -> Option<(u64, u64)> {
     let tally = process::part::<Tally>().filter(|_| is_on())?;
     let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
     Some((of(&tally.written), of(&tally.dropped)))
 }
 
-/// Tells of a call that has just returned.
+/// Logs a call that has just returned.
 pub fn call(call: &Call, result: isize, error: c_int) {
     let Some(config) = config::get() else { return };
     let duration = clock::monotonic().saturating_sub(call.began);
@@ -146,14 +150,14 @@ pub fn call(call: &Call, result: isize, error: c_int) {
             let count = if written.is_ok() { &tally.written } else { &tally.dropped };
             count.fetch_add(1, Ordering::Relaxed);
         }
-        // Other errors are in the report alone: a disk may have space again.
-        if written == Err(place::FOREIGN) && !IS_SAID.swap(true, Ordering::Relaxed) {
-            file::complain("EPOLLSHIM_LOG", &config.log, place::FOREIGN);
+        // Other errors are only in the report: a disk may have space again later.
+        if written == Err(place::FOREIGN) {
+            file::complain_once(&IS_SAID, "EPOLLSHIM_LOG", &config.log, place::FOREIGN);
         }
     });
 }
 
-/// The calling process, as far as it can find out.
+/// The pid of the calling process, as far as it is known: a seccomp filter may hide it.
 fn own_pid() -> i32 {
     match sys::getpid() {
         0 => process::pid(),
@@ -168,7 +172,8 @@ fn render(config: &Config, line: &Line, out: &mut impl Write) -> fmt::Result {
     }
 }
 
-/// Names are one condition, outcomes another, descriptors a third: a line must meet one word of each that is given.
+/// Whether a call passes the filter. Names, outcomes and descriptors are three conditions: a call
+/// must match one word of each that the filter has.
 fn is_wanted(filter: &Filter, call: &Call, failed: bool, duration: u64) -> bool {
     let by_name = if filter.functions.is_empty() {
         call.function.is_epoll() || call.is_injected
@@ -188,7 +193,7 @@ fn is_wanted(filter: &Filter, call: &Call, failed: bool, duration: u64) -> bool 
     by_name && by_outcome && (!asks_descriptor || named(&filter.epfds, epfd) || named(&filter.fds, fd))
 }
 
-/// How an operation is written.
+/// The name of an operation of `epoll_ctl`.
 fn operation(number: c_int) -> Option<&'static str> {
     match number {
         libc::EPOLL_CTL_ADD => Some("EPOLL_CTL_ADD"),
@@ -198,8 +203,9 @@ fn operation(number: c_int) -> Option<&'static str> {
     }
 }
 
-/// The signal mask at an address, as a word of the kernel's. None: there is none, or it cannot be read.
+/// The signal mask at an address, as one word of the kernel. None: there is none, or it cannot be
+/// read.
 fn mask(address: usize) -> Option<u64> {
-    // SAFETY: the kernel has just read these bytes.
+    // SAFETY: `is_readable` has just had the kernel read the eight bytes there.
     sys::is_readable(address).then(|| unsafe { (address as *const u64).read_unaligned() })
 }

@@ -1,4 +1,4 @@
-//! Getting a line out: put together in a place of its own, and written by one write.
+//! Writes a line: it is formatted in a place of its own, and written by one write.
 
 use crate::sync::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 use core::cell::UnsafeCell;
@@ -9,47 +9,50 @@ use crate::config::{Config, LogTo};
 use crate::sigsafe::{self, Quiet};
 use crate::{output, process, registers, sys};
 
-/// The longest line: what a pipe takes in one piece.
+/// The longest line, which is what a pipe takes in one piece (PIPE_BUF).
 const LONGEST: usize = 4096;
-/// What putting one together needs, several times over.
+/// The stack on which a line is formatted: several times as large as that needs.
 const STACK: usize = 28 * 1024;
-/// Lines that can be put together at one time; those beyond are dropped.
+/// How many lines can be formatted at one time. More are dropped.
 const PLACES: usize = 64;
 
 #[repr(C, align(16))]
 pub struct Place {
     stack: UnsafeCell<[u8; STACK]>,
-    /// A line's end, for a line that follows a torn one, and the line.
+    /// A newline, which is written if the last line was torn, and the line.
     line: UnsafeCell<[u8; LONGEST]>,
-    /// The process whose thread has it; 0: none. One that a fork left taken is free: that thread is not here.
+    /// The process whose thread owns the place. 0: none. A place that still has an owner in the
+    /// child of a fork is free, because the owning thread does not exist there.
     owner: AtomicU64,
-    /// What it is in for, where the line goes to a file.
+    /// The state of the line in the queue, if it goes to a file.
     pub queued: Queued,
 }
 
-// SAFETY: the memory is touched only by the thread that has taken the place, and read by the one that has claimed its line.
+// SAFETY: `stack` and `line` are written only by the thread that owns the place, and `line` is read
+// only by a thread that has claimed it (`Queued::claim`). The rest is atomics.
 unsafe impl Sync for Place {}
 
 impl Place {
-    /// Its stack.
+    /// The stack of the place.
     pub fn room(&self) -> sigsafe::Room {
         sigsafe::Room::new(self.stack.get().cast(), STACK)
     }
 
-    /// What was put together, of that length, with the line's end before it.
+    /// The newline and the line, of `length` bytes together.
     ///
     /// # Safety
-    /// Nobody writes there meanwhile: the caller has the place, or has claimed its line.
+    /// The caller must own the place, or have claimed its line, so that no thread writes there.
     pub unsafe fn line(&self, length: usize) -> &[u8] {
-        // SAFETY: by this function's contract.
+        // SAFETY: by this function's contract, no thread writes there.
         unsafe { &*self.line.get() }.get(..length).unwrap_or_default()
     }
 }
 
-/// Each is mapped when it is first taken. Release and Acquire: the kernel has zeroed it, which is a free place.
+/// Each place is mapped when it is first taken. The mapping thread stores it with Release, and
+/// others load it with Acquire: they find the kernel's zeroes, which are a free place.
 static PLACE: [AtomicPtr<Place>; PLACES] = [const { AtomicPtr::new(core::ptr::null_mut()) }; PLACES];
 
-/// None: no memory.
+/// The place of a number. None: there is no memory.
 fn place(number: usize) -> Option<&'static Place> {
     let slot = PLACE.get(number % PLACES)?;
     let mut start = slot.load(Ordering::Acquire);
@@ -57,40 +60,44 @@ fn place(number: usize) -> Option<&'static Place> {
         let mapped = sys::map(size_of::<Place>()).ok()?;
         start = mapped.cast();
         if let Err(first) = slot.compare_exchange(core::ptr::null_mut(), start, Ordering::Release, Ordering::Acquire) {
-            // SAFETY: another thread was first; nobody has seen this one.
+            // SAFETY: another thread was first, so this mapping was not published, and nothing
+            // refers to it.
             unsafe { sys::unmap(mapped, size_of::<Place>()) };
             start = first;
         }
     }
-    // SAFETY: page-aligned, large enough, valid as zero bytes, and never unmapped once it is published.
+    // SAFETY: a mapping of the size of a place, page-aligned, valid as zero bytes, and never
+    // unmapped once it is published.
     Some(unsafe { &*start })
 }
 
-/// The places that were ever taken.
+/// All places that are mapped.
 pub fn places() -> impl Iterator<Item = &'static Place> {
-    // SAFETY: null, or a place, which is never unmapped. Acquire: the kernel has zeroed it.
+    // SAFETY: the pointer is null, or a place, which is never unmapped. Acquire: pairs with the
+    // Release in `place`.
     PLACE.iter().filter_map(|slot| unsafe { slot.load(Ordering::Acquire).as_ref() })
 }
 
-/// A reader did not read for as long as is waited: lines are dropped until it does. Relaxed: a guess is good enough.
+/// Set when a reader did not read for [`PATIENCE_MS`]. Lines are dropped until it does. Relaxed: an
+/// approximate answer is good enough.
 static IS_STUCK: AtomicBool = AtomicBool::new(false);
-/// A line was cut by a disk that is full: the next one begins a line of its own.
+/// Set when a full disk has cut a line: the next line begins with a newline.
 static IS_TORN: AtomicBool = AtomicBool::new(false);
 
-/// How long a reader that does not read may hold up the program, once.
+/// How long a reader that does not read may block the program, once.
 const PATIENCE_MS: i32 = 2000;
 
-/// How often a pipe may be full again before the line is written.
+/// How often a pipe may be found full again before the line is dropped.
 const TRIES: usize = 100;
 
-/// The bytes of a line as they come.
+/// The bytes of a line, as they are formatted.
 pub struct Bytes<'a> {
     bytes: &'a mut [u8],
     length: usize,
 }
 
 impl Write for Bytes<'_> {
-    // A copy in each place that writes would be several kilobytes.
+    // Not inline: a copy in each caller would cost several kilobytes.
     #[inline(never)]
     fn write_str(&mut self, text: &str) -> fmt::Result {
         let end = self.length + text.len();
@@ -100,25 +107,28 @@ impl Write for Bytes<'_> {
     }
 }
 
-/// Puts a line together and writes it, and tells `count` whether it went out.
+/// Formats a line and writes it. Calls `count` with the result.
 pub fn write(
     to: &LogTo,
     config: &Config,
     render: impl FnOnce(&mut Bytes) -> fmt::Result,
     count: impl FnOnce(sys::Result<()>),
 ) {
-    // Signals are blocked first: a handler that left for good would keep the place, the file's descriptor and the count.
+    // Signals are blocked first: a handler that left by a jump would leave the place taken, the
+    // file open, and the line uncounted.
     let quiet = Quiet::new();
     let written = take().map_or(Err(libc::EAGAIN), |place| {
         let mut length = None;
         sigsafe::on_stack(place.room(), || {
-            // SAFETY: the place is this thread's until it gives it back.
+            // SAFETY: this thread owns the place until it stores 0 to `owner`, and no line of it is
+            // queued yet.
             let mut line = Bytes { bytes: unsafe { &mut *place.line.get() }, length: 0 };
             let is_whole = line.write_char('\n').and_then(|()| render(&mut line)).is_ok();
             length = is_whole.then_some(line.length);
         });
         let written = length.map_or(Err(libc::E2BIG), |length| send(to, config, place, length));
-        // Release: the next taker (Acquire) finds nothing of this in progress.
+        // Release: pairs with the Acquire in `take`. The next owner finds nothing of this line in
+        // progress.
         place.owner.store(0, Ordering::Release);
         written
     });
@@ -126,9 +136,9 @@ pub fn write(
     quiet.end();
 }
 
-/// A free place, looked for from one that this thread is likely to find free.
+/// Takes a free place. The search begins at one that this thread is likely to find free.
 fn take() -> Option<&'static Place> {
-    // Not the pid: parent and child may both be pid 1, and the owner may not know its own.
+    // Not the pid, because parent and child may both be pid 1, and a process may not know its own.
     let own = process::identity().max(1);
     let first = registers::token() >> 12;
     let is_got = |place: &Place| {
@@ -141,20 +151,20 @@ fn take() -> Option<&'static Place> {
 fn send(to: &LogTo, config: &Config, place: &Place, length: usize) -> sys::Result<()> {
     match *to {
         LogTo::Off => Ok(()),
-        // SAFETY: the place is this thread's.
+        // SAFETY: this thread owns the place.
         LogTo::Descriptor(fd) if output::is_as_at_load(config, fd) => send_to(fd, unsafe { place.line(length) }, false),
         LogTo::Descriptor(_) => Err(libc::EBADF),
         LogTo::File(pattern) => file::send(pattern, place, length),
     }
 }
 
-/// Writes a line, with the line's end that comes before it if the last line was torn.
-/// `is_own`: the file was opened for the log, with O_NONBLOCK.
+/// Writes a line, preceded by a newline if the last line was torn. `is_own`: the file was opened
+/// for the log, with O_NONBLOCK.
 pub fn send_to(fd: i32, with_end: &[u8], is_own: bool) -> sys::Result<()> {
-    let mends = IS_TORN.swap(false, Ordering::Relaxed);
-    let bytes = with_end.get(usize::from(!mends)..).unwrap_or_default();
+    let repairs = IS_TORN.swap(false, Ordering::Relaxed);
+    let bytes = with_end.get(usize::from(!repairs)..).unwrap_or_default();
     let sent = send_bytes(fd, bytes, is_own);
-    if mends && sent.is_err() {
+    if repairs && sent.is_err() {
         IS_TORN.store(true, Ordering::Relaxed);
     }
     sent
@@ -176,7 +186,7 @@ fn send_bytes(fd: i32, bytes: &[u8], is_own: bool) -> sys::Result<()> {
                 }
                 return Err(libc::ENOSPC);
             }
-            // Somebody else was faster.
+            // Another writer has filled the pipe.
             Err(libc::EAGAIN) => {}
             Err(error) => return Err(error),
         }
@@ -184,8 +194,8 @@ fn send_bytes(fd: i32, bytes: &[u8], is_own: bool) -> sys::Result<()> {
     Err(libc::EAGAIN)
 }
 
-/// Removes what a full disk has left of a line, if it is the file's end. (Another process that adds
-/// a line between the two calls, on a full disk, loses it.)
+/// Removes the part of a line that a full disk has taken, if it is at the end of the file. (If
+/// another process appends a line between the two calls, on the full disk, that line is lost.)
 #[cold]
 fn cut(fd: i32, written: usize) -> bool {
     let Ok(end) = sys::position(fd) else { return false };
@@ -193,8 +203,9 @@ fn cut(fd: i32, written: usize) -> bool {
         && sys::truncate(fd, end.saturating_sub(written as i64)).is_ok()
 }
 
-/// Between poll and write another thread, or another process, may have filled the pipe: a plain write would wait for its
-/// reader, for ever, and with all signals blocked. (The log's own file is opened with O_NONBLOCK.)
+/// Writes without waiting. Between poll and write, another thread or process may have filled the
+/// pipe. A plain write would then wait for its reader, perhaps for ever, with all signals blocked.
+/// (The log's own file is opened with O_NONBLOCK.)
 fn put(fd: i32, bytes: &[u8], is_own: bool) -> sys::Result<usize> {
     if is_own {
         return sys::write(fd, bytes);

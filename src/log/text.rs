@@ -1,4 +1,4 @@
-//! A line that reads like strace's.
+//! A line of text, in the style of strace.
 
 use core::fmt::{self, Display, Write};
 
@@ -100,7 +100,7 @@ fn arguments(line: &Line, out: &mut impl Write) -> fmt::Result {
     }
 }
 
-/// What the call returned, and what that is called where it is no plain number.
+/// The result of a call, and its name if it is not a plain number.
 fn result(line: &Line, out: &mut impl Write) -> fmt::Result {
     if line.call.function.returns_address() {
         return write!(out, "{}", Address(line.result as usize));
@@ -148,7 +148,8 @@ fn wait(line: &Line, out: &mut impl Write) -> fmt::Result {
     }
 }
 
-/// Nanoseconds since 1970, as date and time of day in UTC: `2026-11-29T19:30:00.123456Z` (RFC 3339).
+/// Nanoseconds since 1970, printed as date and time in UTC: `2026-11-29T19:30:00.123456Z` (RFC
+/// 3339).
 struct Moment(u64);
 
 impl Display for Moment {
@@ -161,17 +162,17 @@ impl Display for Moment {
     }
 }
 
-/// Year, month and day of the Gregorian calendar, by days since 1 January 1970. Years are counted from March, so that the leap day
-/// is a year's last.
+/// Year, month and day of the Gregorian calendar, from days since 1 January 1970. A year is counted
+/// from March here, so that the leap day is its last.
 fn date(days: u64) -> (u64, u64, u64) {
     const DAYS_IN_400_YEARS: u64 = 146_097;
-    /// From 1 March of the year 0.
+    /// Days from 1 March of the year 0.
     const BEFORE_1970: u64 = 719_468;
     let days = days + BEFORE_1970;
     let (era, day) = (days / DAYS_IN_400_YEARS, days % DAYS_IN_400_YEARS);
     let year = (day - day / 1460 + day / 36524 - day / 146_096) / 365;
     let day = day - (365 * year + year / 4 - year / 100);
-    // Five months from March on have 153 days together.
+    // From March on, five months always have 153 days together.
     let month = (5 * day + 2) / 153;
     let day = day - (153 * month + 2) / 5 + 1;
     let (month, year) = if month < 10 { (month + 3, year) } else { (month - 9, year + 1) };
@@ -196,7 +197,7 @@ impl Display for Address {
     }
 }
 
-/// Flags: 0, or hexadecimal.
+/// A number of flags: 0, or hexadecimal.
 pub struct Number(pub c_int);
 
 impl Display for Number {
@@ -217,17 +218,18 @@ impl Display for OfKind {
     }
 }
 
-/// A mask, as strace writes it: `[INT TERM]`, or what is not in it where that is less than a third: `~[KILL]`.
+/// A signal mask, as strace writes it: `[INT TERM]`. If less than a third of the signals is
+/// missing, those are written: `~[KILL]`.
 pub struct Signals(pub u64);
 
 impl Display for Signals {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let is_long = self.0.count_ones() >= u32::from(signal::HIGHEST) * 2 / 3;
-        let told = if is_long { !self.0 } else { self.0 };
+        let listed = if is_long { !self.0 } else { self.0 };
         f.write_str(if is_long { "~[" } else { "[" })?;
         let mut first = true;
         for number in 1..=signal::HIGHEST {
-            if told >> (number - 1) & 1 == 0 {
+            if listed >> (number - 1) & 1 == 0 {
                 continue;
             }
             if !first {

@@ -1,4 +1,4 @@
-//! What faults do to a call, and what rules ask about one.
+//! The effects of faults on a call, and the tests of a call that rules need.
 
 use libc::epoll_event;
 
@@ -6,7 +6,7 @@ use crate::buffer::exchange;
 use crate::frame::Frame;
 use crate::{clock, config, loaded, real, sys};
 
-/// Stands in for a function that is not called: returns a value, with an errno unless that is 0.
+/// Runs instead of a real function: returns a value, and sets errno unless `error` is 0.
 pub extern "C-unwind" fn answer(value: isize, error: usize) -> isize {
     if error != 0 {
         sys::set_errno(error as i32);
@@ -14,20 +14,23 @@ pub extern "C-unwind" fn answer(value: isize, error: usize) -> isize {
     value
 }
 
-/// The same for a cancellation point: a thread that only ever gets injected answers can be cancelled.
+/// The same for a cancellation point. A thread that gets nothing but made-up answers can still be
+/// cancelled.
 pub extern "C-unwind" fn answer_of_a_cancellation_point(value: isize, error: usize) -> isize {
-    // SAFETY: callable at any time; it may unwind, and nothing here needs to be dropped.
+    // SAFETY: `pthread_testcancel` has no precondition. It may unwind, and nothing in this frame
+    // needs to be dropped.
     unsafe { real::pthread_testcancel()() };
     answer(value, error)
 }
 
-/// The events that an `epoll_ctl` asks for; None: the address is bad, which the kernel will say.
+/// The events that an `epoll_ctl` asks for. None: the address cannot be read, and the kernel will
+/// fail the call (EFAULT).
 pub fn asked_for(frame: &Frame) -> Option<u32> {
     sys::event_at(frame.word(3)).map(|event| event.events)
 }
 
-/// Lets time pass before a wait. False: a signal handler ran before it was over. The thread can be cancelled in it, as in
-/// the wait itself: so it is libc's own sleep.
+/// Sleeps before a wait. False: a signal handler ran before the time was over. The thread can be
+/// cancelled in it as in the wait itself, which is why it uses the sleep of libc.
 pub fn pause(nanoseconds: u64) -> bool {
     unsafe extern "C-unwind" {
         fn clock_nanosleep(
@@ -39,18 +42,19 @@ pub fn pause(nanoseconds: u64) -> bool {
     }
     let end = clock::monotonic().saturating_add(nanoseconds);
     let until = libc::timespec { tv_sec: (end / 1_000_000_000) as i64, tv_nsec: (end % 1_000_000_000) as i64 };
-    // SAFETY: one timespec is read, and an absolute sleep leaves no rest; it leaves errno alone. It may unwind, and nothing
-    // from here up to the hook's entry needs to be dropped.
+    // SAFETY: `until` is a valid timespec for the whole call, and an absolute sleep writes no
+    // remaining time. The function leaves errno alone. It may unwind, and nothing from here up to
+    // the hook's entry needs to be dropped.
     let error =
         unsafe { clock_nanosleep(libc::CLOCK_MONOTONIC, libc::TIMER_ABSTIME, &raw const until, core::ptr::null_mut()) };
-    // Any other error is a sandbox's, which lets nobody sleep: no handler ran.
+    // Any other error comes from a sandbox that forbids sleeping: no handler ran.
     error != libc::EINTR
 }
 
-/// Lets all of the time pass, whatever handlers run meanwhile.
+/// Sleeps for all of the time, however many handlers run in between.
 pub fn pause_fully(nanoseconds: u64) {
     let end = clock::monotonic().saturating_add(nanoseconds);
-    // The clock too, since a filter may answer EINTR for ever.
+    // The clock is read as well, because a seccomp filter may answer EINTR for ever.
     while sys::sleep_until(end) == Err(libc::EINTR) && clock::monotonic() < end {}
 }
 
@@ -59,11 +63,12 @@ pub fn pause_fully(nanoseconds: u64) {
 /// # Safety
 /// The kernel must have written `count` events at the address that is the wait's second argument.
 pub unsafe fn delivered<'a>(frame: &Frame, count: usize) -> &'a mut [epoll_event] {
-    // SAFETY: epoll_event is packed, so that any address is aligned; by this function's contract.
+    // SAFETY: by this function's contract, the kernel has written `count` events there.
+    // `epoll_event` is packed, so any address is aligned.
     unsafe { core::slice::from_raw_parts_mut(frame.word(1) as *mut epoll_event, count) }
 }
 
-/// Another order, by a random number: Fisher and Yates.
+/// Shuffles events by a random number (Fisher-Yates).
 pub fn shuffle(events: &mut [epoll_event], mut random: u64) {
     for last in (1..events.len()).rev() {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -74,7 +79,8 @@ pub fn shuffle(events: &mut [epoll_event], mut random: u64) {
 
 // ---- who calls ----
 
-/// Whether the host's glibc can tell callers; if so, the program's own names are learnt. Not in a call: it reads /proc.
+/// Whether this libc can find the caller of a function. If it can, the program's own names are read
+/// from /proc, so hooks must not call this.
 pub fn can_tell_callers() -> bool {
     let can_tell = loaded::can_find_objects();
     if can_tell {
@@ -83,8 +89,8 @@ pub fn can_tell_callers() -> bool {
     can_tell
 }
 
-/// Whether the object that holds a return address has this base name, or a versioned one of it (`libuv.so` is also
-/// `libuv.so.1`).
+/// Whether the object that contains a return address has this base name, or a versioned name of it
+/// (`libuv.so` matches `libuv.so.1`).
 pub fn is_called_by(caller: usize, name: impl Iterator<Item = u8> + Clone) -> bool {
     match loaded::path_of(caller) {
         None => false,
@@ -94,7 +100,7 @@ pub fn is_called_by(caller: usize, name: impl Iterator<Item = u8> + Clone) -> bo
     }
 }
 
-/// Whether a return address is this one of its file's addresses.
+/// Whether a return address is `address` in the addresses of its file.
 pub fn is_at(caller: usize, address: u64) -> bool {
     loaded::place_in_file(caller).is_some_and(|(_, at)| at as u64 == address)
 }

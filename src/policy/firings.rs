@@ -1,5 +1,5 @@
-//! The faults that fired last: kept in the process, and in its recording as soon as there is one
-//! (`epollshim_format::recording::policy`). They are there before the call goes on.
+//! The faults that fired last. They are kept in the process, and in its recording as soon as there
+//! is one (`epollshim_format::recording::policy`), before the call goes on.
 
 use crate::sync::{AtomicU64, Ordering};
 
@@ -7,18 +7,19 @@ use epollshim_format::recording::policy as layout;
 
 const WORDS: usize = layout::FIRING / size_of::<u64>();
 
-/// In the page that the kernel wipes at fork. All-zero is valid: none has fired.
+/// Lies in the page that the kernel wipes at fork. All-zero is valid: no fault has fired.
 #[repr(C)]
 pub struct Firings {
     begun: AtomicU64,
     ring: [[AtomicU64; WORDS]; layout::FIRINGS],
 }
 
-/// A word of the recording's part, by its place in it.
+/// Finds a word of the recording's part by its offset.
 pub type Word<'a> = &'a dyn Fn(usize) -> &'a AtomicU64;
 
 impl Firings {
-    /// Keeps one, in the place of the oldest: the words behind its number. Also in a recording.
+    /// Keeps a firing in place of the oldest. `words` are those after its number. It is also copied
+    /// into the recording, if there is one.
     #[inline(never)]
     pub fn keep(&self, words: [u64; WORDS - 1], recorded: Option<Word>) {
         let number = self.begun.fetch_add(1, Ordering::Relaxed);
@@ -33,11 +34,13 @@ impl Firings {
         }
     }
 
-    /// Copies one into the recording, its number last: who is killed amid it leaves none.
+    /// Copies a firing into the recording. Its number comes last, so that a process that is killed
+    /// in between leaves no partial firing.
     fn copy(&self, place: usize, word: Word) {
         let Some([first, others @ ..]) = self.ring.get(place) else { return };
         let at = layout::LAST + place * layout::FIRING;
-        // Acquire: whoever finds the number finds what it is of.
+        // Acquire: pairs with the Release store in `keep`. The words are those of this number, or
+        // newer ones.
         let number = first.load(Ordering::Acquire);
         word(at).store(0, Ordering::Relaxed);
         for (index, value) in others.iter().enumerate() {
@@ -46,7 +49,7 @@ impl Firings {
         word(at).store(number, Ordering::Release);
     }
 
-    /// Copies all into a recording that begins.
+    /// Copies all firings into a recording that begins.
     pub fn copy_all(&self, word: Word) {
         (0..layout::FIRINGS).for_each(|place| self.copy(place, word));
     }

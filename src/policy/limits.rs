@@ -1,4 +1,5 @@
-//! The limits that are set, and what each has counted. admission.rs: whether a call may be made within them.
+//! The limits that are set, and what each has counted. Whether a call may be made within them:
+//! limits/admission.rs.
 
 mod admission;
 
@@ -8,11 +9,12 @@ use epollshim_format::limits::{Limits, OnLimit, OnSize};
 use epollshim_format::recording::policy as layout;
 use libc::c_int;
 
+use super::tally;
 use crate::ledger::reservations;
 use crate::session::{self, Kind};
 use crate::{census, findings, ledger};
 
-pub use self::admission::{Verdict, admit, concern, most_events, refuse, take_room};
+pub use self::admission::{Above, Verdict, admit, concern, most_events, refuse, take_room};
 
 /// The limits that count something, in the order of the report.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -56,7 +58,7 @@ impl Key {
         }
     }
 
-    /// What a refused call gets.
+    /// The errno of a refused call.
     pub const fn errno(self) -> c_int {
         match self {
             Key::Instances | Key::UserInstances | Key::Descriptors => libc::EMFILE,
@@ -66,14 +68,15 @@ impl Key {
     }
 }
 
-/// What a limit counts in a process.
+/// What one limit has counted in a process.
 #[repr(C)]
 pub struct LimitTally {
-    /// Calls that got its errno.
+    /// Calls that were refused.
     pub denied: AtomicU64,
-    /// Calls that were let through beyond it (on-limit=warn); of `events`: waits whose maxevents was lowered.
+    /// Calls that exceeded it and were let through (`on-limit=warn`). For `events`: waits whose
+    /// `maxevents` was lowered.
     pub let_through: AtomicU64,
-    /// The highest count that it has met.
+    /// The highest count that was checked against it.
     pub peak: AtomicU64,
 }
 
@@ -85,20 +88,20 @@ impl LimitTally {
     }
 }
 
-/// One more than each limit; 0: none. Relaxed: each is looked at by itself.
+/// Each limit plus one. 0: not set. Relaxed: each word is read by itself.
 static LIMITS: [AtomicU64; Key::COUNT] = [const { AtomicU64::new(0) }; Key::COUNT];
-/// 0: ignore; 1: warn; 2: enforce.
+/// How the size that was promised to `epoll_create` is treated ([`OnSize`]).
 static ON_SIZE: AtomicU8 = AtomicU8::new(0);
-/// 0: deny; 1: warn; 2: abort.
+/// What happens to a call that would exceed a limit ([`OnLimit`]).
 static ON_LIMIT: AtomicU8 = AtomicU8::new(0);
-/// Limits of which a breach was told on stderr, by bit.
-static TOLD: AtomicU32 = AtomicU32::new(0);
+/// The limits about which a warning was printed, one bit for each.
+static WARNED: AtomicU32 = AtomicU32::new(0);
 
 pub fn limit(key: Key) -> Option<u64> {
     LIMITS.get(key as usize)?.load(Ordering::Relaxed).checked_sub(1)
 }
 
-/// What is made of the promise to epoll_create.
+/// How the size that was promised to `epoll_create` is treated. None: it is ignored.
 pub fn on_size() -> Option<&'static str> {
     match ON_SIZE.load(Ordering::Relaxed) {
         1 => Some("warn"),
@@ -108,10 +111,10 @@ pub fn on_size() -> Option<&'static str> {
 }
 
 pub fn tally(key: Key) -> Option<&'static LimitTally> {
-    super::tally()?.limits.get(key as usize)
+    tally::of_this_process()?.limits.get(key as usize)
 }
 
-/// The highest count that a limit has met, what is there now included.
+/// The highest count of what a limit bounds, including the present one.
 fn peak(key: Key) -> u64 {
     let (instances, watches, bytes) = reservations::charged();
     let now = match key {
@@ -129,21 +132,21 @@ fn peak(key: Key) -> u64 {
 /// A limit, for the report.
 pub struct LimitStatus {
     pub key: Key,
-    /// None: of `size`, which each instance has its own of.
+    /// None: `size`, which differs for each instance, or not set.
     pub limit: Option<u64>,
     pub peak: u64,
     pub denied: u64,
     pub let_through: u64,
-    /// What is made of a breach, where the key itself says it.
+    /// For `size`: how a breach is treated.
     pub mode: Option<&'static str>,
 }
 
 /// The limits that are set now.
-pub fn told() -> impl Iterator<Item = LimitStatus> {
+pub fn in_force() -> impl Iterator<Item = LimitStatus> {
     Key::ALL.into_iter().map(status).filter(|status| status.limit.is_some() || status.mode.is_some())
 }
 
-/// What a key has, set or not.
+/// The state of a limit, set or not.
 pub fn status(key: Key) -> LimitStatus {
     let of = |count: fn(&LimitTally) -> &AtomicU64| tally(key).map_or(0, |tally| count(tally).load(Ordering::Relaxed));
     LimitStatus {
@@ -156,18 +159,18 @@ pub fn status(key: Key) -> LimitStatus {
     }
 }
 
-/// A limit has met so many.
+/// Notes that `sum` was checked against a limit.
 fn reached(key: Key, sum: u64) {
     if let Some(tally) = tally(key).filter(|tally| tally.peak.load(Ordering::Relaxed) < sum) {
         tally.peak.fetch_max(sum, Ordering::Relaxed);
-        follow();
+        mirror_counts();
     }
 }
 
-/// A limit has counted: the recording hears of it.
+/// Copies the counts of all limits into the recording. Called when one has changed.
 #[cold]
-pub fn follow() {
-    let Some(start) = super::recorded() else { return };
+pub fn mirror_counts() {
+    let Some(start) = tally::recorded() else { return };
     for (index, key) in Key::ALL.into_iter().enumerate() {
         let at = layout::LIMITS + index * layout::LIMIT;
         let status = status(key);
@@ -183,18 +186,18 @@ pub fn follow() {
             (layout::LIMIT_LET_THROUGH, status.let_through),
             (layout::LIMIT_MODE, mode),
         ];
-        values.into_iter().for_each(|(place, value)| super::word(start, at + place).store(value, Ordering::Relaxed));
+        values.into_iter().for_each(|(place, value)| tally::word(start, at + place).store(value, Ordering::Relaxed));
     }
 }
 
-/// Counts begin anew; peaks at what is there.
+/// Resets the counts to zero, and the peaks to what is present.
 pub fn restart() {
-    if let Some(tally) = super::tally() {
+    if let Some(tally) = tally::of_this_process() {
         tally.limits.iter().for_each(LimitTally::clear);
     }
 }
 
-/// Whether these ask for something to be counted.
+/// Whether any of these limits needs reservations.
 pub fn count_something(limits: &Limits) -> bool {
     wants_user(limits)
         || limits.size != OnSize::Ignore
@@ -205,7 +208,7 @@ fn wants_user(limits: &Limits) -> bool {
     limits.user_instances.is_some() || limits.user_watches.is_some()
 }
 
-/// Sets these limits, in place of those that were set. False: they cannot be kept (another thread has the ledger).
+/// Replaces all limits. False: nothing is changed, since another thread holds the ledger.
 pub fn set(limits: &Limits) -> bool {
     if count_something(limits) && !ledger::track(wants_user(limits)) {
         return false;
@@ -226,7 +229,7 @@ pub fn set(limits: &Limits) -> bool {
     }
     ON_SIZE.store(limits.size as u8, Ordering::Relaxed);
     ON_LIMIT.store(limits.on_limit as u8, Ordering::Relaxed);
-    TOLD.store(0, Ordering::Relaxed);
+    WARNED.store(0, Ordering::Relaxed);
     true
 }
 
@@ -238,13 +241,13 @@ pub fn are_set() -> bool {
 const _: () = assert!(OnLimit::Deny as u8 == 0 && OnLimit::Warn as u8 == 1 && OnLimit::Abort as u8 == 2);
 const _: () = assert!(OnSize::Ignore as u8 == 0 && OnSize::Warn as u8 == 1 && OnSize::Enforce as u8 == 2);
 
-/// Has findings hear of what is near. After [`findings::evaluation`], which takes back what was
-/// said before.
+/// Reports limits that are nearly reached to findings. It must run after [`findings::evaluation`],
+/// which retracts the earlier reports.
 pub fn evaluate() {
-    for told in told() {
-        // A wait that gets fewer events is no loss.
-        if let Some(limit) = told.limit.filter(|_| told.key != Key::Events) {
-            findings::limits::near_own_limit(told.key as u8, told.peak, limit, told.denied);
+    for status in in_force() {
+        // A wait that gets fewer events loses none: the next wait gets them.
+        if let Some(limit) = status.limit.filter(|_| status.key != Key::Events) {
+            findings::limits::near_own_limit(status.key as u8, status.peak, limit, status.denied);
         }
     }
 }

@@ -1,6 +1,6 @@
-//! What is armed, and what it has counted, in this process's recording
-//! (`epollshim_format::recording::policy`): written whole when the recording begins and when something
-//! is armed, and its counts after each call that may have changed them.
+//! A copy of what is armed, and of its counts, in this process's recording
+//! (`epollshim_format::recording::policy`). It is written completely when the recording begins and
+//! when something is armed. The counts are updated after each call that may have changed them.
 
 use crate::sync::Ordering;
 
@@ -8,15 +8,17 @@ use epollshim_format::faults::RULES;
 use epollshim_format::recording::{kind, policy as layout};
 
 use super::limits::{self, Key};
-use super::{recorded, rules, tally, word};
+use super::rules;
+use super::tally::{self, recorded, word};
 use crate::record;
 
 const _: () = assert!(Key::COUNT == layout::KEYS && RULES == layout::RULES);
 
-/// Writes all of it, if there is a recording and something is armed or was. Not for hooks on their way.
+/// Writes the whole copy, if there is a recording and something is armed or was armed before. Hooks
+/// must not call it.
 #[cold]
 pub fn write() {
-    let Some(place) = tally().map(|tally| &tally.mirror) else { return };
+    let Some(place) = tally::of_this_process().map(|tally| &tally.mirror) else { return };
     let is_armed = limits::are_set() || rules::armed().next().is_some();
     if !record::is_on() || !is_armed && place.load(Ordering::Acquire).is_null() {
         return;
@@ -26,14 +28,15 @@ pub fn write() {
     }
     let Some(start) = recorded() else { return };
     let set = |place: usize, value: u64| word(start, place).store(value, Ordering::Relaxed);
-    // A reader meanwhile finds no rule rather than half a text.
+    // A concurrent reader must find no rule rather than half a text.
     set(layout::COUNT, 0);
     let (mut count, mut end) = (0, 0);
     for rule in rules::armed() {
         let at = layout::FIRST + count * layout::RULE;
         let first = end;
         for byte in rule.text().take(layout::TEXT_BYTES - end) {
-            // SAFETY: within the part's text.
+            // SAFETY: `end` stays below `TEXT_BYTES`, so this is within the text of the part, which
+            // is mapped for good.
             unsafe { start.wrapping_add(layout::TEXT + end).write_volatile(byte) };
             end += 1;
         }
@@ -44,9 +47,9 @@ pub fn write() {
         count += 1;
     }
     set(layout::GENERATION, rules::generation());
-    if let Some(tally) = tally() {
+    if let Some(tally) = tally::of_this_process() {
         tally.firings.copy_all(&|place| word(start, place));
     }
     word(start, layout::COUNT).store(count as u64, Ordering::Release);
-    limits::follow();
+    limits::mirror_counts();
 }

@@ -1,4 +1,4 @@
-//! How a process ends, as its report and its recording say.
+//! How a process ends, as its report and its recording give it.
 
 /// How the process ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -6,15 +6,15 @@ pub enum End {
     Exit,
     UnderscoreExit,
     Exec,
-    /// A limit aborted it.
+    /// A limit aborted the process.
     Signal,
-    /// By abort().
+    /// The program called abort().
     Aborted,
-    /// By the system call itself: `syscall(SYS_exit_group)`.
+    /// The program made the system call itself: `syscall(SYS_exit_group)`.
     ExitGroup,
-    /// By a signal that it sends to itself.
+    /// The process sent itself a signal.
     Raised,
-    /// It has not.
+    /// The process has not ended.
     Running,
 }
 

@@ -1,15 +1,14 @@
-//! What the kernel is asked about the caller. This file has every system call that finds out whose
-//! memory this is.
+//! Asks the kernel about the caller. This file makes every system call that finds out whose memory
+//! this is.
 //!
-//! A filter may answer any of them with an error, or with 0. Neither is taken for the kernel's
-//! answer.
+//! A filter may answer any of them with an error or with 0. Neither counts as the kernel's answer.
 
 use super::verdict::{Fact, Facts, Question, Verdict, decide};
 use crate::sys;
 
-/// Asks until the facts decide.
+/// Asks the kernel until the facts decide.
 pub fn verdict(mut facts: Facts) -> (Verdict, Facts) {
-    // Bounded, although `decide` asks for nothing twice.
+    // Bounded, although `decide` asks for no fact twice.
     for _ in 0..=Question::COUNT {
         match decide(&facts) {
             Ok(verdict) => return (verdict, facts),
@@ -47,8 +46,8 @@ pub fn pid() -> Fact<i32> {
     }
 }
 
-/// Whether the calling task has a robust list. glibc registers one in every thread that it starts;
-/// a task that was cloned has none before it registers its own.
+/// Whether the calling task has a robust list. glibc registers one in every thread that it starts.
+/// A cloned task has none until it registers its own.
 pub fn is_listed() -> Fact<bool> {
     sys::robust_list().map_or(Fact::Refused, |head| Fact::Known(head != 0))
 }
@@ -66,8 +65,8 @@ fn exists(pid: i32, tid: i32) -> Fact<bool> {
     }
 }
 
-/// The caller's pid, if getpid(2) does not say it: the pid of the first thread is its thread id.
-/// None: this is another thread, or the kernel does not say that either.
+/// The caller's pid if getpid(2) does not return it: the pid of the first thread equals its thread
+/// id. None: this is another thread, or the kernel does not answer.
 pub fn pid_of_first_thread() -> Option<i32> {
     let tid = sys::gettid();
     (tid > 0 && exists(tid, tid) == Fact::Known(true)).then_some(tid)

@@ -1,9 +1,9 @@
-//! What a thread notes before it starts a child that shares its memory (`vfork`,
+//! The note that a thread leaves before it starts a child that shares its memory (`vfork`,
 //! `clone(CLONE_VM)`).
 //!
 //! The note lies in thread-local storage of the initial-exec model (see thread.rs). A child without
-//! `CLONE_SETTLS` has the same storage and finds it there. A child with its own storage finds it in
-//! a short list, by its token.
+//! `CLONE_SETTLS` has the same storage and finds the note there. A child with its own storage finds
+//! it in a short list, by its thread pointer.
 //!
 //! The note says only that a child may be running here: the parent finds it too. It is removed when
 //! the parent is known to be back (`resolved`).
@@ -14,11 +14,11 @@ use super::verdict::Note;
 use crate::arch::thread_words;
 use crate::registers::{self, stack_pointer};
 
-/// All-zero in a new thread.
+/// Zero in a new thread.
 #[repr(C)]
 struct Local {
     bits: AtomicU32,
-    /// Where the stack ended when the note was made.
+    /// The stack pointer when the note was made.
     stack: AtomicUsize,
 }
 
@@ -28,16 +28,16 @@ const IS_SET: u32 = 1;
 const LENDER_IS_LISTED: u32 = 2;
 const TABLE_IS_SHARED: u32 = 4;
 const TABLE_IS_COPIED: u32 = 8;
-/// A child runs beside its parent (no `CLONE_VFORK`): the note stays.
+/// A child runs concurrently with its parent (no `CLONE_VFORK`), so the note stays.
 const IS_LASTING: u32 = 16;
 
-/// A handler's frame lies lower than this below the frame that it interrupts: the kernel puts the
-/// red zone, the registers and a `siginfo_t` between them (Linux v6.1 arch/x86/kernel/signal.c).
-/// The library's own frames are smaller.
+/// A handler's frame lies more than this many bytes below the frame that it interrupts: the kernel
+/// puts the red zone, the registers and a `siginfo_t` between them (Linux v6.1
+/// arch/x86/kernel/signal.c). The library's own frames are smaller.
 const SIGNAL_FRAME: usize = 1024;
 
-/// Children with thread-local storage of their own, by their tokens; the newest replaces the
-/// oldest.
+/// Children with thread-local storage of their own, by their thread pointers. The newest replaces
+/// the oldest.
 static CHILDREN: [Child; 8] = [const { Child { token: AtomicUsize::new(0), bits: AtomicU32::new(0) } }; 8];
 static NEXT_CHILD: AtomicUsize = AtomicUsize::new(0);
 
@@ -51,12 +51,12 @@ static IS_ANYWHERE: AtomicBool = AtomicBool::new(false);
 
 #[inline(always)]
 fn local() -> &'static Local {
-    // SAFETY: the words that are reserved for this, in the calling thread's storage: aligned, and atomics are valid as
-    // zero bytes. The reference is not kept beyond the call of a function here.
+    // SAFETY: these words of the calling thread's storage are reserved for this. They are aligned,
+    // and zero bytes are valid atomics. No function here keeps the reference after it returns.
     unsafe { &*(thread_words::sharing::address() as *const Local) }
 }
 
-/// Whether the caller may be such a child. Costs no system call.
+/// Whether the caller may be such a child. Makes no system call.
 #[inline(always)]
 pub fn may_be_child() -> bool {
     is_noted() || IS_ANYWHERE.load(Ordering::Relaxed)
@@ -65,7 +65,7 @@ pub fn may_be_child() -> bool {
 /// Whether the calling thread has a note.
 #[inline(always)]
 pub fn is_noted() -> bool {
-    // `Local::bits`
+    // This word is `Local::bits`.
     thread_words::sharing::first() != 0
 }
 
@@ -90,9 +90,11 @@ pub fn note() -> Note {
     }
 }
 
-/// Called before the calling thread starts a child. `has_table`: the caller's descriptor table is
-/// the owner's. `is_listed`: the caller is the owner, and has a robust list. `storage`: the child's
-/// own; 0: it has the caller's. True: from now on a child may run on storage that has no note.
+/// Called before the calling thread starts a child.
+///
+/// `has_table`: the caller's descriptor table is the owner's. `is_listed`: the caller is the owner
+/// and has a robust list. `storage`: the child's own thread-local storage; 0: it has the caller's.
+/// Returns true if from now on a child may run on storage that has no note.
 pub fn begin(flags: u64, has_table: bool, is_listed: bool, storage: usize) -> bool {
     let has = |flag: libc::c_int| flags & flag as u64 != 0;
     let mut bits = IS_SET;
@@ -104,7 +106,7 @@ pub fn begin(flags: u64, has_table: bool, is_listed: bool, storage: usize) -> bo
     if has(libc::CLONE_SETTLS) && storage != 0 {
         let place = NEXT_CHILD.fetch_add(1, Ordering::Relaxed) % CHILDREN.len();
         if let Some(child) = CHILDREN.get(place) {
-            // On this storage, a task without a robust list is the child.
+            // A task on this storage that has no robust list is the child.
             child.bits.store(bits | LENDER_IS_LISTED, Ordering::Relaxed);
             child.token.store(storage, Ordering::Relaxed);
         }
@@ -120,9 +122,9 @@ pub fn begin(flags: u64, has_table: bool, is_listed: bool, storage: usize) -> bo
     bits & IS_LASTING != 0
 }
 
-/// The caller is not the child: its children by `vfork` are gone. A handler that interrupts the
-/// thread between the note and the system call also comes here, and leaves the note: its frame lies
-/// below.
+/// Called when the caller is known not to be the child: its children by `vfork` are gone. A handler
+/// that interrupts the thread between the note and the system call also calls this. It leaves the
+/// note, because its frame lies below the one that made it.
 pub fn resolved() {
     let local = local();
     let bits = local.bits.load(Ordering::Relaxed);
@@ -132,7 +134,7 @@ pub fn resolved() {
     }
 }
 
-/// In the child of a fork: what its parent lent is not its own.
+/// Called in the child of a fork: forgets the parent's notes, which do not apply to the child.
 pub fn after_fork() {
     local().bits.store(0, Ordering::Relaxed);
     IS_ANYWHERE.store(false, Ordering::Relaxed);

@@ -1,13 +1,13 @@
-//! Whose memory the caller runs in: a pure decision over facts.
+//! Decides whose memory the caller runs in: a pure function over facts.
 //!
 //! The decision asks for one fact at a time, so that the usual cases cost one system call. The code
 //! that asks the kernel (`questions.rs`) repeats until there is a verdict.
 
-/// What is known of one fact.
+/// What is known about one fact.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Fact<T> {
     NotAsked,
-    /// The kernel, or a filter before it, does not answer.
+    /// The kernel does not answer, or a filter answers in its place.
     Refused,
     Known(T),
 }
@@ -30,22 +30,22 @@ impl Question {
     pub const COUNT: usize = 6;
 }
 
-/// Who has claimed the memory.
+/// The process that has claimed the memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Owner {
-    /// Nobody: a fork has wiped the word.
+    /// No process: a fork has wiped the word.
     Nobody,
-    /// A process that could not find out its pid.
+    /// A process that could not learn its pid.
     Unnamed,
     Pid(i32),
 }
 
-/// What a thread notes before it starts a child in its own memory. A child that has the thread's
-/// TLS finds the note too.
+/// The note that a thread leaves before it starts a child in its own memory. A child that has the
+/// thread's TLS also finds it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Note {
     pub is_set: bool,
-    /// The thread had a robust list. The kernel gives none to a child (Linux v6.1 kernel/fork.c,
+    /// The thread had a robust list. The kernel gives a child none (Linux v6.1 kernel/fork.c,
     /// `futex_init_task`).
     pub lender_is_listed: bool,
     /// There was a child with the same descriptor table (`CLONE_FILES`).
@@ -58,7 +58,7 @@ pub struct Note {
 pub struct Facts {
     pub owner: Owner,
     /// The owner claimed memory that was certainly its own. Otherwise a child of `vfork` may have
-    /// come first.
+    /// claimed it first.
     pub is_sure: bool,
     pub note: Note,
     pub pid: Fact<i32>,
@@ -74,7 +74,7 @@ pub enum Verdict {
     Own,
     /// A fork's copy that no process has claimed.
     Fresh,
-    /// Claimed by a child of `vfork` that came before the owner and is gone.
+    /// A child of `vfork` claimed it before the owner did, and is gone.
     Abandoned,
     /// Another process's memory.
     Borrowed {
@@ -83,7 +83,7 @@ pub enum Verdict {
 }
 
 impl<T: Copy> Fact<T> {
-    /// Ok(None): refused. Err: it must be asked first.
+    /// Ok(None): the kernel refused to answer. Err: ask this first.
     fn or_ask(self, question: Question) -> Result<Option<T>, Question> {
         match self {
             Fact::NotAsked => Err(question),
@@ -93,7 +93,7 @@ impl<T: Copy> Fact<T> {
     }
 }
 
-/// Err: the question whose answer is needed next. None is asked twice.
+/// Err: the question whose answer is needed next. No question is asked twice.
 pub fn decide(facts: &Facts) -> Result<Verdict, Question> {
     let owner = match facts.owner {
         Owner::Nobody => return Ok(Verdict::Fresh),
@@ -104,7 +104,7 @@ pub fn decide(facts: &Facts) -> Result<Verdict, Question> {
     if pid == Some(owner) {
         return own_unless_noted(facts);
     }
-    // The pid differs, or is not known. If the thread belongs to the owner, a filter made up the
+    // The pid differs or is not known. If the thread belongs to the owner, a filter made up the
     // answer.
     match (facts.is_thread_of_owner.or_ask(Question::IsThreadOfOwner)?, pid) {
         (Some(true), _) | (None, None) => own_unless_noted(facts),
@@ -112,8 +112,8 @@ pub fn decide(facts: &Facts) -> Result<Verdict, Question> {
     }
 }
 
-/// The caller looks like the owner. A child in another pid namespace may look so too: both can be
-/// pid 1.
+/// The caller looks like the owner. A child in another pid namespace may look the same: both can
+/// have pid 1.
 #[inline]
 fn own_unless_noted(facts: &Facts) -> Result<Verdict, Question> {
     if facts.note.is_set && facts.note.lender_is_listed && facts.is_listed.or_ask(Question::IsListed)? == Some(false) {
@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn no_question_is_asked_twice_whatever_is_answered() {
+    fn no_question_is_asked_twice_for_any_answers() {
         let notes = [NONE, VFORK, FILES, BOTH, RAW_THREAD];
         // Three answers to each of five questions, and three to the pid.
         for answers in 0..3usize.pow(6) {

@@ -1,4 +1,4 @@
-//! The parts of the file that the census is mirrored in (src/census/mirror.rs).
+//! The parts of the file in which the census is mirrored (src/census/mirror.rs).
 
 use epollshim_format::recording::header;
 
@@ -17,8 +17,8 @@ pub fn part(kind: u64, bytes: usize, first: u64, place: &AtomicPtr<u8>) -> Resul
     made
 }
 
-/// The process ends: all of it is compared with the kernel once more. (The report does so too. It
-/// comes after this.)
+/// Compares the census with the kernel once more as the process ends, and mirrors it. The report
+/// does the same, but only after this.
 pub fn at_end() {
     if crate::census::is_on() {
         on_own_stack(|| {

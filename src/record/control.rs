@@ -1,11 +1,11 @@
-//! The control pages. `epollshim ctl` writes a request there. A thread that makes a recorded call
-//! takes it when the call returns, and carries it out on a stack of its own. No thread waits for
-//! requests, no signal announces them, no descriptor is held.
+//! The control pages, into which `epollshim ctl` writes requests. A thread that makes a recorded
+//! call takes the request when the call returns, and carries it out on a stack of its own. No
+//! thread waits for requests, no signal announces them, and no descriptor is held.
 //!
-//! A process that can write there may steer: the file belongs to this user alone (0600), and the
-//! pages were mapped through the descriptor that made it. What is found there is copied before it
-//! is examined, and never trusted: a request counts if its checksum matches this process and a
-//! number above all that were taken.
+//! A process that can write there may control this one: the file belongs to its user alone (mode
+//! 0600), and the pages were mapped through the descriptor that created it. A request is copied
+//! before it is examined, and is never trusted: it is accepted only if its checksum matches this
+//! process and its number is higher than those of all earlier ones.
 //!
 //! What a process has taken is in the memory that the kernel wipes at fork, and so is each thread's
 //! pointer to the request word. The child of a fork begins with pages of its own.
@@ -25,50 +25,51 @@ use crate::{ledger, process, sigsafe};
 
 /// What this module needs of the layers above it.
 pub trait Above {
-    /// Carries out an order. If `is_done` is false, only checks its text. Writes its output to the
-    /// answer. Err: the status (`status`), and the answer has only the reason.
+    /// Carries out an order, or only checks its text if `is_done` is false. Writes its output to
+    /// the answer. Err: a value of `status`, and the answer contains only the reason.
     fn obey(here: Here, order: Order, is_done: bool, answer: &mut Buffer<u8>) -> Result<(), u64>;
-    /// Has the file hold what is armed, and what it has counted.
+    /// Writes what is armed and what it has counted into the file.
     fn write_armed();
 }
 
-/// What was taken. All-zero: the process has taken nothing.
+/// Which requests were taken. All-zero: none.
 #[repr(C)]
 pub struct Steered {
-    /// A thread is carrying out a request.
+    /// 1 while a thread carries out a request.
     busy: AtomicU32,
-    /// The number of the last one taken.
+    /// The number of the last request that was taken.
     last: AtomicU64,
     requests: AtomicU64,
     damaged: AtomicU64,
 }
 
-/// The word that a thread looks at; null: there is no recording.
+/// The word that a thread reads after each recorded call. Null: there is no recording.
 pub fn bell() -> *mut AtomicU64 {
     let pages = State::of_this_process().and_then(State::control_pages);
     pages.map_or(core::ptr::null_mut(), |pages| pages.wrapping_add(control::BELL).cast())
 }
 
-/// Whether there is a request. Relaxed: the thread that takes it looks again.
+/// Whether there is a request. Relaxed: the thread that takes it reads the word again, with
+/// Acquire.
 #[inline(always)]
 pub fn is_asked(block: &Block) -> bool {
     let bell: &AtomicPtr<AtomicU64> = &block.part::<PerThread>().bell;
-    // SAFETY: null, or a word of the mapping that the recording lies in, which lasts as long as the
-    // process.
+    // SAFETY: the pointer is null, or a word of the control pages, which stay mapped as long as the
+    // process lives.
     unsafe { bell.load(Ordering::Relaxed).as_ref() }.is_some_and(|bell| bell.load(Ordering::Relaxed) != 0)
 }
 
-/// How many requests were taken, and how many of them were ignored as damaged; None: there were
-/// none.
+/// How many requests were taken, and how many of them were ignored because they were damaged. None:
+/// there were no requests.
 pub fn requests() -> Option<(u64, u64)> {
     let of = &State::of_this_process()?.control;
     let requests = of.requests.load(Ordering::Relaxed);
     (requests != 0).then(|| (requests, of.damaged.load(Ordering::Relaxed)))
 }
 
-/// Takes the present request, and answers it. It is left for a later call while another thread
-/// carries one out, if this is a handler that has interrupted the ledger, and if the memory is a
-/// parent's.
+/// Takes the pending request, and answers it. The request is left for a later call if another
+/// thread is carrying one out, if this is a handler that has interrupted the ledger, or if the
+/// memory is the parent's.
 #[cold]
 #[inline(never)]
 pub fn answer() {
@@ -80,8 +81,8 @@ pub fn answer() {
     sigsafe::on_own_stack(|| {
         if process::is_owner()
             && let Some(start) = state.control_pages()
-            // Acquire and Release: one request is answered before the next is taken. No signal
-            // comes between the two.
+            // Acquire pairs with the Release below: one request is answered before the next is
+            // taken. No signal handler runs between the two.
             && state.control.busy.swap(1, Ordering::Acquire) == 0
         {
             take(&Pages(start), &state.control, here);
@@ -91,7 +92,7 @@ pub fn answer() {
 }
 
 fn take(pages: &Pages, steered: &Steered, here: Here) {
-    // Acquire: the command wrote the request before the number.
+    // Acquire: pairs with the Release of the command, which writes the request before its number.
     let number = pages.word(control::BELL).swap(0, Ordering::AcqRel);
     if number == 0 {
         return;
@@ -112,7 +113,7 @@ fn take(pages: &Pages, steered: &Steered, here: Here) {
         steered.damaged.fetch_add(1, Ordering::Relaxed);
         let _ = answer.write_str("the control page is damaged; the request was ignored");
     }
-    // Written each time: these may have been damaged too.
+    // Written each time, because these words may have been damaged too.
     pages.set(control::TAKEN, steered.last.load(Ordering::Relaxed));
     pages.set(control::REQUESTS, steered.requests.load(Ordering::Relaxed));
     pages.set(control::DAMAGED, steered.damaged.load(Ordering::Relaxed));
@@ -122,9 +123,9 @@ fn take(pages: &Pages, steered: &Steered, here: Here) {
     pages.answer(number, came, done, text.get(..control::ANSWER_BYTES).unwrap_or(text));
 }
 
-/// Carries out a request, order by order, up to the first that is refused. Carries out none if one
-/// is no order or its text is wrong. None: the command cannot have sent it. Some: the status, and
-/// how many orders were carried out.
+/// Carries out a request, order by order, up to the first that is refused. If one has an unknown
+/// name or a wrong text, it carries out none. None: the command cannot have sent it. Some: the
+/// status, and how many orders were carried out.
 fn carry_out(here: Here, text: &[u8], answer: &mut Buffer<u8>) -> Option<(u64, u64)> {
     core::str::from_utf8(text).ok()?;
     let mut done = 0;
@@ -139,12 +140,12 @@ fn carry_out(here: Here, text: &[u8], answer: &mut Buffer<u8>) -> Option<(u64, u
     Some((status::DONE, done))
 }
 
-/// The pages, as they are mapped.
+/// The control pages.
 struct Pages(*mut u8);
 
 impl Pages {
     fn word(&self, place: usize) -> &AtomicU64 {
-        // SAFETY: places in the pages are aligned, and these are mapped for good.
+        // SAFETY: callers pass aligned offsets within the control pages, which are never unmapped.
         unsafe { word(self.0, place) }
     }
 
@@ -152,8 +153,8 @@ impl Pages {
         self.word(place).store(value, Ordering::Relaxed);
     }
 
-    /// A copy of the request with this number: the original may change. None: its length or its
-    /// checksum does not match.
+    /// Copies the request with this number, because the original may change. None: its length or
+    /// its checksum is wrong.
     fn request<'a>(&self, number: u64, into: &'a mut [u8; control::REQUEST_BYTES]) -> Option<&'a [u8]> {
         let length = usize::try_from(self.word(control::LENGTH).load(Ordering::Relaxed)).ok()?;
         let check = self.word(control::CHECK).load(Ordering::Relaxed);
@@ -180,7 +181,8 @@ impl Pages {
         self.set(control::ANSWER_CHECK, checksum(number, text));
         self.set(control::STATUS, came);
         self.set(control::DONE, done);
-        // Release: a reader that sees the number sees the answer.
+        // Release: pairs with the Acquire of the command. A reader that sees the number sees the
+        // answer.
         self.word(control::ANSWERED).store(number, Ordering::Release);
     }
 }

@@ -2,18 +2,18 @@
 //! area is reserved before it is touched.
 //!
 //! ```text
-//! block.area ──▶ head: taken, first │ record │ record │ ...      the first lies in the thread's own segment
+//! block.area ──▶ head: taken, first │ record │ record │ ...  (first area: in the thread's segment)
 //!                  │
-//!                  └─ one instruction takes a place: a handler on this thread comes before it or after it
+//!                  └─ one instruction takes a place: a handler runs before or after it
 //! ```
 //!
-//! A place after the last means that the area is full. Another area is reserved, twice as large,
-//! and the pointer is moved, with all signals blocked. So one instruction gives a record its place
-//! for good, whatever comes in between, and nothing waits for a handler or for a frame below it. A
-//! full area is unmapped, unless a frame below a handler may still be writing into it.
+//! A place after the last means that the area is full. Then another area is reserved, twice as
+//! large, and the pointer is moved, with all signals blocked. Each record gets its place by one
+//! instruction, whatever interrupts the thread, so nothing waits for a handler or for a frame below
+//! it. A full area is unmapped, unless a frame below a handler may still be writing into it.
 //!
-//! A record that finds no place is dropped, and counted on the thread's page. Every call takes a
-//! place or is counted there, once.
+//! A record that finds no place is dropped, and counted on the thread's page. So each call either
+//! takes a place or is counted there, once.
 
 use crate::sync::{AtomicU32, AtomicU64, AtomicUsize, Ordering, own_increment};
 
@@ -24,21 +24,22 @@ use super::threads::{CallRecord, PerThread, put};
 use crate::thread::Block;
 use crate::{sigsafe, sys};
 
-/// Where a thread's records go, in its block (which the kernel wipes at fork): all zero means
-/// nowhere.
+/// Where the records of a thread go. It lies in the thread's block, which the kernel wipes at fork.
+/// All-zero: nowhere.
 #[repr(C)]
 pub struct Records {
-    /// An [`Area`]; 0: none.
+    /// An [`Area`]. 0: none.
     area: AtomicUsize,
-    /// How many frames of the thread are writing a record: a handler may have interrupted one. A
-    /// frame that was jumped out of stays counted, so that nothing is unmapped from then on.
+    /// How many frames of the thread are writing a record: more than one if a handler has
+    /// interrupted one. A frame that was left by a jump stays counted, and then nothing is unmapped
+    /// any more.
     writing: AtomicU32,
     /// The place of the thread's segment in the directory.
     thread: AtomicU32,
 }
 
-/// The start of an area, and in the low bits (an area begins a page) the power of two that its size
-/// is. In one word, so that a handler changes both or neither.
+/// The start of an area, and in the low bits the exponent of its size, a power of two. (An area
+/// begins on a page boundary.) Both are in one word, so that a handler changes both or neither.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Area(usize);
 
@@ -60,28 +61,29 @@ impl Area {
     }
 
     fn word(self, place: usize) -> &'static AtomicU64 {
-        // SAFETY: in the head of an area, which stays mapped while a frame that found it is
-        // writing.
+        // SAFETY: callers pass an aligned offset in the head of the area. The area stays mapped as
+        // long as `Records::writing` counts a frame that found it, and the caller is one.
         unsafe { word(self.start(), place) }
     }
 }
 
-/// The largest area: 65,535 records. Where the directory fills, larger ones are made (file.rs).
+/// The size of the largest area: 65,535 records. Larger ones are created as the directory fills
+/// (file/segments.rs).
 pub const LARGEST: usize = 4 << 20;
-/// How long a thread's records are dropped before the file is asked to grow again: nanoseconds.
+/// For how many nanoseconds records are dropped before the file is asked to grow again.
 const AGAIN: u64 = 100_000_000;
-/// The same if another process holds the file and does not release it (a child of vfork that was
-/// killed): each try takes two seconds.
+/// The same if another process holds the turn to create segments and never ends it (a child of
+/// vfork that was killed): each attempt takes two seconds.
 const MUCH_LATER: u64 = 60_000_000_000;
 
 impl Records {
-    /// The first area, in the thread's own segment, which has that place in the directory.
+    /// Sets the first area, in the thread's own segment, whose place in the directory is `thread`.
     pub fn begin(&self, start: *mut u8, thread: u32) {
         self.thread.store(thread, Ordering::Relaxed);
         self.area.store(Area::new(start, area::IN_THREAD).0, Ordering::Relaxed);
     }
 
-    /// Another thread takes over the block: no frame of it is writing.
+    /// The block now belongs to another thread, no frame of which is writing.
     pub fn pass_on(&self) {
         self.writing.store(0, Ordering::Relaxed);
     }
@@ -94,12 +96,12 @@ impl Records {
 /// Keeps a record of a call, or counts it as dropped.
 pub fn write(block: &Block, call: &CallRecord, time: u64) {
     let records = &block.part::<PerThread>().records;
-    // Before the area is looked up: from here on it stays mapped.
+    // Counted before the area is looked up, so that the area stays mapped.
     step(&records.writing, true);
     match place(records, call.ended) {
         Some((at, number)) => {
-            // SAFETY: a place in an area of this thread, mapped until the last frame that writes
-            // has returned.
+            // SAFETY: `place` returned an unused place in an area of this thread. The area stays
+            // mapped until the last frame that writes has returned.
             unsafe { put(at, number, call, time) };
         }
         None => dropped(block),
@@ -107,7 +109,7 @@ pub fn write(block: &Block, call: &CallRecord, time: u64) {
     step(&records.writing, false);
 }
 
-/// Takes a place: its address, and the record's number. None: there is none.
+/// Takes a place. Returns its address and the number of the record. None: there is no place.
 #[inline(always)]
 fn place(records: &Records, now: u64) -> Option<(*mut u8, u64)> {
     let mut area = Area(records.area.load(Ordering::Relaxed));
@@ -133,7 +135,8 @@ fn grow(records: &Records, full: Area, now: u64) -> Option<Area> {
         return None;
     }
     let grown = sigsafe::on_own_stack(|| {
-        // From here on no handler comes. One may have come before, and also found the area full.
+        // No handler runs from here on. One may have run before, and may have replaced the full
+        // area.
         let current = Area(records.area.load(Ordering::Relaxed));
         if current != full {
             return Some(current);
@@ -146,8 +149,8 @@ fn grow(records: &Records, full: Area, now: u64) -> Option<Area> {
                 records.area.store(new.0, Ordering::Relaxed);
                 let is_in_thread = first == full.places();
                 if records.writing.load(Ordering::Relaxed) == 1 && !is_in_thread {
-                    // SAFETY: a whole mapping of `grow`. No other frame of the thread can refer to
-                    // it.
+                    // SAFETY: the area is a whole mapping of `State::grow`. `writing` is 1, so no
+                    // other frame of the thread refers to it, and no other thread does.
                     unsafe { sys::unmap(full.start(), full.bytes()) };
                 }
                 Some(new)
@@ -164,7 +167,7 @@ fn grow(records: &Records, full: Area, now: u64) -> Option<Area> {
         }
     });
     if grown.is_none() {
-        // No memory for a stack of its own.
+        // There was no memory for a stack of its own.
         state.again.store(now.saturating_add(AGAIN), Ordering::Relaxed);
     }
     grown.flatten()
@@ -179,10 +182,10 @@ fn dropped(block: &Block) {
     }
 }
 
-/// Adds or subtracts one, by one instruction: a handler subtracts what it added before the thread
+/// Adds or subtracts 1 by one instruction: a handler subtracts what it has added before the thread
 /// continues.
 #[inline(always)]
 fn step(count: &AtomicU32, more: bool) {
-    // SAFETY: the word is this thread's own; no other writes it.
+    // SAFETY: a reference is a valid, aligned word. Only this thread writes it.
     unsafe { crate::arch::counters::step(count.as_ptr(), more) }
 }

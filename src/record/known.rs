@@ -1,20 +1,21 @@
-//! Whether a site lies in an object that the file's newest list of modules has.
+//! Whether a site lies in an object of the file's newest list of modules.
 
 use crate::sync::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 
 use crate::{process, procfs};
 
-/// The newest list of this process's file: text that ends with a zero; null: there is none.
+/// The newest list in this process's file: text that ends with a zero. Null: there is none.
 #[repr(transparent)]
 pub struct List(AtomicPtr<u8>);
 
-/// The object in which the last site was found that was looked for: its addresses.
+/// The addresses of the object in which the last site was found.
 static LAST: [AtomicU64; 2] = [const { AtomicU64::new(0) }; 2];
-/// A site lies in no object that is listed. Relaxed: whoever takes it reads the list anew.
+/// Set when a site lies in no listed object. Relaxed: the thread that clears it reads all mappings
+/// again.
 static LACKS_ONE: AtomicBool = AtomicBool::new(false);
 
-/// The file has a site: in an object that was loaded after the list was written, perhaps. May be
-/// called with the ledger's lock.
+/// Checks a site that the file contains: its object may have been loaded after the list was
+/// written. It may be called with the ledger's lock held.
 #[inline(always)]
 pub fn meet(site: usize) {
     let [start, end] = &LAST;
@@ -28,7 +29,7 @@ pub fn meet(site: usize) {
 #[inline(never)]
 fn look_for(site: u64) {
     let Some(list) = process::part::<List>() else { return };
-    // A stack's addresses were met when it was kept.
+    // The addresses of a stack were checked when the stack was kept.
     if site == 0 || crate::stacks::is_stack(site as usize) {
         return;
     }
@@ -37,7 +38,8 @@ fn look_for(site: u64) {
     if start.is_null() {
         return;
     }
-    // SAFETY: text in a segment of this process's file, mapped for good, that ends with a zero.
+    // SAFETY: `has_list` stored the start of a text that ends with a zero, in a segment of this
+    // process's file, which is never unmapped or changed.
     let list = unsafe { core::ffi::CStr::from_ptr(start.cast()) }.to_bytes();
     for line in list.split(|byte| *byte == b'\n') {
         let mut bounds = line.split(|byte| *byte == b' ').filter_map(procfs::hexadecimal);
@@ -48,7 +50,7 @@ fn look_for(site: u64) {
         }
     }
     LACKS_ONE.store(true, Ordering::Relaxed);
-    // It is not looked for again at each call.
+    // So that the next call does not search for it again.
     set_last(site, site + 1);
 }
 
@@ -58,18 +60,18 @@ fn set_last(from: u64, to: u64) {
     last.store(to, Ordering::Relaxed);
 }
 
-/// Whether the list must be written anew.
+/// Whether a new list must be written.
 #[inline(always)]
 pub fn lacks_one() -> bool {
     LACKS_ONE.load(Ordering::Relaxed)
 }
 
-/// The list is about to be written anew.
+/// Called before a new list is written.
 pub fn forget() {
     LACKS_ONE.store(false, Ordering::Relaxed);
 }
 
-/// The newest list lies there.
+/// Sets the newest list.
 pub fn has_list(start: *mut u8) {
     if let Some(list) = process::part::<List>() {
         // Release: pairs with the Acquire in `look_for`.

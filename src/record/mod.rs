@@ -1,30 +1,32 @@
-//! The recording: a file per process, mapped by it, that holds what the process counts and its last
-//! calls. It survives any end of the process.
+//! The recording: one file per process, which the process maps. It holds the counters of the
+//! process and its last calls, and survives however the process ends.
 //!
 //! ```text
-//! file.rs     the file: header, directory, segments reserved before they are touched
-//! threads.rs  a thread's counters mapped over the file, and its ring of calls
-//! full.rs     areas of records, where each call is kept
-//! tables.rs   the ledger's totals, instances and interests, mirrored under the lock
-//! control.rs  requests from outside, taken as a recorded call returns
-//! census.rs   the census's parts of the file
-//! stacks.rs   call stacks, where they are kept
-//! modules.rs  the objects that are mapped, with their build ids
-//! known.rs    whether a site lies in one of them
-//! series.rs   a row a second, of the whole run
-//! losses.rs   what could not be recorded, for the reports
+//! file.rs         the file: header, directory, segments reserved before they are touched
+//! threads.rs      a thread's counters mapped over the file, and its ring of calls
+//! full.rs         areas of records, where each call is kept
+//! tables.rs       the ledger's totals, instances and interests, mirrored under the lock
+//! control.rs      requests from outside, taken as a recorded call returns
+//! census.rs       the census's parts of the file
+//! stacks.rs       call stacks, if they are kept
+//! modules.rs      the mapped objects, with their build ids
+//! known.rs        whether a site lies in one of them
+//! series.rs       a series of the whole run, at most one row per second
+//! open_at_end.rs  some of the descriptors that are open at the end
+//! losses.rs       what could not be recorded, for the reports
 //! ```
 //!
 //! `epollshim_format::recording` has the layout. Nothing is ever flushed: pages of a shared mapping
-//! outlive the process. The file is made with the first epoll call of a process, and with a census with the first descriptor that
-//! it creates. The child of a
-//! fork makes its own, and never writes into its parent's (except to count the children that could
-//! make none): every pointer into a file lies in memory that the kernel wipes at fork, or is
-//! replaced before it is used.
+//! outlive the process. The file is created by the first epoll call of a process or, with a census,
+//! by the first descriptor that it creates.
 //!
-//! A reservation that fails (no space, no descriptor, a directory that is gone) is not repeated for
-//! that thread or that part of a table, and for records not at once. What is missing is counted,
-//! and the program continues.
+//! The child of a fork creates a file of its own. It never writes into its parent's file, except to
+//! count the children that could create none: each pointer into a file lies in memory that the
+//! kernel wipes at fork, or is replaced before it is used.
+//!
+//! A reservation may fail (no space, no free descriptor, a deleted directory). It is not repeated
+//! for that thread or that part of a table, and for records only after a pause. What is missing is
+//! counted, and the program continues.
 
 mod census;
 mod control;
@@ -61,17 +63,17 @@ use crate::process::End;
 use crate::thread::Block;
 use crate::{config, ledger, process, sys};
 
-/// A block was mapped before the options were read: it has no room for a ring, and neither this
-/// process nor its children record.
+/// Set when a block was mapped before the options were read. It has no room for a ring, so neither
+/// this process nor its children record.
 static NEVER: AtomicBool = AtomicBool::new(false);
 
-/// The tables follow the ledger (src/composition.rs).
+/// The ledger calls these when it changes (src/composition.rs).
 pub use tables::{
     changed_totals, gone_instance, gone_interest, instance_waited, marked_instance, noted_instance, noted_interest,
 };
 
-/// Begins the recording, for a process that has created a descriptor and perhaps makes no epoll
-/// call. False: there will be none.
+/// Begins the recording of a process that has created a descriptor, and may never make an epoll
+/// call. False: there will be no recording.
 #[cold]
 pub fn begin_for_census() -> bool {
     begin();
@@ -84,7 +86,8 @@ pub fn wants_parts() -> bool {
     tables::wants_parts() || known::lacks_one()
 }
 
-/// Makes what the tables lack (tables.rs), and lists the modules anew if a site is in none.
+/// Creates the missing parts of the tables (tables.rs), and writes a new list of modules if a site
+/// lies in none of the listed ones.
 pub fn grow_tables(mirror: &mut dyn FnMut(Rows)) -> bool {
     if known::lacks_one() && is_on() {
         modules::write_if_new();
@@ -92,7 +95,8 @@ pub fn grow_tables(mirror: &mut dyn FnMut(Rows)) -> bool {
     tables::grow_tables(mirror)
 }
 
-/// Keeps a record of a call, and lets the thread look for a request, and at what is due.
+/// Keeps a record of a call. Then the thread looks for a request of `epollshim ctl`, and whether a
+/// row of the series is due.
 #[inline(always)]
 pub fn keep(block: &Block, call: &CallRecord) {
     threads::keep(block, call);
@@ -104,7 +108,7 @@ pub fn is_wanted() -> bool {
     !NEVER.load(Ordering::Relaxed) && config::get().is_some_and(|config| config.record.is_some())
 }
 
-/// How many bytes follow a new block; 0: no recording is wanted.
+/// How many bytes must follow a new block. 0: no recording is wanted.
 pub fn bytes_behind_block() -> usize {
     if config::get().is_none() {
         NEVER.store(true, Ordering::Relaxed);
@@ -112,20 +116,22 @@ pub fn bytes_behind_block() -> usize {
     if is_wanted() { threads::ring_bytes() } else { 0 }
 }
 
-/// Maps this process's file over a new block that has that many bytes after it. Makes the file if
-/// there is none yet.
+/// Maps this process's file over a new block, which must be followed by [`bytes_behind_block`]
+/// bytes. Creates the file if there is none yet.
 pub fn lay_over_file(block: &Block, tid: u32) {
     begin();
     threads::attach(block, tid);
 }
 
-/// Whether this process has a file. Cheap enough for every change of the ledger.
+/// Whether this process has a file. It is called for every change of the ledger, so it must be
+/// fast.
 #[inline(always)]
 pub fn is_on() -> bool {
     State::of_this_process().is_some_and(State::is_on)
 }
 
-/// Prepares a directory for recordings, and follows the ledger's changes. Err: an error number.
+/// Prepares a directory for recordings, and has the ledger and the census report their changes.
+/// Err: the errno.
 pub fn prepare(directory: &CStr) -> sys::Result<()> {
     file::prepare_directory(directory)?;
     ledger::follow();
@@ -133,8 +139,7 @@ pub fn prepare(directory: &CStr) -> sys::Result<()> {
     Ok(())
 }
 
-/// Makes the file of this process, once. The thread that makes the first epoll call calls it, or, with
-/// a census, the first descriptor.
+/// Creates the file of this process, once.
 #[cold]
 fn begin() {
     if !is_wanted() || !process::is_owner() {
@@ -151,7 +156,7 @@ fn begin() {
     }
 }
 
-/// The file has a site from now on. Not under the ledger's lock.
+/// Notes that the file now contains a site. Must not be called under the ledger's lock.
 #[cold]
 pub fn new_site(site: usize) {
     known::meet(site);
@@ -160,29 +165,29 @@ pub fn new_site(site: usize) {
     }
 }
 
-/// Zeroed memory in this process's file, for a table of its findings, in a segment of that kind.
-/// None: there is no file, or no space.
+/// Reserves zeroed memory in this process's file for a table of its findings, as a segment of this
+/// kind. None: there is no file, or no space.
 pub fn table(kind: u64, bytes: usize) -> Option<*mut u8> {
     let state = State::of_this_process().filter(|state| is_wanted() && state.is_on())?;
     state.segment(kind, bytes, 0, None, |_| ())
 }
 
-/// Faults have a seed from now on.
+/// Notes the seed of the faults.
 pub fn note_seed(seed: u64) {
     if let Some(state) = State::of_this_process().filter(|state| state.is_on()) {
         state.note_seed(seed);
     }
 }
 
-/// The process is about to become another user, or to go on as it is (`u32::MAX`): root gives its
-/// file to that user, who must open it by name to make it grow.
+/// Called before the process changes its user (`u32::MAX`: it does not). Root gives its file to the
+/// new user, who must open it by name to make it grow.
 pub fn before_user(user: u32) {
     if user != u32::MAX && sys::geteuid() == 0 {
         before_leaving(user);
     }
 }
 
-/// The process is about to have another root directory, in which the file has no name.
+/// Called before the process changes its root directory. The file has no name in the new one.
 pub fn before_chroot() {
     before_leaving(u32::MAX);
 }

@@ -1,5 +1,5 @@
-//! The objects that are mapped: their addresses, build ids and files. With them a reader turns
-//! addresses into functions after the program has ended.
+//! The mapped objects: their addresses, build ids and files. A reader needs them to find the
+//! functions of addresses after the program has ended.
 
 use super::file::State;
 use super::known;
@@ -12,14 +12,14 @@ use epollshim_format::recording::{PAGE, kind};
 use crate::buffer::Buffer;
 use crate::{clock, process, procfs};
 
-/// A hash of what was written last (FNV-1a). A child of a fork compares with its parent's. Its
-/// first list is written in any case.
+/// A hash of the list that was written last (FNV-1a). The child of a fork still has its parent's,
+/// but writes its first list in any case.
 static WRITTEN: AtomicU64 = AtomicU64::new(0);
-/// Of which process.
+/// The process that wrote it.
 static WRITTEN_BY: AtomicU64 = AtomicU64::new(0);
 
-/// Writes the list anew if there was a site that it lacks. That takes a small part of the program's
-/// time at most: addresses of code that the program has made itself are in no list.
+/// Writes a new list after a site was found that the last one lacks. `clock::Turn` bounds the time
+/// that this takes: addresses of code that the program has generated itself are in no list.
 #[cold]
 #[inline(never)]
 pub fn write_if_new() {
@@ -31,7 +31,7 @@ pub fn write_if_new() {
     }
 }
 
-/// Writes the list, unless it is in the file already.
+/// Writes the list, unless the file already has the same.
 pub fn write() {
     crate::sigsafe::on_own_stack(|| {
         Buffer::lend(|maps| {
@@ -48,7 +48,7 @@ fn write_list(bytes: &[u8]) {
     let number = bytes
         .iter()
         .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3));
-    // Not the pid: parent and child may both be pid 1.
+    // Not the pid, because parent and child may both be pid 1.
     let own = process::identity();
     if WRITTEN.swap(number, Ordering::Relaxed) == number && WRITTEN_BY.load(Ordering::Relaxed) == own {
         return;
@@ -56,15 +56,15 @@ fn write_list(bytes: &[u8]) {
     WRITTEN_BY.store(own, Ordering::Relaxed);
     if let Some(state) = State::of_this_process() {
         state.segment(kind::MODULES, (bytes.len() + 1).max(PAGE), 0, None, |start| {
-            // SAFETY: the segment was mapped just now, as long as the text at least.
+            // SAFETY: the segment was just mapped, and is at least one byte longer than the text.
             unsafe { start.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
             known::has_list(start);
         });
     }
 }
 
-/// Turns start-end perms offset dev inode path (proc_pid_maps(5)), a line for each mapping, into a
-/// line for each object.
+/// Turns the lines of proc_pid_maps(5) (start-end perms offset dev inode path), one for each
+/// mapping, into one line for each object.
 fn list_objects(maps: &[u8], list: &mut Buffer<u8>) -> core::fmt::Result {
     let mut last: Option<(u64, u64, &[u8])> = None;
     let mut flush = |object: Option<(u64, u64, &[u8])>| match object {
@@ -107,7 +107,7 @@ fn line(start: u64, end: u64, path: &[u8], list: &mut Buffer<u8>) -> core::fmt::
     list.write_char('\n')
 }
 
-/// The GNU build id of an object that is mapped, from its notes in memory.
+/// The GNU build id of a mapped object, from its notes in memory.
 fn build_id(start: usize, end: usize) -> Option<&'static [u8]> {
     const PT_NOTE: u32 = 4;
     const NT_GNU_BUILD_ID: u32 = 3;
@@ -121,8 +121,8 @@ fn build_id(start: usize, end: usize) -> Option<&'static [u8]> {
         if number(program, 0, 4)? as u32 != PT_NOTE {
             continue;
         }
-        // Its offset in the file, which is its distance from the object's first mapping. In a
-        // program of fixed addresses its address in memory is not.
+        // The offset in the file is also the distance from the first mapping of the object. The
+        // address in memory is not, in a program with fixed addresses.
         let (at, length) = (number(program, 8, 8)?, number(program, 32, 8)?);
         let mut notes = readable(start.checked_add(at)?, length.min(4096), end)?;
         while notes.len() > 12 {
@@ -137,14 +137,14 @@ fn build_id(start: usize, end: usize) -> Option<&'static [u8]> {
     None
 }
 
-/// Bytes of an object, if they are within it and the kernel can read them.
+/// Bytes of an object. None: they are not within it, or cannot be read.
 fn readable(at: usize, length: usize, end: usize) -> Option<&'static [u8]> {
     let last = at.checked_add(length)?;
     if length < 12 || last > end || !crate::sys::is_readable(at) || !crate::sys::is_readable(last - 12) {
         return None;
     }
-    // SAFETY: its first and last bytes can be read, and it is at most some pages within one object:
-    // notes and headers lie in the object's first segment. It stays mapped while it is read: only
-    // dlclose unmaps objects, and no exit or first call is inside it.
+    // SAFETY: the first and the last bytes can be read, and the range is at most a few pages within
+    // one object: notes and headers lie in the object's first segment. It stays mapped while it is
+    // read: only dlclose unmaps objects, and no exit or first call is inside it.
     Some(unsafe { core::slice::from_raw_parts(at as *const u8, length) })
 }

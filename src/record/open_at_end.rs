@@ -1,5 +1,5 @@
-//! Writes what some of the open descriptors are into the file as the process ends: the first few of
-//! each call that made some.
+//! Writes what some of the open descriptors refer to into the file when the process ends: the first
+//! few of each call that created any.
 
 use crate::sync::Ordering;
 
@@ -12,7 +12,7 @@ use crate::census::{self, places};
 use crate::describe::describe;
 use crate::sigsafe::on_own_stack;
 
-/// Descriptors, each with the place that made it, the lowest numbers of a place first.
+/// Descriptors, each with the place that created it. Sorted by place, then by number.
 type Open = Buffer<(u16, i32)>;
 
 pub fn write() {
@@ -40,7 +40,7 @@ fn write_some(state: &State, open: &mut Open, some: &mut Open) {
         return;
     }
     state.segment(kind::OPEN_AT_END, open_at_end::FIRST + some.len() * open_at_end::SIZE, 0, None, |start| {
-        // SAFETY: words of the segment, which was mapped just now, as long as they need.
+        // SAFETY: aligned words of the segment, which was just mapped with room for all entries.
         let set = |place: usize, value: u64| unsafe { word(start, place).store(value, Ordering::Relaxed) };
         for (index, (place, fd)) in some.iter().enumerate() {
             let at = open_at_end::FIRST + index * open_at_end::SIZE;

@@ -1,8 +1,9 @@
-//! A coarse series of the whole run: a row a second at most, and fewer as it grows long
+//! A coarse series of the whole run: at most one row per second, and fewer in a long run
 //! (`epollshim_format::recording::series`).
 //!
-//! Whoever has read the clock anyway notices that a row is due ([`look`]): a recorded call, and with a
-//! census some of the creations and ends. So an idle process has no rows; it has not changed either.
+//! Whether a row is due is checked where the clock was read anyway ([`look`]): after recorded calls
+//! and, with a census, after some creations and closes. So there are no rows while a process is
+//! idle, and nothing changes then.
 
 use crate::sync::{AtomicU64, Ordering};
 
@@ -14,11 +15,11 @@ use crate::census::places;
 use crate::findings::evaluation;
 use crate::{clock, process, sigsafe, thread};
 
-/// CLOCK_MONOTONIC when the next row is due. (Not wiped at fork: a child's first row is due when its
-/// parent's next would have been.)
+/// CLOCK_MONOTONIC when the next row is due. It is not wiped at fork: the first row of a child is
+/// due when the next one of its parent would have been.
 static NEXT: AtomicU64 = AtomicU64::new(0);
 
-/// It is `now` (CLOCK_MONOTONIC).
+/// Adds a row if one is due. `now`: CLOCK_MONOTONIC.
 #[inline(always)]
 pub fn look(now: u64) {
     if now >= NEXT.load(Ordering::Relaxed) {
@@ -33,11 +34,11 @@ fn look_closely(now: u64) {
     evaluation::at_times(now);
 }
 
-/// Adds a row, at the present stack's cost of a few words.
+/// Adds a row. It needs only a few words of the present stack.
 pub fn add(now: u64) {
     let Some(state) = State::of_this_process().filter(|state| state.is_on()) else { return };
     let Some(start) = of_file(state) else { return };
-    // Acquire and Release: one row is written before the next.
+    // Acquire pairs with the Release below: one row is complete before the next is begun.
     if state.series_busy.swap(1, Ordering::Acquire) == 0 {
         let step = write(start, state, now);
         NEXT.store(now.saturating_add(step), Ordering::Relaxed);
@@ -45,14 +46,14 @@ pub fn add(now: u64) {
     }
 }
 
-/// The last row.
+/// Adds the last row.
 pub fn end() {
     add(clock::monotonic());
 }
 
 fn of_file(state: &State) -> Option<*mut u8> {
     if state.series.load(Ordering::Acquire).is_null() {
-        // Once, at the beginning of the recording. Not in another process's memory.
+        // Once, at the beginning of the recording. Not in memory that belongs to another process.
         let make = || state.part(kind::SERIES, layout::SIZE, 0, &state.series, &|| ()).is_ok();
         if !(process::is_owner() && make()) {
             NEXT.store(u64::MAX, Ordering::Relaxed);
@@ -62,15 +63,16 @@ fn of_file(state: &State) -> Option<*mut u8> {
     Some(state.series.load(Ordering::Acquire)).filter(|start| !start.is_null())
 }
 
-/// Returns in how many nanoseconds the next row is due.
+/// Writes a row. Returns after how many nanoseconds the next is due.
 fn write(start: *mut u8, state: &State, now: u64) -> u64 {
-    // SAFETY: words of the part, which is mapped for good: `ROWS` rows behind its head.
+    // SAFETY: aligned words of the part, which has `ROWS` rows after its head and is never
+    // unmapped.
     let at = |place: usize| unsafe { word(start, place) };
     let of_row = |row: usize, number: usize| at(layout::FIRST + row * layout::ROW + number * 8);
     let mut count = (at(layout::COUNT).load(Ordering::Relaxed) as usize).min(layout::ROWS);
     let mut step = at(layout::STEP).load(Ordering::Relaxed).max(layout::FIRST_STEP);
     if count == layout::ROWS {
-        // Each second row stays. Who is killed meanwhile leaves some rows twice.
+        // Every second row stays. If the process is killed here, some rows are there twice.
         for row in 0..layout::ROWS / 2 {
             for number in 0..layout::ROW / 8 {
                 of_row(row, number).store(of_row(row * 2 + 1, number).load(Ordering::Relaxed), Ordering::Relaxed);
@@ -82,7 +84,7 @@ fn write(start: *mut u8, state: &State, now: u64) -> u64 {
         at(layout::COUNT).store(count as u64, Ordering::Relaxed);
     }
     let set = |number: usize, value: u64| of_row(count, number).store(value, Ordering::Relaxed);
-    // Its time is written last: a row without one is none.
+    // The time is written last: a row without a time is ignored.
     set(layout::AT, 0);
     (layout::KINDS..layout::ROW / 8).for_each(|number| set(number, 0));
     let (mut calls, mut waits) = (0u64, 0u64);
@@ -95,7 +97,7 @@ fn write(start: *mut u8, state: &State, now: u64) -> u64 {
     set(layout::WAITS, waits);
     let totals = state.totals.load(Ordering::Acquire);
     if !totals.is_null() {
-        // SAFETY: words of the totals' page, which is mapped for good.
+        // SAFETY: aligned words of the totals' page, which is never unmapped.
         let of = |place| unsafe { word(totals, place) }.load(Ordering::Relaxed);
         set(layout::INSTANCES, of(totals::INSTANCES));
         set(layout::WATCHES, of(totals::WATCHES));
@@ -111,7 +113,7 @@ fn write(start: *mut u8, state: &State, now: u64) -> u64 {
     step
 }
 
-/// The recording has begun: while there is room.
+/// Adds the first row of a recording, while there is room.
 pub fn begin() {
     let _ = sigsafe::on_own_stack(|| add(clock::monotonic()));
 }

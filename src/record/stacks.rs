@@ -1,4 +1,4 @@
-//! Writes the arena of call stacks into the file, part by part: sites in the file's tables are
+//! Copies the arena of call stacks into the file, part by part. Sites in the file's tables are
 //! addresses in it.
 
 use crate::sync::{AtomicU64, Ordering, fence};
@@ -9,12 +9,12 @@ use super::file::{State, word};
 use super::{known, modules};
 use crate::stacks;
 
-/// Being made, or there was no space for it.
+/// The segment is being created, or there was no space for it.
 const fn taken() -> *mut u8 {
     core::ptr::without_provenance_mut(1)
 }
 
-/// A stack was written into a part of the arena.
+/// Copies a stack that was written into a part of the arena.
 pub fn wrote_stack(stack: &[AtomicU64], number: usize) {
     let Some(state) = State::of_this_process().filter(|state| state.is_on()) else { return };
     let Some(start) = state.stacks.get(number).map(|start| start.load(Ordering::Acquire)) else { return };
@@ -30,7 +30,7 @@ pub fn wrote_stack(stack: &[AtomicU64], number: usize) {
     }
 }
 
-/// The recording has begun: stacks that were kept before go into it.
+/// Copies the stacks that were kept before the recording began.
 pub fn mirror_stacks() {
     let Some(state) = State::of_this_process().filter(|state| state.is_on()) else { return };
     for (number, _) in stacks::parts() {
@@ -46,7 +46,8 @@ fn make(state: &State, number: usize) {
     }
     if let Some(start) = state.segment(kind::STACKS, PART, part.as_ptr() as u64, None, |_| ()) {
         place.store(start, Ordering::Release);
-        // After the store: what is written after this look is also written there.
+        // After the store: `wrote_stack` copies each stack that is written after this fence, since
+        // it then finds `start`.
         fence(Ordering::SeqCst);
         copy(part, 0, start);
     }
@@ -57,7 +58,8 @@ fn copy(words: &[AtomicU64], at: usize, start: *mut u8) {
     for (index, value) in words.iter().enumerate() {
         let value = value.load(Ordering::Relaxed);
         if value != 0 {
-            // SAFETY: a word of a segment as long as the part, mapped for good.
+            // SAFETY: an aligned word of a segment that is as long as the part, and is never
+            // unmapped.
             unsafe { word(start, at + index * 8).store(value, Ordering::Relaxed) };
         }
     }

@@ -1,12 +1,13 @@
-//! The ledger's totals and tables, mirrored in the file by the holder of the lock as they change.
+//! Mirrors the ledger's totals and tables in the file. The holder of the ledger's lock writes each
+//! change.
 //!
-//! They are mirrors, and not the ledger's own memory: the child of a fork would share that with its
-//! parent.
+//! The ledger's own memory does not lie in the file, because the child of a fork would share it
+//! with its parent.
 //!
 //! The file does not grow while the lock is held. A change that finds no part for an entry requests
-//! it ([`Table::want`]) and continues. When the lock is free again, the part is made
-//! ([`grow_tables`]), and a change of the ledger's own fills it. A part is requested when the one
-//! before it is half in use, so that few entries come too early.
+//! one ([`Table::want`]) and continues. When the lock is free again, the part is created
+//! ([`grow_tables`]), and the ledger fills it as a change of its own. A part is requested when the
+//! one before it is half in use, so few entries are written before their part exists.
 
 use crate::sync::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
 
@@ -21,15 +22,15 @@ use crate::ledger::core::Totals;
 use crate::ledger::records::{Instance, Interest, Origin};
 use crate::{clock, ledger, sys};
 
-/// Parts of a table, as the file has them; null: none yet. `dropped()`: no space. (The whole table
-/// begins as zero, so that it lies in .bss.)
+/// The parts of a table in the file. Null: not created yet. `dropped()`: there was no space. (The
+/// whole table begins as zero, so that it lies in .bss.)
 struct Table<const PARTS: usize, const KIND: u64, const SIZE: usize, const ENTRIES: usize> {
     parts: [AtomicPtr<u8>; PARTS],
     /// How many parts are needed, from the first.
     wanted: AtomicU32,
 }
 
-/// The tables must be begun, or a part of one must be made.
+/// Set when the tables must be begun, or a part of one must be created.
 static WANTS_PARTS: AtomicBool = AtomicBool::new(false);
 
 // Values of `State::tables`; 0: there are no tables.
@@ -42,7 +43,7 @@ const fn dropped() -> *mut u8 {
     core::ptr::without_provenance_mut(1)
 }
 
-/// What [`Table::grow`] does, once for both (for size).
+/// The work of [`Table::grow`], in one copy for both tables, for size.
 #[inline(never)]
 fn grow(
     parts: &[AtomicPtr<u8>],
@@ -59,7 +60,7 @@ fn grow(
             Ok(true) => {
                 made(Rows { of_instances: number_of_kind as u64 == kind::INSTANCES, first, count: entries as u32 });
             }
-            // Another thread has made it.
+            // Another thread has created it.
             Ok(false) => {}
             Err(_) => part.store(dropped(), Ordering::Relaxed),
         }
@@ -74,8 +75,8 @@ impl<const PARTS: usize, const KIND: u64, const SIZE: usize, const ENTRIES: usiz
         Table { parts: [const { AtomicPtr::new(core::ptr::null_mut()) }; PARTS], wanted: AtomicU32::new(0) }
     }
 
-    /// The entry of an index; None: there is no space for it, or it will be written when its part
-    /// is made.
+    /// The entry of an index. None: there is no space for it, or it will be written when its part
+    /// is created.
     #[inline(always)]
     fn entry(&self, index: u32) -> Option<*mut u8> {
         let number = index as usize / ENTRIES;
@@ -97,7 +98,7 @@ impl<const PARTS: usize, const KIND: u64, const SIZE: usize, const ENTRIES: usiz
         Some(start.wrapping_add(index as usize % ENTRIES * SIZE))
     }
 
-    /// The entry of an index whose part exists.
+    /// The entry of an index, if its part exists.
     fn known(&self, index: u32) -> Option<*mut u8> {
         let start = self.parts.get(index as usize / ENTRIES)?.load(Ordering::Acquire);
         (!start.is_null() && start != dropped()).then(|| start.wrapping_add(index as usize % ENTRIES * SIZE))
@@ -111,8 +112,7 @@ impl<const PARTS: usize, const KIND: u64, const SIZE: usize, const ENTRIES: usiz
         WANTS_PARTS.store(true, Ordering::Release);
     }
 
-    /// Makes the parts that are requested and missing, and passes on the indices that belong into
-    /// each.
+    /// Creates the parts that are requested and missing. Calls `made` with the indexes of each.
     fn grow(&self, state: &State, made: &mut dyn FnMut(Rows)) {
         let wanted = self.wanted.load(Ordering::Relaxed) as usize;
         let parts = self.parts.get(..wanted).unwrap_or(&self.parts);
@@ -127,7 +127,8 @@ impl<const PARTS: usize, const KIND: u64, const SIZE: usize, const ENTRIES: usiz
 
 #[inline(always)]
 fn set(start: *mut u8, place: usize, value: u64) {
-    // SAFETY: a word of an entry of a part that is mapped for good.
+    // SAFETY: callers pass an entry or the totals page, both in parts that are never unmapped, and
+    // an aligned offset of its layout.
     unsafe { word(start, place).store(value, Ordering::Relaxed) };
 }
 
@@ -137,7 +138,7 @@ fn kept() -> Option<&'static State> {
     State::of_this_process().filter(|state| state.tables.load(Ordering::Relaxed) == KEPT)
 }
 
-/// A file has begun, which has no tables yet.
+/// Requests the tables of a file that has none yet.
 pub fn want_tables() {
     // Release: pairs with the exchange in `grow_tables`.
     WANTS_PARTS.store(true, Ordering::Release);
@@ -149,8 +150,8 @@ pub fn wants_parts() -> bool {
     WANTS_PARTS.load(Ordering::Relaxed)
 }
 
-/// Makes what the tables lack, and has `mirror` write what belongs there. Not under the lock. True:
-/// there are tables from now on, and they are empty.
+/// Creates the missing parts of the tables, and has `mirror` write their entries. Must not be
+/// called under the lock. True: the tables have just been created, and are empty.
 pub fn grow_tables(mirror: &mut dyn FnMut(Rows)) -> bool {
     let Some(state) = State::of_this_process().filter(|state| state.is_on()) else { return false };
     // Acquire: pairs with the Release in `want` and `want_tables`.
@@ -165,20 +166,20 @@ pub fn grow_tables(mirror: &mut dyn FnMut(Rows)) -> bool {
     false
 }
 
-/// Begins the tables of this process, empty. (In the child of a fork the parts are still the
-/// parent's: nothing is written there, since `State::tables` is wiped.)
+/// Begins the tables of this process, empty. In the child of a fork, the parts are still the
+/// parent's. Nothing is written there, because `State::tables` was wiped.
 fn begin_tables(state: &State) -> bool {
     let forget = || {
         INSTANCES.forget();
         INTERESTS.forget();
     };
-    // Without space for totals the tables are begun nevertheless.
+    // If there is no space for the totals, the tables are begun without them.
     let _ = state.part(kind::TOTALS, 4096, 0, &state.totals, &forget);
-    // Release: pairs with the Acquire of the lock under which they are taken up.
+    // Release: pairs with the Acquire of the ledger's lock, whose holder switches them on.
     state.tables.compare_exchange(0, EMPTY, Ordering::Release, Ordering::Relaxed).is_ok()
 }
 
-/// An instance was noted, or its watches changed.
+/// Writes an instance that was created, or whose watches changed.
 pub fn noted_instance(index: u32, of: &Instance, epfd: i32) {
     let Some(state) = kept() else { return };
     if epfd >= 0 {
@@ -203,10 +204,10 @@ pub fn noted_instance(index: u32, of: &Instance, epfd: i32) {
     noted_creation(of);
 }
 
-/// The waits of an instance were marked.
+/// Writes that the waits of an instance were marked.
 pub fn marked_instance(index: u32, of: &Instance) {
     if let Some(entry) = kept().and_then(|_| INSTANCES.known(index)) {
-        // SAFETY: as in `set`.
+        // SAFETY: `entry` is in a part that is never unmapped, and the offset is aligned.
         let epfd = unsafe { word(entry, instance::EPFD) }.load(Ordering::Relaxed) as u32;
         set(entry, instance::EPFD, u64::from(epfd) | of.waits_marked.get() << instance::MARK);
         // Acquire: pairs with the Release in `State::part`.
@@ -217,7 +218,7 @@ pub fn marked_instance(index: u32, of: &Instance) {
     }
 }
 
-/// The site of an instance has created so many.
+/// Writes how many instances the site of this one has created.
 fn noted_creation(of: &Instance) {
     let site = of.site.load(Ordering::Relaxed);
     let totals = kept().map_or(core::ptr::null_mut(), |state| state.totals.load(Ordering::Acquire));
@@ -259,7 +260,7 @@ pub fn gone_interest(index: u32, instance: u32, watches: u64) {
 fn watched(index: u32, watches: u64) {
     if let Some(entry) = INSTANCES.known(index) {
         set(entry, instance::WATCHES, watches);
-        // SAFETY: as in `set`.
+        // SAFETY: `entry` is in a part that is never unmapped, and the offset is aligned.
         let peak = unsafe { word(entry, instance::WATCHES_PEAK) };
         if peak.load(Ordering::Relaxed) < watches {
             peak.store(watches, Ordering::Relaxed);
@@ -267,12 +268,14 @@ fn watched(index: u32, watches: u64) {
     }
 }
 
-/// A wait on an instance ended. `is_alone`: the calling thread has its own set of counters there.
+/// Counts the end of a wait on an instance. `is_alone`: the calling thread has a set of counters of
+/// its own there.
 #[inline(always)]
 pub fn instance_waited(index: u32, end: WaitEnd, is_alone: bool) {
     let Some(entry) = kept().and_then(|_| INSTANCES.known(index)) else { return };
     const _: () = assert!(size_of::<WaitCounters>() == 40 && align_of::<WaitCounters>() == 8);
-    // SAFETY: two sets of five words, by the layout.
+    // SAFETY: `entry` is in a part that is never unmapped. By the layout, two sets of five aligned
+    // words are at this offset, which the assertion checks.
     let [alone, shared] = unsafe { &*entry.wrapping_add(instance::WAITS).cast::<[WaitCounters; 2]>() };
     if is_alone {
         alone.count_alone(end);
@@ -281,24 +284,25 @@ pub fn instance_waited(index: u32, end: WaitEnd, is_alone: bool) {
     }
 }
 
-/// A number is an instance's, or is watched: keeps the highest.
+/// Keeps the highest descriptor number of an instance or a watched file.
 #[inline(always)]
 fn reach_number(state: &State, number: i32) {
     // Acquire: pairs with the Release in `State::part`.
     let start = state.totals.load(Ordering::Acquire);
-    // SAFETY: as in `set`.
+    // SAFETY: `start` is the totals page, which is never unmapped, and the offset is aligned.
     if !start.is_null() && number as u64 >= unsafe { word(start, totals::NUMBERS) }.load(Ordering::Relaxed) {
         reach_further(start, number as u64 + 1);
     }
 }
 
-/// The limit is asked for when the number is a power of two, and near the limit.
+/// Stores a higher number. It queries the limit of descriptors near that limit, and when the number
+/// is a power of two.
 #[cold]
 #[inline(never)]
 fn reach_further(start: *mut u8, numbers: u64) {
     set(start, totals::NUMBERS, numbers);
     set(start, totals::MARKED, ledger::waits_marked_at());
-    // SAFETY: as in `set`.
+    // SAFETY: `start` is the totals page, which is never unmapped, and the offset is aligned.
     let known = unsafe { word(start, totals::NUMBERS_LIMIT) }.load(Ordering::Relaxed);
     if (known == 0 || near_limit::is_near(numbers, known) || numbers.is_power_of_two())
         && let Ok(limit) = sys::descriptor_limit()
@@ -307,7 +311,7 @@ fn reach_further(start: *mut u8, numbers: u64) {
     }
 }
 
-/// The totals have changed. True: there are tables, and they are empty. From now on changes go into
+/// Writes the totals. True: the tables were empty until now. From now on changes are written into
 /// them.
 pub fn changed_totals(of: &Totals, watches: u64, memory: u64) -> bool {
     let Some(state) = State::of_this_process() else { return false };

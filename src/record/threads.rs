@@ -1,5 +1,5 @@
-//! A thread's counters, mapped over the file so that they are counted only there; and its ring of
-//! calls.
+//! A thread's counters, which lie only in the file: it is mapped over the block's own memory. And a
+//! thread's ring of calls.
 
 use crate::sync::{AtomicPtr, AtomicU64, Ordering, compiler_fence, own_increment};
 use core::ptr::NonNull;
@@ -40,39 +40,39 @@ const _: () = {
     assert!(size_of::<Block>() - thread::COUNTERS == layout::BEGUN);
 };
 
-/// Where the recording has a thread's calls, in its block: all-zero means nowhere.
+/// Where the recording has the calls of a thread. It lies in the thread's block. All-zero: nowhere.
 #[repr(C)]
 pub struct PerThread {
-    /// The ring of the last calls; null: there is none.
+    /// The ring of the last calls. Null: there is none.
     ring: AtomicPtr<u8>,
-    /// The word of this process's recording that says whether there is a request ([`is_asked`]);
-    /// null: there is none.
+    /// The word of this process's recording that is not 0 if there is a request ([`is_asked`]).
+    /// Null: there is no recording.
     pub bell: AtomicPtr<AtomicU64>,
-    /// The ring's length less one.
+    /// The length of the ring minus one.
     ring_mask: AtomicU64,
-    /// Where each call is kept.
+    /// The areas of records, if each call is kept.
     pub records: full::Records,
-    /// The block's counts are not all of its owner.
+    /// 1 if the block had an earlier owner: then not all of its counts are of its present owner.
     is_handed_on: AtomicU64,
 }
 
 impl PerThread {
-    /// Another thread owns the block from now on.
+    /// The block now belongs to another thread.
     pub fn next_owner(&self) {
         self.records.pass_on();
         self.is_handed_on.store(1, Ordering::Relaxed);
     }
 }
 
-/// What follows a block besides the records of a ring.
+/// How many bytes follow a block in addition to the records of a ring.
 pub const RING_EXTRA: usize = PAGE;
 
-/// How many records a ring holds: a power of two; 0: each record is kept.
+/// How many records a ring holds: a power of two. 0: there are no rings, and each record is kept.
 pub fn ring_length() -> usize {
     config::get().map_or(0, |config| config.ring as usize)
 }
 
-/// Bytes after a block, if a recording is wanted.
+/// How many bytes follow a block if a recording is wanted.
 pub fn ring_bytes() -> usize {
     RING_EXTRA
         + match ring_length() {
@@ -104,14 +104,17 @@ pub fn attach(block: &Block, tid: u32) {
     }
 }
 
-/// How many records of a thread found no place, if each is kept. The block must be attached.
+/// Counts the records of a thread that found no place, if each call is kept. The block must be
+/// attached.
 pub fn dropped_of(block: &Block) -> &AtomicU64 {
     let start = core::ptr::from_ref(block).cast_mut().cast::<u8>();
-    // SAFETY: on the page after the block's counters, which is mapped with them for good.
+    // SAFETY: an aligned word of the page after the block's counters. The page is mapped together
+    // with them, for good.
     unsafe { word(start, thread::COUNTERS + layout::DROPPED) }
 }
 
-/// Writes how much processor time a thread has used, for who judges its polls later. The block must be attached.
+/// Writes how much processor time a thread has used. A reader needs it to judge the thread's polls.
+/// The block must be attached.
 #[cold]
 #[inline(never)]
 pub fn note_time(block: &Block) {
@@ -119,22 +122,23 @@ pub fn note_time(block: &Block) {
     let time = if is_handed_on { sys::processor_time(0) } else { thread::processor_time(block) };
     if let Some(time) = time {
         let start = core::ptr::from_ref(block).cast_mut().cast::<u8>().wrapping_add(thread::COUNTERS);
-        // SAFETY: on the page after the block's counters, which is mapped with them for good.
+        // SAFETY: an aligned word of the page after the block's counters. The page is mapped
+        // together with them, for good.
         let set = |place, value| unsafe { word(start, place) }.store(value, Ordering::Relaxed);
         set(layout::POLLED_THEN, block.counters.polled.get());
         set(layout::PROCESSOR_TIME, time);
     }
 }
 
-/// In the child of a fork: the block's counters are no longer the parent's file.
+/// Detaches a block in the child of a fork, where it still lies in the parent's file.
 pub fn detach(start: *mut u8) {
     let counters = start.wrapping_add(thread::COUNTERS);
-    // SAFETY: the block's own memory, from its counters to the ring's end; what is there is the
-    // parent's.
+    // SAFETY: this range is the block's own memory, from its counters to the end of the ring. Its
+    // contents are the parent's, and nothing in the child refers to them.
     let _ = unsafe { sys::map_over(counters, size_of::<Block>() - thread::COUNTERS + ring_bytes()) };
 }
 
-/// A call, for the recording.
+/// A call, as it is recorded.
 #[derive(Clone, Copy)]
 pub struct CallRecord {
     pub function: Function,
@@ -142,33 +146,34 @@ pub struct CallRecord {
     pub began: u64,
     pub ended: u64,
     pub result: isize,
-    /// 0: it did not fail.
+    /// The errno. 0: the call did not fail.
     pub error: c_int,
-    /// The kernel was asked: addresses that it has read are readable.
+    /// A real function ran: addresses that the kernel has read are readable.
     pub is_made: bool,
-    /// The kernel was given the program's own timeout: for epoll_pwait2, where it is an address.
+    /// The kernel got the timeout argument of the program. It matters for epoll_pwait2, where the
+    /// argument is an address.
     pub is_timeout_given: bool,
     pub is_injected: bool,
     pub is_limited: bool,
     pub caller: usize,
 }
 
-/// Keeps a record of a call, and lets the thread look for a request.
+/// Keeps a record of a call. Then the thread looks for a request.
 #[inline(always)]
 pub fn keep(block: &Block, call: &CallRecord) {
     match ring_of(block) {
         Some(ring) if call.function != Function::EpollPwait2 => write(block, ring, call, 0),
-        // Of a copy, so that the words of the other calls stay in registers.
+        // It gets a copy, so that the words of the other calls stay in registers.
         _ => keep_at_length(block, &{ *call }),
     }
-    // At the end of the call. A call that has waited for long decides what the program does next,
-    // and the request must be in force by then.
+    // At the end of the call: after a long wait, the program decides what to do next, and the
+    // request must be in force by then.
     if is_asked(block) {
         answer();
     }
 }
 
-/// The case without a ring, or with a timeout to be read.
+/// The slow path: there is no ring, or a timeout must be read.
 #[inline(never)]
 fn keep_at_length(block: &Block, call: &CallRecord) {
     let time = if call.function == Function::EpollPwait2 { timeout(call) } else { 0 };
@@ -181,7 +186,7 @@ fn keep_at_length(block: &Block, call: &CallRecord) {
     }
 }
 
-/// A thread's ring. None: it has none.
+/// The ring of a thread. None: it has none.
 #[inline(always)]
 fn ring_of(block: &Block) -> Option<NonNull<u8>> {
     NonNull::new(block.part::<PerThread>().ring.load(Ordering::Relaxed))
@@ -191,29 +196,32 @@ fn ring_of(block: &Block) -> Option<NonNull<u8>> {
 #[inline(always)]
 fn write(block: &Block, ring: NonNull<u8>, call: &CallRecord, time: u64) {
     let mask = block.part::<PerThread>().ring_mask.load(Ordering::Relaxed);
-    // SAFETY: the block's own ring, which has `mask` + 1 records. Only its thread writes.
+    // SAFETY: the ring of the calling thread's block, which has `mask` + 1 records. Only this
+    // thread writes there.
     unsafe { append(ring.as_ptr(), mask, call, time) };
 }
 
 /// Keeps a record in the ring that begins at `ring`, of `mask` + 1 records.
 ///
 /// # Safety
-/// The ring must exist: a page whose first word counts the records that were begun, and the records
-/// after it. It must be the calling thread's.
+/// The ring must exist and belong to the calling thread. It begins with a page whose first word
+/// counts the records that were begun. The records follow.
 #[inline(always)]
 unsafe fn append(ring: *mut u8, mask: u64, call: &CallRecord, time: u64) {
-    // SAFETY: the first word of the ring's page.
+    // SAFETY: by this function's contract, `ring` is a mapped page, and so its first word is
+    // aligned.
     let begun = unsafe { word(ring, 0) };
     let number = own_increment(begun);
     let place = RING_EXTRA + (number & mask) as usize * record::SIZE;
-    // SAFETY: a record of this ring.
+    // SAFETY: by this function's contract, the ring has `mask` + 1 records, so this is one of them.
+    // It belongs to this thread.
     unsafe { put(ring.wrapping_add(place), number, call, time) };
 }
 
 /// Writes a record. `time`: the timeout of an epoll_pwait2 ([`timeout`]).
 ///
 /// # Safety
-/// `start` must be a record's place, mapped, and the calling thread's.
+/// `start` must be the place of a record: mapped, and the calling thread's.
 #[inline(always)]
 pub unsafe fn put(start: *mut u8, number: u64, call: &CallRecord, time: u64) {
     let [first, second, third, fourth, ..] = call.words;
@@ -229,10 +237,12 @@ pub unsafe fn put(start: *mut u8, number: u64, call: &CallRecord, time: u64) {
     let flags = if call.is_injected { record::INJECTED } else { 0 } | if call.is_limited { record::LIMITED } else { 0 };
     let operation = if call.function == Function::EpollCtl { second as u16 } else { 0 };
     let what = call.function as u64 | flags << 8 | u64::from(operation) << 16 | (call.error as u32 as u64) << 32;
-    // SAFETY: the caller promises a record's place.
+    // SAFETY: by this function's contract, `start` is the place of a record, and the fields are its
+    // aligned words.
     let set = |field, value: u64| unsafe { word(start, field).store(value, Ordering::Relaxed) };
-    // A reader at that moment, or after a kill, finds that the record is not complete. The
-    // processor keeps the order of stores (x86-64). The fence keeps the compiler from changing it.
+    // A concurrent reader, or one after a kill, must find that the record is incomplete. The
+    // processor keeps the order of stores (x86-64), and the fence keeps the compiler from changing
+    // it.
     set(record::NUMBER, 0);
     compiler_fence(Ordering::Release);
     set(record::BEGAN, call.began);
@@ -246,20 +256,20 @@ pub unsafe fn put(start: *mut u8, number: u64, call: &CallRecord, time: u64) {
     set(record::NUMBER, number + 1);
 }
 
-/// The events that an epoll_ctl asked for.
+/// The events that a successful epoll_ctl asked for.
 fn asked(call: &CallRecord) -> u64 {
     let [_, operation, _, address, ..] = call.words;
     if call.result != 0 || !call.is_made || operation as c_int == libc::EPOLL_CTL_DEL {
         return 0;
     }
-    // SAFETY: the call succeeded, so that the kernel has read the event there.
+    // SAFETY: the kernel was called with this address and succeeded, so it has read an event there.
     u64::from(unsafe { (&raw const (*(address as *const epoll_event)).events).read_unaligned() })
 }
 
-/// The timeout of an epoll_pwait2, if the kernel was given it (a fault may have replaced it, or not
-/// made the call). The kernel reads it before it checks anything else (Linux v5.11 fs/eventpoll.c),
-/// so it has read it even if it refuses the call. (A filter's ENOSYS or EPERM is an exception: a
-/// filter reads nothing.)
+/// The timeout of an epoll_pwait2, if the kernel got it: a fault may have replaced it, or prevented
+/// the call. The kernel reads it before it checks anything else (Linux v5.11 fs/eventpoll.c), so it
+/// has read it even if it refuses the call. ENOSYS and EPERM may come from a seccomp filter, which
+/// reads nothing.
 fn timeout(call: &CallRecord) -> u64 {
     let [_, _, _, address, ..] = call.words;
     if address == 0 {
@@ -268,7 +278,7 @@ fn timeout(call: &CallRecord) -> u64 {
     if !call.is_timeout_given || !matches!(call.error, 0 | libc::EINTR | libc::EBADF | libc::EINVAL) {
         return record::UNKNOWN_TIMEOUT;
     }
-    // SAFETY: the kernel has read the time there.
+    // SAFETY: the kernel got this address, and the errno shows that it has read a time there.
     let time = unsafe { (address as *const libc::timespec).read_unaligned() };
     match (u64::try_from(time.tv_sec), u64::try_from(time.tv_nsec)) {
         (Ok(seconds), Ok(nanoseconds)) if nanoseconds < 1_000_000_000 => {
@@ -293,7 +303,7 @@ mod tests {
     /// More than there are records: some are overwritten.
     const CALLS: usize = 6;
 
-    /// A ring as it lies behind a block.
+    /// A ring as it follows a block.
     #[repr(C, align(4096))]
     struct Ring(core::cell::UnsafeCell<[u8; RING_EXTRA + RECORDS * record::SIZE]>);
     // SAFETY: atomics lie in it, and one thread writes.
@@ -306,7 +316,7 @@ mod tests {
             Arc::new(Ring(core::cell::UnsafeCell::new([0; _])))
         }
 
-        /// A call all of whose fields follow from one number.
+        /// Appends a call all of whose fields follow from one number.
         fn append(&self, call: usize) {
             let kept = CallRecord {
                 function: Function::EpollWait,
@@ -321,13 +331,14 @@ mod tests {
                 is_limited: false,
                 caller: call,
             };
-            // SAFETY: this ring, whose one writer is the participant and its handler.
+            // SAFETY: the ring is complete, and its only writers are the participant and the
+            // handler that interrupts it.
             unsafe { append(self.0.get().cast(), MASK, &kept, 0) };
         }
 
         /// How many records were begun.
         fn begun(&self) -> u64 {
-            // SAFETY: the first word of the page.
+            // SAFETY: the first word of the ring's page.
             unsafe { word(self.0.get().cast(), 0) }.load(Ordering::Relaxed)
         }
 

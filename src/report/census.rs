@@ -1,4 +1,4 @@
-//! What both formats of the report show of the census.
+//! The census in both formats of the report.
 
 use core::fmt::{self, Display, Write};
 
@@ -14,9 +14,9 @@ use crate::census::places::{self, Place};
 use crate::census::{Census, each_alive, generation};
 use crate::describe::describe;
 
-/// How many places are listed one by one in text.
+/// The most places that are listed as text.
 const LISTED: usize = 12;
-/// How many descriptors of a place are listed by their numbers.
+/// The most descriptors of a place that are listed by number.
 const NUMBERS: usize = 64;
 
 #[inline(never)] // for size
@@ -24,17 +24,17 @@ fn of_kind(kind: Kind, count: fn(&Place) -> u64) -> u64 {
     places::all().filter(|(_, place)| place.kind() == kind).map(|(_, place)| count(place)).sum()
 }
 
-/// What was created since load. What was open at load has no place.
+/// The number of descriptors created since load. Those that were open at load have no site.
 fn born(place: &Place) -> u64 {
     if place.site() == 0 { 0 } else { place.born() }
 }
 
-/// Nothing without a census.
+/// Writes the census. Without one, writes nothing.
 pub fn text(facts: &Facts, out: &mut Buffer<u8>) -> fmt::Result {
     let Some(census) = Census::of_now() else { return Ok(()) };
     writeln!(
         out,
-        "\nDescriptors: {} open now, {} at the peak; {} made, {} closed",
+        "\nDescriptors: {} open, {} at the peak; {} created, {} closed",
         Grouped(census.live),
         Grouped(census.peak),
         Grouped(census.born),
@@ -42,12 +42,12 @@ pub fn text(facts: &Facts, out: &mut Buffer<u8>) -> fmt::Result {
     )?;
     writeln!(
         out,
-        "  {} were there at the beginning, {} were made out of sight; mended: {}",
+        "  {} open at the start, {} created unseen; repaired: {}",
         Grouped(census.at_start),
         Grouped(census.unseen),
         Grouped(census.corrected)
     )?;
-    writeln!(out, "  {:<24}{:>12}{:>14}{:>14}", "", "open", "made", "closed")?;
+    writeln!(out, "  {:<24}{:>12}{:>14}{:>14}", "", "open", "created", "closed")?;
     for kind in Kind::ALL.iter().copied() {
         let row = [of_kind(kind, Place::live), of_kind(kind, born), of_kind(kind, Place::closed)];
         let [live, made, closed] = row.map(Grouped);
@@ -61,7 +61,7 @@ pub fn text(facts: &Facts, out: &mut Buffer<u8>) -> fmt::Result {
         }
         sort_by_key(open.as_mut_slice(), |index| (u64::MAX - places::at(*index).live(), *index));
         if !open.as_slice().is_empty() {
-            writeln!(out, "  Open ones, by the call that made them:")?;
+            writeln!(out, "  Open descriptors, by the call that created them:")?;
         }
         for index in open.as_slice().iter().take(LISTED) {
             let place = places::at(*index);
@@ -71,7 +71,7 @@ pub fn text(facts: &Facts, out: &mut Buffer<u8>) -> fmt::Result {
                 before => {
                     write!(
                         out,
-                        "    {live} {kind}, {} of them from before the fork; {made} made since",
+                        "    {live} {kind}, {} of them from before the fork; {made} created since",
                         Grouped(before)
                     )?;
                 }
@@ -87,7 +87,7 @@ pub fn text(facts: &Facts, out: &mut Buffer<u8>) -> fmt::Result {
     })
 }
 
-/// How many descriptors of a place are described one by one.
+/// The most descriptors of a place that are described.
 const DESCRIBED: u64 = 8;
 
 fn numbers_of(index: u16) -> impl Iterator<Item = i32> {
@@ -100,7 +100,7 @@ fn inherited(index: u16) -> u64 {
     each_alive().filter(|(_, entry)| is_older(*entry)).count() as u64
 }
 
-/// The place that a finding of a leak is about.
+/// The place of a finding about a leak.
 pub fn of_leak(finding: &Finding) -> Option<u16> {
     let [kind, ..] = finding.detail;
     let is_it = |place: &Place| place.site() as u64 == finding.site && place.kind() as u64 == kind;
@@ -108,22 +108,23 @@ pub fn of_leak(finding: &Finding) -> Option<u16> {
     if finding.id == Id::FdLeak && finding.site != 0 { all() } else { None }
 }
 
-/// Tells what the first open descriptors of a place are. Returns how many it has.
+/// Passes the descriptions of a place's first open descriptors to `write`. Returns how many are
+/// open.
 #[inline(never)]
-fn each_described(index: u16, tell: &mut dyn FnMut(i32, &Kept) -> fmt::Result) -> Result<u64, fmt::Error> {
+fn each_described(index: u16, write: &mut dyn FnMut(i32, &Kept) -> fmt::Result) -> Result<u64, fmt::Error> {
     let mut count = 0;
     for fd in numbers_of(index) {
         if count < DESCRIBED {
             let mut kept = Kept::new();
             describe(fd, &mut kept);
-            tell(fd, &kept)?;
+            write(fd, &kept)?;
         }
         count += 1;
     }
     Ok(count)
 }
 
-/// A line for each of the first descriptors of a place, or for those that are alike.
+/// Writes the first descriptors of a place, one line for each group of equal neighbours.
 pub fn examples(index: u16, out: &mut Buffer<u8>) -> fmt::Result {
     let mut last = Kept::new();
     let count = each_described(index, &mut |fd, kept| {
@@ -146,7 +147,7 @@ pub fn examples(index: u16, out: &mut Buffer<u8>) -> fmt::Result {
     }
 }
 
-/// The same as a list of JSON objects.
+/// The first descriptors of a place, as a list of JSON objects.
 pub struct Examples(pub u16);
 
 impl Display for Examples {
@@ -161,12 +162,12 @@ impl Display for Examples {
     }
 }
 
-/// The callers of a site, a line each, if its stack was kept.
+/// Writes the callers of a site, one line each, if its stack was recorded.
 pub fn stack(facts: &Facts, site: usize, out: &mut Buffer<u8>) -> fmt::Result {
     facts.map.stack(site).skip(1).try_for_each(|caller| writeln!(out, "           by {caller}"))
 }
 
-/// The member of the report's object, followed by a comma.
+/// Writes the member `census` of the report's object, followed by a comma.
 pub fn json(facts: &Facts, out: &mut impl Write) -> fmt::Result {
     let Some(census) = Census::of_now() else { return Ok(()) };
     let kinds = || Kind::ALL.iter().copied();
@@ -188,7 +189,7 @@ pub fn json(facts: &Facts, out: &mut impl Write) -> fmt::Result {
     write!(
         out,
         r#""by_kind":[{}],"sites":[{}]}},"#,
-        List(|| kinds().map(OfKind).filter(OfKind::is_told)),
+        List(|| kinds().map(OfKind).filter(OfKind::is_used)),
         List(|| places::all().map(|(index, place)| OfPlace { facts, index, place })),
     )
 }
@@ -196,7 +197,7 @@ pub fn json(facts: &Facts, out: &mut impl Write) -> fmt::Result {
 struct OfKind(Kind);
 
 impl OfKind {
-    fn is_told(&self) -> bool {
+    fn is_used(&self) -> bool {
         of_kind(self.0, Place::live) + of_kind(self.0, Place::born) + of_kind(self.0, Place::closed) != 0
     }
 }

@@ -28,7 +28,7 @@ pub fn calls(block: &Block) -> u64 {
     Call::ALL.iter().map(|call| block.counters.calls(*call).get()).sum()
 }
 
-/// The sums of all threads' counters. They are computed when asked for: a report is rare.
+/// The sums of all threads' counters. They are computed on demand, because reports are rare.
 pub struct Sums;
 
 impl Sums {
@@ -40,7 +40,7 @@ impl Sums {
         calls.iter().map(|call| Self::total(|counters| counters.calls(*call).get())).sum()
     }
 
-    /// Failures with an error number; 0: with a number that has no name.
+    /// Failures with an error number. 0: numbers without a name.
     pub fn errors(&self, calls: &[Call], error: usize) -> u64 {
         calls
             .iter()
@@ -54,7 +54,7 @@ impl Sums {
         (0..errno::NAMED).map(|error| self.errors(calls, error)).sum()
     }
 
-    /// Calls that the kernel has made.
+    /// Calls that succeeded in the kernel.
     pub fn successes(&self, call: Call) -> u64 {
         let made_up = Self::total(|counters| counters.call(call).made_up.get());
         self.calls(&[call]).saturating_sub(self.failures(&[call]) + made_up)
@@ -113,7 +113,7 @@ impl Sums {
         distribution
     }
 
-    /// Nanoseconds in waits that could block: for one call, or for all.
+    /// Nanoseconds in waits that could block, for one call or for all.
     pub fn blocked(&self, call: Option<Call>) -> Distribution {
         self.distribution(|counters, part| {
             let of = Call::WAITS.get(part).filter(|of| call.is_none_or(|call| call == **of))?;
@@ -183,7 +183,7 @@ impl InstanceFacts {
         kernel_memory::estimate(1, self.watches)
     }
 
-    /// The name of the C function that created it; None: no hook saw it.
+    /// The C function that created it. None: no hook saw the call.
     pub fn call(&self) -> Option<&'static str> {
         match self.origin {
             Origin::Create => Some("epoll_create"),
@@ -192,17 +192,17 @@ impl InstanceFacts {
         }
     }
 
-    /// The size that epoll_create was given.
+    /// The `size` that was passed to `epoll_create`.
     pub fn size(&self) -> Option<i32> {
         (self.origin == Origin::Create).then_some(self.argument)
     }
 }
 
-/// What a finding's descriptor was when it was found.
+/// The description of a finding's descriptor at the time of the finding.
 pub struct Described {
     pub fd: i32,
     pub kept: Kept,
-    /// What has the number now, if that is something else.
+    /// The description of what has the number now, if that differs.
     pub now: Option<Kept>,
 }
 
@@ -224,7 +224,8 @@ type EpollDescriptor = (i32, u32);
 pub struct Facts {
     pub end: End,
     pub reconciled: bool,
-    /// Epoll descriptors for which the kernel does not say whether they are one instance.
+    /// The number of epoll descriptors for which the kernel does not tell whether they are one
+    /// instance.
     pub uncompared: u32,
     pub sums: Sums,
     pub ledger: &'static Core,
@@ -234,7 +235,7 @@ pub struct Facts {
     pub began_unix: u64,
     pub duration: u64,
     pub comm: [u8; 16],
-    /// Columns of the text.
+    /// The width of the text in columns.
     pub width: usize,
     exe: Buffer<u8>,
     arguments: Buffer<u8>,
@@ -246,7 +247,7 @@ pub struct Facts {
 
 impl Facts {
     pub fn gather(end: End, reconciled: bool, uncompared: u32) -> Facts {
-        // Narrower than this, a column of words is no text any more.
+        // Text in narrower columns is unreadable.
         const NARROWEST: u16 = 40;
         let columns = sys::columns(libc::STDERR_FILENO).unwrap_or(0);
         let width = if columns < NARROWEST { 80 } else { usize::from(columns) };
@@ -281,7 +282,8 @@ impl Facts {
         super::findings::gather(&map, &mut findings, &mut suppressed);
         let mut comm = [0u8; 16];
         Buffer::lend(|text: &mut Buffer<u8>| {
-            // With no number free and no helper: as the kernel does at exec, from the file's name.
+            // If the file cannot be read because no descriptor is free, the name is made from the
+            // executable's name, as the kernel does at exec.
             if !procfs::read_file(c"/proc/self/comm", text) {
                 let name = exe.as_slice().rsplit(|byte| *byte == b'/').next().unwrap_or_default();
                 text.extend(name.get(..15).unwrap_or(name));
@@ -367,13 +369,13 @@ impl Facts {
         self.ledger.live_instances().map(|(index, instance)| InstanceFacts::of(index, instance))
     }
 
-    /// How many live instances were made by no call that the library saw, without those that an exec is
-    /// known to have passed on.
+    /// The number of live instances that were created by no call that the library saw, except those
+    /// that are known to come from before an exec.
     pub fn unseen(&self) -> usize {
         self.unseen.as_slice().len()
     }
 
-    /// A descriptor of each of them.
+    /// One descriptor of each of these instances.
     pub fn unseen_epfds(&self) -> impl Display {
         List(|| self.unseen.as_slice().iter())
     }

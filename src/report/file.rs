@@ -11,8 +11,7 @@ use crate::sigsafe::{self, Files};
 use crate::{place, sys};
 
 /// Appends a report to a file. The file is never truncated: it may hold another program's report
-/// from the same run, and nothing that could be asked here shows where a run began
-/// (docs/report.md).
+/// from the same run, and this process cannot determine where a run began (docs/report.md).
 pub fn to_file(config: &Config, pattern: &CStr, format: Format, bytes: &[u8]) {
     let path = expand(pattern);
     let Some(name) = path.as_c() else { return complain(config, c"(a path too long)", libc::ENAMETOOLONG) };
@@ -39,8 +38,8 @@ fn write_to(fd: i32, format: Format, bytes: &[u8]) -> sys::Result<()> {
     if sys::status(fd)?.st_mode & libc::S_IFMT != libc::S_IFREG {
         return write_all(fd, bytes);
     }
-    // One writer at a time. If the lock is not free within a second, it is written without (each
-    // piece is appended at once).
+    // Only one process writes at a time. If the lock is not free within a second, the report is
+    // written without it. Each write appends atomically.
     let _ = (0..500).any(|_| {
         let is_held = sys::lock(fd) == Err(libc::EWOULDBLOCK);
         if is_held {
@@ -50,7 +49,7 @@ fn write_to(fd: i32, format: Format, bytes: &[u8]) -> sys::Result<()> {
     });
     let size = sys::status(fd)?.st_size;
     if size > 0 {
-        // What a full disk, or a kill, has cut off must not spoil what follows it.
+        // A report that was cut off by a full disk or a kill must not spoil the one after it.
         let mut last = [b'\n'];
         let _ = sys::read_at(fd, &mut last, size - 1);
         let gap: &[u8] = match (last == *b"\n", format) {
@@ -61,14 +60,15 @@ fn write_to(fd: i32, format: Format, bytes: &[u8]) -> sys::Result<()> {
         write_all(fd, gap)?;
     }
     let written = write_all(fd, bytes);
-    // Half a text is of use, half a line of JSON is not. Other reports wait for the lock.
+    // Half a text is useful, but half a line of JSON is not, so it is removed. Other reports wait
+    // for the lock.
     if written.is_err() && format == Format::Json {
         let _ = sys::truncate(fd, size);
     }
     written
 }
 
-/// Prints on stderr, if that is still the same file, that a report could not be written.
+/// Prints that a report could not be written on stderr, if stderr is still the same file.
 fn complain(config: &Config, path: &CStr, error: i32) {
     let mut line = Line::new();
     let name = epollshim_format::errno::name(error as u32).unwrap_or("?");

@@ -1,5 +1,5 @@
-//! Findings, as both formats of the report show them: the worst first, and of these the most
-//! frequent, without those that are suppressed.
+//! The findings in both formats of the report: without suppressed ones, the worst first, and within
+//! a severity the most frequent first.
 
 use epollshim_format::findings::Finding;
 use epollshim_format::suppressions::Rule;
@@ -10,7 +10,8 @@ use crate::buffer::{Buffer, sort_by_key};
 use crate::findings::{self, suppressions};
 use crate::stacks;
 
-/// All that are shown, in order, in `into`; in `suppressed`, how many each rule suppresses.
+/// Adds the findings that are shown to `into`, in order, and to `suppressed` how many each rule
+/// suppresses.
 pub fn gather(map: &Map, into: &mut Buffer<Finding>, suppressed: &mut Buffer<u64>) {
     for _ in suppressions::rules() {
         suppressed.push(0);
@@ -28,7 +29,7 @@ pub fn gather(map: &Map, into: &mut Buffer<Finding>, suppressed: &mut Buffer<u64
     });
 }
 
-/// By the names of the finding's two places: of objects, and of exported functions.
+/// Matches the names of the finding's two places: objects, and exported functions.
 fn is_about(rule: &Rule, map: &Map, finding: &Finding) -> bool {
     let matches = |name: &[u8]| rule.matches(finding.id, name);
     rule.id == finding.id

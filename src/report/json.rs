@@ -1,5 +1,5 @@
-//! The report as one line of JSON, schema `epollshim.report/1`: one line for each process, so that
-//! a file that several processes share is JSON Lines.
+//! The report as one line of JSON, schema `epollshim.report/1`. Each process writes one line, so a
+//! file that several processes share is JSON Lines.
 
 use core::fmt::{self, Display, Write};
 
@@ -124,7 +124,7 @@ pub fn render(facts: &Facts, out: &mut impl Write) -> fmt::Result {
         facts.ledger.memory(),
         totals.memory_peak.get(),
         kernel_memory::SOURCE,
-        List(|| limits::told().map(OfLimit)),
+        List(|| limits::in_force().map(OfLimit)),
         List(|| rules::armed().map(OfRule)),
         List(|| facts.findings().iter().map(|finding| OfFinding { facts, finding })),
     )?;
@@ -135,7 +135,7 @@ pub fn render(facts: &Facts, out: &mut impl Write) -> fmt::Result {
     if suppressions::are_there() {
         write!(out, r#""suppressions":[{}],"#, List(|| facts.suppressed().map(OfSuppression)))?;
     }
-    if let Some((written, dropped)) = log::told() {
+    if let Some((written, dropped)) = log::counts() {
         write!(out, r#""log":{{"written":{written},"dropped":{dropped}}},"#)?;
     }
     if let Some(losses) = record::losses() {
@@ -209,7 +209,7 @@ impl Display for OfCall<'_> {
                 .map(|(error, count)| Pair(errno::name(error as u32).unwrap_or("other"), count))
         };
         write!(f, r#""{}":{{"calls":{},"errors":{{{}}}"#, self.name, sums.calls(self.calls), List(errors))?;
-        // Only waits are timed: reading a clock costs more than counting the call.
+        // Only waits are timed, because reading a clock costs more than counting the call.
         let timed = self.calls.first().copied().filter(|call| Call::WAITS.contains(call));
         let latency = timed.map(|call| sums.blocked(Some(call)));
         write!(

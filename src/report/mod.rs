@@ -1,9 +1,9 @@
-//! The exit report: when it is due, what it contains, and how it gets out without harming the
+//! The exit report: when it is due, what it contains, and how it is written without harming the
 //! program.
 //!
-//! Called at the ends of the process and through the C interface. It may run in a signal handler
-//! (`_exit` there is legal), with any lock of the program held. So nothing here allocates from the
-//! program, locks, or calls libc. All signals are blocked while it runs.
+//! Called at every kind of process end and through the C interface. It may run in a signal handler
+//! (`_exit` is legal there), with any lock of the program held. So nothing here allocates the
+//! program's memory, takes a lock, or calls libc. All signals are blocked while it runs.
 
 mod census;
 mod facts;
@@ -35,9 +35,10 @@ use facts::Facts;
 pub use facts::{InstanceFacts, Sums};
 pub use program::{Program, is_executable, note_start};
 
-/// Makes `exit` and `quick_exit` call the report as their last handler: what is registered before
-/// main runs after everything that is registered later, and after the destructors of libraries.
-/// The functions lock, and may allocate here (glibc 2.36 stdlib/cxa_atexit.c).
+/// Makes `exit` and `quick_exit` call the report as their last handler. A handler that is
+/// registered before main runs after all that are registered later, and after the destructors of
+/// libraries. The registering functions lock and may allocate, which is allowed here (glibc 2.36
+/// stdlib/cxa_atexit.c).
 pub fn register_exit_handlers(at_load: &AtLoad) {
     type Handler = extern "C-unwind" fn(*mut libc::c_void);
     unsafe extern "C" {
@@ -50,26 +51,30 @@ pub fn register_exit_handlers(at_load: &AtLoad) {
         at_end(End::Exit);
     }
     if libc_kind::is_glibc() {
-        // No library of its own (null), so that this one's own termination does not run it early.
+        // The handler belongs to no library (null), so that it does not run early when this library
+        // is terminated.
         // SAFETY: the handler outlives the process (-z nodelete); glibc has the function since 2.2.
         unsafe { __cxa_atexit(at_exit, core::ptr::null_mut(), core::ptr::null_mut()) };
     }
-    // glibc's since 2.10, which has the public function in each object, and musl's.
+    // The first name is glibc's since 2.10, whose public function is part of each object. The
+    // second is musl's.
     let find = |name| loaded::find_anywhere(at_load, &Name::new(name));
     if let Some(register) = find(c"__cxa_at_quick_exit") {
         type Register = extern "C" fn(Handler, *mut libc::c_void) -> libc::c_int;
-        // SAFETY: the function of that name has this type; the handler outlives the process.
+        // SAFETY: the function of that name has this type. The handler outlives the process (-z
+        // nodelete).
         unsafe { core::mem::transmute::<usize, Register>(register)(at_exit, core::ptr::null_mut()) };
     } else if let Some(register) = find(c"at_quick_exit") {
         type Register = extern "C" fn(extern "C-unwind" fn()) -> libc::c_int;
-        // SAFETY: the type of <stdlib.h>; the handler outlives the process.
+        // SAFETY: the function has the type of <stdlib.h>. The handler outlives the process (-z
+        // nodelete).
         unsafe { core::mem::transmute::<usize, Register>(register)(at_quick_exit) };
     }
 }
 
 /// musl runs the destructors of libraries after the handlers of `atexit`, in the reverse order of
-/// their constructors (1.2.3 src/exit/exit.c, ldso/dynlink.c): this one's runs last, as its
-/// constructor was the first.
+/// their constructors (1.2.3 src/exit/exit.c, ldso/dynlink.c). This library's destructor runs last,
+/// because its constructor ran first.
 #[cfg(not(test))]
 #[used]
 #[unsafe(link_section = ".fini_array")]
@@ -82,24 +87,24 @@ static DESTRUCTOR: extern "C-unwind" fn() = {
     destruct
 };
 
-/// Makes a sanitizer that ends the program deliver the report first. ASan and LSan end it in their
-/// own destructor, before the exit handlers of others, and by a system call of their own. A
-/// callback that the program sets replaces this one.
+/// Makes a sanitizer that ends the program deliver the report first. ASan and LSan end the program
+/// in their own destructor, before other exit handlers, by a direct system call. A callback that
+/// the program sets replaces this one.
 pub fn register_death_callback(at_load: &AtLoad) {
     let name = Name::new(c"__sanitizer_set_death_callback");
     let Some(register) = loaded::find_anywhere(at_load, &name) else { return };
     extern "C-unwind" fn at_death() {
         at_end(End::UnderscoreExit);
     }
-    // SAFETY: the type of the function in sanitizer/common_interface_defs.h. The callback outlives
-    // the process.
+    // SAFETY: the function has this type in sanitizer/common_interface_defs.h. The callback
+    // outlives the process (-z nodelete).
     unsafe { core::mem::transmute::<usize, extern "C" fn(extern "C-unwind" fn())>(register)(at_death) };
 }
 
-/// Makes the child of a fork claim its memory at once. Otherwise, if it lends the memory to a vfork
-/// child before it has made any call that is counted, that child would be taken for the owner. (A
-/// fork by raw system call claims at its first call.) The functions lock, and may allocate here
-/// (glibc 2.36 posix/register-atfork.c).
+/// Makes the child of a fork claim its memory at once. Otherwise, if it lent the memory to a vfork
+/// child before its first counted call, that child would be taken for the owner. (A child forked by
+/// a raw system call claims at its first call.) The registering functions lock and may allocate,
+/// which is allowed here (glibc 2.36 posix/register-atfork.c).
 pub fn register_fork_handler(at_load: &AtLoad) {
     type Handler = Option<extern "C-unwind" fn()>;
     extern "C-unwind" fn claim() {
@@ -107,8 +112,8 @@ pub fn register_fork_handler(at_load: &AtLoad) {
     }
     let before: Handler = Some(crate::findings::herd::before_fork);
     let find = |name| loaded::find_anywhere(at_load, &Name::new(name));
-    // The function behind glibc's pthread_atfork since 2.3.2: that one is no symbol of libc.so.6, since
-    // every object has its own copy. In musl it is one.
+    // glibc's pthread_atfork calls this function since 2.3.2. pthread_atfork itself is a symbol of
+    // libc only in musl; with glibc, every object has its own copy.
     if let Some(register) = find(c"__register_atfork") {
         type Register = extern "C" fn(Handler, Handler, Handler, *mut libc::c_void) -> libc::c_int;
         // SAFETY: the function of that name has this type. The handlers outlive the process
@@ -116,14 +121,15 @@ pub fn register_fork_handler(at_load: &AtLoad) {
         unsafe { core::mem::transmute::<usize, Register>(register)(before, None, Some(claim), core::ptr::null_mut()) };
     } else if let Some(register) = find(c"pthread_atfork") {
         type Register = extern "C" fn(Handler, Handler, Handler) -> libc::c_int;
-        // SAFETY: the type of <pthread.h>; the handlers as above.
+        // SAFETY: the function has the type of <pthread.h>. The handlers outlive the process (-z
+        // nodelete), and make system calls only.
         unsafe { core::mem::transmute::<usize, Register>(register)(before, None, Some(claim)) };
     }
 }
 
-/// Notes what the program begins with. Go's runtime ends the process by a system call of its own: so
-/// the report of a Go program is made now, and says what it will not see. For stderr one line is
-/// enough.
+/// Notes what the program begins with. Go's runtime ends the process by a direct system call, which
+/// no hook sees. So the report of a Go program is made now, and says what will not be seen. On
+/// stderr it is one line.
 pub fn look_at_load(at_load: &AtLoad) {
     unseen::note_load(at_load);
     let Some(config) = config::get().filter(|_| unseen::is_go()) else { return };
@@ -142,7 +148,7 @@ pub fn look_at_load(at_load: &AtLoad) {
 }
 
 /// Delivers the report, once, if there is something to report. A child in another process's memory
-/// has no report: its owner's report has what it did there.
+/// has no report. What it did there is in the owner's report.
 #[inline(never)] // for size
 pub fn at_end(end: End) {
     if !process::is_used() && !unseen::is_there() || !process::is_owner() {
@@ -168,8 +174,9 @@ pub fn at_end(end: End) {
     crate::findings::listeners::leave();
 }
 
-/// Delivers the report before a signal that is expected to end the process. If the process goes on
-/// nevertheless, its end has a whole report that says so. Later signals have none.
+/// Delivers the report before a signal that is expected to end the process. If the process
+/// continues nevertheless, its end delivers a complete report that says so. Later signals deliver
+/// none.
 pub fn before_signal() {
     if !process::is_used() || !process::is_owner() || !process::begin_signal_report() {
         return;
@@ -182,16 +189,18 @@ pub fn before_signal() {
     record::at_end(End::Raised);
 }
 
-/// Evaluates what follows from sums, including limits that the user has set.
+/// Evaluates the findings that follow from sums, including those about limits that the user has
+/// set.
 fn evaluate(end: End) {
-    // What is near a limit depends on whether it was met, and what is lost on what no instance watches any more.
+    // Order matters: findings about use close to a limit depend on whether the limit was reached,
+    // and leaks depend on which descriptors no instance in use watches.
     crate::census::exhausted::evaluate();
     crate::findings::evaluation::evaluate(end);
     crate::census::evaluation::evaluate(end);
     crate::policy::limits::evaluate();
 }
 
-/// What a report would find now, for the recording.
+/// Evaluates for the recording what a report would find now.
 pub fn evaluate_now() {
     on_own_stack(|| {
         crate::census::reconcile();
@@ -199,7 +208,7 @@ pub fn evaluate_now() {
     });
 }
 
-/// Without a report, what is evaluated at the end is for the recording alone.
+/// Evaluates for the recording only, if no report is due.
 #[inline(never)] // for size
 fn evaluate_for_recording(end: End) {
     if record::is_on() {
@@ -213,10 +222,10 @@ fn evaluate_for_recording(end: End) {
     }
 }
 
-/// Delivers the report before an exec that can be expected to succeed. If it fails nevertheless,
-/// the process continues, and its end has a whole report that says so.
+/// Delivers the report before an exec that is expected to succeed. If it fails nevertheless, the
+/// process continues, and its end delivers a complete report that says so.
 ///
-/// May be called in another process's memory: then only the instances that the exec passes on are
+/// May be called in another process's memory. Then only the instances that the exec passes on are
 /// noted.
 pub fn before_exec(program: Program, caller: usize) {
     ledger::before_exec(caller, || is_executable(program));
@@ -233,8 +242,8 @@ pub fn before_exec(program: Program, caller: usize) {
     }
 }
 
-/// Only a process that made an epoll call has something to report, or one that has an instance which
-/// no call that the library saw has made. The caller owns the memory.
+/// Returns the configuration if a report is due. It is due if the process made an epoll call, or
+/// has an instance that was created by no call that the library saw. The caller owns the memory.
 fn due(end: End) -> Option<&'static Config> {
     let config = config::get()?;
     if matches!(config.report, Destination::None) {
@@ -271,7 +280,7 @@ fn deliver(config: &Config, end: End) {
             })
         })
     };
-    // Nothing was written yet if there is no memory.
+    // If there was no memory, nothing has been written yet.
     let is_final = !matches!(end, End::Exec | End::Running);
     if deliver() != Some(true) && !(is_final && sys::unlock_all() && deliver() == Some(true)) {
         let mut line = Line::new();
@@ -299,8 +308,7 @@ pub fn at_abort() {
     at_end(End::Signal);
 }
 
-/// Writes a report of the process as it stands to a descriptor (`epollshim_report`). Err: an error
-/// number.
+/// Writes a report of the current state to a descriptor (`epollshim_report`). Err: an error number.
 pub fn write_now(fd: i32) -> sys::Result<()> {
     let format = config::get().map_or(Format::Text, |config| config.format);
     let here = ledger::place();

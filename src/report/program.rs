@@ -1,5 +1,5 @@
-//! A program that the process starts, or becomes: whether the call can be expected to succeed, and
-//! whether the library will be in it.
+//! A program that the process starts or executes: whether the call is expected to succeed, and
+//! whether the library will be loaded into it.
 
 use core::ffi::CStr;
 
@@ -11,16 +11,16 @@ use crate::path::Path;
 use crate::sigsafe::on_own_stack;
 use crate::{environment, procfs, record, seccomp, sys};
 
-/// What an exec call names as the program.
+/// How an exec call names the program.
 #[derive(Clone, Copy)]
 pub enum Program {
     At(i32, *const libc::c_char),
-    /// Looked for in PATH.
+    /// A name that is searched for in PATH.
     Searched(*const libc::c_char),
     Descriptor(i32),
 }
 
-/// Whether an exec of it can be expected to succeed.
+/// Whether an exec of the program is expected to succeed.
 pub fn is_executable(program: Program) -> bool {
     match program {
         Program::Descriptor(fd) => sys::is_open(fd),
@@ -28,8 +28,8 @@ pub fn is_executable(program: Program) -> bool {
     }
 }
 
-/// Calls `work` with the file that is executed: a directory's descriptor, and the path. None: there is
-/// none that may be executed.
+/// Calls `work` with the file that is executed: a directory's descriptor, and the path. None: no
+/// such file may be executed.
 fn with_file<R>(program: Program, work: &dyn Fn(i32, *const libc::c_char) -> R) -> Option<R> {
     match program {
         Program::Descriptor(_) => None,
@@ -56,9 +56,9 @@ fn with_file<R>(program: Program, work: &dyn Fn(i32, *const libc::c_char) -> R) 
     }
 }
 
-/// The process starts a program, or becomes it. Notes it in the recording if the loader will leave the
-/// library out (AT_SECURE, ld.so(8)), or there is no loader, or it is Go's: then what it does is in no
-/// report. In any process's memory.
+/// Called when the process starts or executes a program. Notes the program in the recording if its
+/// calls will not be seen: the loader will not load the library (AT_SECURE, ld.so(8)), there is no
+/// loader, or it is a Go program. May be called in any process's memory.
 pub fn note_start(program: Program) {
     if !record::is_near() || seccomp::hinders() {
         return;
@@ -79,9 +79,9 @@ pub fn note_start(program: Program) {
     sys::set_errno(errno);
 }
 
-/// Why the library would not see the calls of a program's file; 0: it would, or the file is not
-/// readable. A helper opens the file, so a path that counts from a directory's descriptor is not looked
-/// at.
+/// The reasons why the library would not see the calls of a program. 0: it would, or the file is
+/// not readable. A helper opens the file, so a path relative to a directory's descriptor is not
+/// examined.
 fn why_unseen(directory: i32, path: &CStr) -> u64 {
     let mut start = [0u8; 4096];
     if directory != libc::AT_FDCWD && !path.to_bytes().starts_with(b"/") {
@@ -92,7 +92,7 @@ fn why_unseen(directory: i32, path: &CStr) -> u64 {
     if is_loader { 0 } else { why_unseen_by(start.get(..length).unwrap_or_default()) }
 }
 
-/// The same of the first bytes of a file, which have the program headers and notes.
+/// The reasons from the first bytes of a file, which contain the program headers and notes.
 fn why_unseen_by(start: &[u8]) -> u64 {
     const MAGIC: &[u8] = b"\x7fELF\x02\x01";
     // Offsets in Elf64_Ehdr and Elf64_Phdr of <elf.h>.
@@ -120,23 +120,23 @@ fn why_unseen_by(start: &[u8]) -> u64 {
     }
 }
 
-/// Eight bytes; 0: they are not there.
+/// The eight bytes at `at`. 0: the file ends before.
 #[inline(never)] // for size
 fn word(bytes: &[u8], at: usize) -> usize {
     bytes.get(at..).and_then(<[u8]>::first_chunk).map_or(0, |word| u64::from_le_bytes(*word) as usize)
 }
 
-/// Who the process is: real and effective.
+/// The real and effective ids of the process.
 struct Users {
     user: [u32; 2],
     group: [u32; 2],
-    /// Of prctl(2), PR_SET_NO_NEW_PRIVS: set-ID bits have no effect.
+    /// PR_SET_NO_NEW_PRIVS (prctl(2)) is set, so set-ID bits have no effect.
     gains_nothing: bool,
 }
 
 impl Users {
-    /// From `/proc/self/status` (proc_pid_status(5)): getuid(2) may be a call that the program never makes, and its filter
-    /// forbids.
+    /// Reads them from `/proc/self/status` (proc_pid_status(5)). The program's filter may forbid
+    /// getuid(2) if the program itself never calls it.
     fn of_this_process() -> Option<Users> {
         Buffer::lend(|text: &mut Buffer<u8>| {
             if !procfs::read_file(c"/proc/self/status", text) {
@@ -157,8 +157,9 @@ impl Users {
         })
     }
 
-    /// Whether a program whose file gives it this user and group (None: the caller's) is started with AT_SECURE: its
-    /// effective user or group is then not its real one (Linux 6.1 security/commoncap.c, cap_bprm_creds_from_file).
+    /// Whether a program is started with AT_SECURE, if its file gives it this user and group (None:
+    /// the caller's). It is, if its effective user or group then differs from the real one (Linux
+    /// 6.1 security/commoncap.c, cap_bprm_creds_from_file).
     fn gain_rights(&self, [user, group]: [Option<u32>; 2]) -> bool {
         let is_other = |[real, effective]: [u32; 2], given: Option<u32>| {
             real != given.filter(|_| !self.gains_nothing).unwrap_or(effective)
@@ -196,7 +197,7 @@ mod tests {
         assert_eq!(why_unseen_by(&with_note(libc::PT_LOAD)), unseen::STATIC);
         assert_eq!(why_unseen_by(&with_note(libc::PT_INTERP)), unseen::GO);
         assert_eq!(why_unseen_by(&file(&[(libc::PT_INTERP, 0, 0)], note)), 0);
-        // What is cut, damaged, or no ELF file is not known.
+        // Nothing is known of a file that is truncated, damaged, or not an ELF file.
         let damaged = file(&[(libc::PT_NOTE, u64::MAX, u64::MAX), (libc::PT_INTERP, 0, 0)], b"");
         assert_eq!(why_unseen_by(&damaged), 0);
         for length in 0..64 + 56 {
@@ -211,7 +212,7 @@ mod tests {
         assert!(!plain.gain_rights([None, None]));
         assert!(plain.gain_rights([Some(0), None]) && plain.gain_rights([None, Some(8)]));
         assert!(!plain.gain_rights([Some(1000), None]));
-        // Squid's first process: root for good, and proxy for now.
+        // Squid's first process: its real user is root, and its effective user is proxy.
         let half = Users { user: [0, 13], ..plain };
         assert!(half.gain_rights([None, None]));
         assert!(

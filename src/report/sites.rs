@@ -1,7 +1,7 @@
-//! Return addresses as `object+0xoffset`, from this process's own map: the form that addr2line
-//! expects.
+//! Return addresses as `object+0xoffset`, from this process's map of memory. addr2line expects this
+//! form.
 //!
-//! dladdr would take the loader's lock, which another thread may hold for ever at this point.
+//! dladdr would take the loader's lock, which another thread may hold forever at this point.
 
 use core::fmt;
 
@@ -40,15 +40,15 @@ impl Map {
         self.address(address)
     }
 
-    /// The whole stack that a site stands for, the innermost caller first; nothing if the site is a
-    /// single address.
+    /// The stack that a site stands for, the innermost caller first. Empty if the site is a single
+    /// address.
     pub fn stack(&self, site: usize) -> impl Iterator<Item = Site<'_>> {
         let is_stack = stacks::first(site) != site;
         stacks::frames(site).filter(move |_| is_stack).filter_map(|address| self.address(address))
     }
 
     fn address(&self, address: usize) -> Option<Site<'_>> {
-        // The return address is that of the next instruction. The call ends right before it.
+        // The return address follows the call instruction, so the call ends one byte before it.
         let call = address - 1;
         let mut first: Option<(&[u8], usize)> = None;
         for line in self.text.as_slice().split(|byte| *byte == b'\n') {
@@ -80,11 +80,11 @@ impl Map {
         Some(Site { address, place: None })
     }
 
-    /// The bytes from an address of an object to the end of that mapping. None: nothing there can
-    /// be read.
+    /// The bytes from an address of an object to the end of its mapping. None: they are not
+    /// readable.
     ///
-    /// They are valid as long as a report is made: only dlclose removes an object. The kernel
-    /// checks both ends once more.
+    /// They stay valid while a report is made: only dlclose removes an object. The kernel checks
+    /// both ends once more.
     pub fn bytes(&self, address: usize) -> Option<&'static [u8]> {
         for line in self.text.as_slice().split(|byte| *byte == b'\n') {
             let mut words = line.splitn(6, |byte| *byte == b' ');
@@ -114,18 +114,18 @@ impl<'a> Site<'a> {
         self.address
     }
 
-    /// The object's path; empty: not known.
+    /// The object's path. Empty: not known.
     pub fn path(&self) -> &'a [u8] {
         self.place.map_or(b"", |(path, _)| path)
     }
 
-    /// Where the object's first mapping begins.
+    /// The beginning of the object's first mapping.
     pub fn base(&self) -> Option<usize> {
         self.place.and_then(|(_, offset)| self.address.checked_sub(offset))
     }
 }
 
-/// A path's last part.
+/// The last part of a path.
 pub fn name_of(path: &[u8]) -> &[u8] {
     path.rsplit(|byte| *byte == b'/').next().unwrap_or(path)
 }

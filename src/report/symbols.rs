@@ -1,9 +1,9 @@
-//! Which function of an object contains an address, by the object's dynamic symbols in memory: for
-//! suppressions alone.
+//! Finds the function of an object that contains an address, by the object's dynamic symbols in
+//! memory.
 //!
-//! dladdr would take the loader's lock, which another thread may hold for ever at this point. What
-//! a program does not export (its static functions; all of them, if it was not linked with
-//! -rdynamic) has no dynamic symbol, and no name here.
+//! dladdr would take the loader's lock, which another thread may hold forever at this point.
+//! Functions that an object does not export have no dynamic symbol, and no name here. These are
+//! static functions and, in a program that was not linked with -rdynamic, all functions.
 
 use super::sites::{Map, Site};
 use crate::elf::number;
@@ -31,7 +31,7 @@ const MOST: usize = 1 << 20;
 pub fn function(map: &Map, site: &Site, address: usize) -> Option<&'static [u8]> {
     let base = site.base()?;
     let object = Object::at(map, base)?;
-    // The return address is that of the next instruction. The call ends right before it.
+    // The return address follows the call instruction, so the call ends one byte before it.
     let place = address.checked_sub(1)?.wrapping_sub(object.bias);
     let symbols = map.bytes(object.symbols)?;
     let count = object.count(map)?.min(MOST);
@@ -45,10 +45,10 @@ pub fn function(map: &Map, site: &Site, address: usize) -> Option<&'static [u8]>
     name.get(..name.iter().position(|byte| *byte == 0)?)
 }
 
-/// Where an object's tables lie.
+/// The tables of an object.
 #[derive(Default)]
 struct Object {
-    /// What is added to the addresses at which the object was linked.
+    /// The difference between the addresses in memory and the linked addresses.
     bias: usize,
     symbols: usize,
     names: usize,
@@ -90,15 +90,15 @@ impl Object {
         if self.gnu_hash == 0 {
             return number(map.bytes(self.hash)?, 4, 4);
         }
-        // The numbers of buckets, of symbols that are not in the table, and of words of the filter;
-        // then these.
+        // The table begins with the numbers of buckets, of symbols that are not in it, and of words
+        // of the filter.
         let table = map.bytes(self.gnu_hash)?;
         let (buckets, hidden, filter) = (number(table, 0, 4)?, number(table, 4, 4)?, number(table, 8, 4)?);
         let table = table.get(filter.checked_mul(8)?.checked_add(16)?..)?;
         let (buckets, chains) = table.split_at_checked(buckets.checked_mul(4)?)?;
         let last = buckets.chunks_exact(4).filter_map(|bucket| number(bucket, 0, 4)).max().unwrap_or(0);
         let Some(at) = last.checked_sub(hidden) else { return Some(hidden) };
-        // The last of a chain has the lowest bit set.
+        // The last entry of a chain has its lowest bit set.
         let chain = chains.get(at.checked_mul(4)?..)?;
         let more = chain.chunks_exact(4).position(|hash| number(hash, 0, 4).is_none_or(|hash| hash & 1 == 1))?;
         last.checked_add(more)?.checked_add(1)

@@ -1,9 +1,9 @@
-//! Epoll instances that were made by no call that the library saw, and programs whose runtime makes
-//! system calls itself.
+//! Epoll instances that were created by no call that the library saw, and programs whose runtime
+//! makes system calls itself.
 //!
-//! Such a program (Go's runtime, Rust's rustix) may never enter a hook, and would have no report. So
-//! the exit handler looks at the lowest descriptors. It opens nothing: a program that has no instance
-//! pays a few fstat(2).
+//! Such a program (Go's runtime, Rust's rustix) may never enter a hook, and would have no report.
+//! So the exit handler examines the lowest descriptors. It opens nothing: a program without an
+//! instance pays for a few calls of fstat(2).
 
 use libc::{Elf64_Phdr, PT_NOTE, PT_PHDR};
 
@@ -12,15 +12,15 @@ use crate::process;
 use crate::sync::{AtomicBool, Ordering};
 use crate::{procfs, seccomp, sys};
 
-/// The kernel gives out the lowest number that is free: behind so many closed numbers in a row none
-/// is looked for.
+/// The search ends after this many closed numbers in a row, because the kernel assigns the lowest
+/// free number.
 const GAP: u32 = 8;
 /// A bound for programs with very many descriptors.
 const MOST: i32 = 4096;
 
-/// An instance was there when the program began.
+/// An instance existed when the program began.
 static WAS_HANDED_ON: AtomicBool = AtomicBool::new(false);
-/// The program is Go's.
+/// The program is a Go program.
 static IS_GO: AtomicBool = AtomicBool::new(false);
 
 /// Whether the program's runtime is Go's, which makes its epoll calls itself.
@@ -31,13 +31,13 @@ pub fn is_go() -> bool {
 /// Notes what the program begins with.
 pub fn note_load(_: &AtLoad) {
     WAS_HANDED_ON.store(has_epoll(3), Ordering::Relaxed);
-    // SAFETY: the kernel's addresses of the program's headers, which stay mapped.
+    // SAFETY: the kernel passed the address and number of the program's headers, which stay mapped.
     let is_go = unsafe { is_noted_as_go(libc::getauxval(libc::AT_PHDR), libc::getauxval(libc::AT_PHNUM)) };
     IS_GO.store(is_go, Ordering::Relaxed);
 }
 
-/// Whether this process has an epoll instance and was neither forked nor started with one. What a
-/// descriptor refers to is asked only of those that may be one.
+/// Whether this process has an epoll instance and was neither forked nor started with one. Only
+/// descriptors that may refer to an instance are examined further.
 pub fn is_there() -> bool {
     !WAS_HANDED_ON.load(Ordering::Relaxed) && process::is_as_loaded() && has_epoll(0)
 }
@@ -82,8 +82,8 @@ unsafe fn is_noted_as_go(table: u64, count: u64) -> bool {
     })
 }
 
-/// Whether one of these notes is Go's (cmd/link/internal/ld/elf.go, ELF_NOTE_GO_NAME): the length of the
-/// name, 4, stands three words before it. Notes begin at multiples of 4 bytes.
+/// Whether one of these notes is Go's (cmd/link/internal/ld/elf.go, ELF_NOTE_GO_NAME). The length
+/// of the name, 4, is three words before the name. Notes begin at multiples of 4 bytes.
 pub fn is_go_note(notes: &[u8]) -> bool {
     const NAME: &[u8] = b"Go\0\0";
     const BEFORE: usize = 3;

@@ -1,6 +1,6 @@
-//! The system calls that the library makes for itself (src/sys.rs and src/sys/), by number and name, each with
-//! arguments that change nothing: bad descriptors and addresses. They serve to evaluate a filter,
-//! and to try one that cannot be read.
+//! The system calls that the library makes for itself (src/sys.rs and src/sys/), by number and
+//! name. Each has arguments that change nothing: bad descriptors and addresses. They serve to
+//! evaluate a filter, and to try one that cannot be read.
 
 use libc::{c_long, *};
 

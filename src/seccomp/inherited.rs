@@ -27,8 +27,8 @@ pub fn hinders() -> bool {
     HINDERS.load(Relaxed)
 }
 
-/// Looks once for inherited filters, before the library makes the first call that the program does
-/// not make itself. Opening and reading a file is no new kind of call: the loader has just done so.
+/// Looks once for inherited filters, before the library makes a call that the program does not make
+/// itself. Opening and reading a file is not a new kind of call: the loader has just done both.
 pub fn find() {
     const LOOKING: u8 = 1;
     const DONE: u8 = 2;
@@ -37,15 +37,16 @@ pub fn find() {
         return;
     }
     if STATE.compare_exchange(0, LOOKING, Relaxed, Relaxed).is_err() {
-        // Another thread does this, for less than a millisecond; or this thread does, and a handler
-        // has interrupted it. No system call may be made in the meantime, not even to yield.
+        // Another thread does this, which takes less than a millisecond; or this thread does, and a
+        // handler has interrupted it. No system call may be made in the meantime, not even to
+        // yield.
         for _ in 0..200_000 {
             if STATE.load(Acquire) == DONE {
                 return;
             }
             core::hint::spin_loop();
         }
-        // Or the thread that did this is not in this process: a fork came in between.
+        // Or a fork came in between, and the thread that did this is not in this process.
         STATE.store(DONE, Release);
         return;
     }

@@ -1,14 +1,14 @@
 //! Watches the program's seccomp filters, so that none of them kills it for a system call of the
 //! library's own.
 //!
-//! ```text
-//! hooks/filters.rs, raw.rs   see a filter installed: `installing` copies it, `installed` keeps or drops the copy
-//! inherited.rs               filters from before exec, which cannot be read: a child tries what they forbid
-//! early.rs                   keeps what a report reads in /proc, before a filter forbids opening it
-//! calls.rs                   the calls that the library makes
-//! ```
+//! - hooks/filters.rs and raw.rs see that a filter is installed. `installing` copies it,
+//!   `installed` keeps the copy or drops it.
+//! - inherited.rs finds out what filters from before exec forbid. They cannot be read, so a child
+//!   tries the calls.
+//! - early.rs keeps what a report reads in /proc, before a filter forbids opening it.
+//! - calls.rs lists the calls that the library makes.
 //!
-//! src/filters/ holds what is known from that. sys.rs asks there.
+//! What is known from that is in src/filters/. sys.rs asks there.
 //!
 //! Filters belong to threads: a thread inherits those of the thread that created it. Here they
 //! belong to the process: what any filter forbids is forbidden for all threads, unless the kernel
@@ -45,8 +45,8 @@ static INSTALLED: AtomicU32 = AtomicU32::new(0);
 /// Some call of calls.rs gets another answer than without filters.
 static IS_HINDERED: AtomicBool = AtomicBool::new(false);
 
-/// Whether a filter may keep an answer of the kernel's from the library: then questions whose
-/// answer would be half known are not worth asking. Costs a system call if no filter is known.
+/// Whether a filter may hide an answer of the kernel from the library. Questions whose answer would
+/// be half known are not worth asking then. Costs a system call if no filter is known.
 pub fn hinders() -> bool {
     IS_HINDERED.load(Relaxed) || !IS_RESTRICTED.load(Relaxed) && !is_inherited() && verdict::mode() != Ok(0)
 }
@@ -77,7 +77,7 @@ mod note {
 
 const PR_SET_TSC: c_int = 26;
 
-/// Whether `installing` looks at a prctl.
+/// Whether a prctl must be passed to `installing`.
 #[inline(always)]
 pub fn may_concern(option: c_int) -> bool {
     option == libc::PR_SET_SECCOMP || option == PR_SET_TSC
@@ -130,7 +130,7 @@ pub fn installing(number: c_long, words: [usize; 3], has_reports: bool) -> u64 {
     noted
 }
 
-/// After the call.
+/// Runs after the call.
 pub fn installed(number: c_long, words: [usize; 3], noted: u64, result: isize) {
     let [_, flags, _] = words;
     // With TSYNC a positive result is a thread that could not take the filter; with NEW_LISTENER it
@@ -161,7 +161,7 @@ pub fn installed(number: c_long, words: [usize; 3], noted: u64, result: isize) {
     look_for_hindrance();
 }
 
-/// Maps the reserve, unless that was done before.
+/// Maps the reserve, unless there is one.
 fn prepare_reserve() {
     if !reserve::is_there()
         && let Ok(start) = sys::map_from_kernel(reserve::BYTES)
@@ -172,7 +172,7 @@ fn prepare_reserve() {
     }
 }
 
-/// From here on each system call of the library's own is checked.
+/// From now on each system call of the library is checked.
 fn restrict() {
     IS_RESTRICTED.store(true, Relaxed);
     clock::heed_filters();

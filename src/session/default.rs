@@ -1,9 +1,9 @@
-//! Where the processes of a user count together if the options do not say: the first usable
-//! directory of a list that is the same for all of them.
+//! The directory in which a user's processes count together if the options name none: the first
+//! usable one of a list that is the same for all of them.
 //!
-//! Any user may create a directory of any name in /tmp. One that belongs to another user, or that
-//! others may write, is skipped, in every process alike. An existing one is preferred to a new one:
-//! if the other user's disappears, all processes stay where they are.
+//! Any user may create a directory of any name in /tmp. Every process skips a directory that
+//! belongs to another user or that others may write. An existing directory is preferred to a new
+//! one: if the other user's directory disappears, all processes stay where they are.
 
 use core::ffi::CStr;
 use core::fmt::Write;
@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::path::Path;
 use crate::{output, place, sys};
 
-/// How many names are tried in /tmp.
+/// How many names to try in /tmp.
 const NAMES: usize = 8;
 
 /// `$XDG_RUNTIME_DIR/epollshim`, `/tmp/epollshim-UID`, and the latter followed by `.1` to `.7`.
@@ -44,7 +44,7 @@ pub fn attach(config: &Config) -> Result<(), Trouble> {
             match super::attach(name, makes) {
                 Ok(()) => {
                     if !is_first {
-                        say(config, name);
+                        print_directory(config, name);
                     }
                     return Ok(());
                 }
@@ -60,13 +60,13 @@ pub fn attach(config: &Config) -> Result<(), Trouble> {
     Err(first.unwrap_or(Trouble::Directory(libc::ENOENT)))
 }
 
-/// Prints that another directory than the usual one is in use.
-fn say(config: &Config, name: &CStr) {
+/// Prints that the usual directory is not in use, and which one is.
+fn print_directory(config: &Config, name: &CStr) {
     let Some(usual) = directory(config.runtime, 0) else { return };
     let mut line = output::Line::new();
     let _ = writeln!(
         line,
-        "epollshim: EPOLLSHIM_SESSION: '{}' is not this user's alone; counting in '{}' instead",
+        "epollshim: EPOLLSHIM_SESSION: '{}' is not private to this user; counting in '{}' instead",
         usual.as_c().unwrap_or_default().to_bytes().escape_ascii(),
         name.to_bytes().escape_ascii()
     );
@@ -74,7 +74,7 @@ fn say(config: &Config, name: &CStr) {
 }
 
 impl Config {
-    /// Where the session is, unless another user has that directory.
+    /// The session's directory, unless another user has it.
     pub fn session_directory(&self) -> Path {
         let mut path = Path::new();
         match self.session {

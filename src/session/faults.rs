@@ -1,9 +1,9 @@
-//! What the processes of a session share of faults: the counts of rules with `scope=tree`, and the phase
-//! (`epollshim_format::faults::shared`). A page of a file that all of them map: forked children have the
-//! mapping, and programs that they execute map the same file.
+//! What the processes of a session share about faults: the counts of rules with `scope=tree`, and
+//! the phase (`epollshim_format::faults::shared`). It is one page of a file that all of them map.
+//! Forked children inherit the mapping, and programs that they execute map the same file.
 //!
-//! Hooks read and change single words. Nobody waits, and a process may be killed at any instruction: what it
-//! has counted stays counted.
+//! Hooks read and change single words and never wait. A process may be killed at any instruction;
+//! what it has counted stays counted.
 
 use core::mem::offset_of;
 
@@ -39,36 +39,38 @@ const _: () = assert!(
         && offset_of!(Page, calls) == layout::CALLS
 );
 
-/// Null: no rule has needed it. Release once it is mapped, Acquire by calls.
+/// Null: no rule has needed the page. Release when it is mapped, Acquire when calls use it.
 static PAGE: AtomicPtr<Page> = AtomicPtr::new(core::ptr::null_mut());
 
 pub fn page() -> Option<&'static Page> {
-    // SAFETY: null, or the mapping that `open` made, which is never unmapped; any values are valid.
+    // SAFETY: null, or the mapping that `open` made, which is never unmapped. Any values are valid.
     unsafe { PAGE.load(Ordering::Acquire).as_ref() }
 }
 
-/// Maps the page of the session that the options name, and makes it if it is not there. Not for hooks on their way.
+/// Maps the page of the session that the options name, and creates the file if it does not exist.
+/// Not for hooks.
 pub fn open(config: &Config) -> Result<(), Trouble> {
     if page().is_some() {
         return Ok(());
     }
     let directory = config.session.ok_or(Trouble::NotNamed)?;
     let start = map_private(directory, true, c"faults.1", size_of::<Page>())?;
-    // Another thread that maps it too maps the same file.
+    // Another thread that maps the page at the same time maps the same file.
     let _ = PAGE.compare_exchange(core::ptr::null_mut(), start.cast(), Ordering::Release, Ordering::Relaxed);
     Ok(())
 }
 
 impl Tally {
-    /// Counts one more that fires, up to `most`. False: it is `most` already.
+    /// Counts one more fault that fires, up to `most`. False: the count was already `most`.
     pub fn fire(&self, most: u64) -> bool {
-        // Relaxed: one word has one order for all threads of all processes, and the count is all that is wanted of it.
+        // Relaxed: all threads of all processes see the changes of one word in one order, and only
+        // the count matters.
         let more = |count: u64| if count < most { Some(count.wrapping_add(1)) } else { None };
         self.fired.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
     }
 }
 
-/// Counts one more. The new count.
+/// Adds one. Returns the new count.
 pub fn bump(word: &AtomicU64) -> u64 {
     word.fetch_add(1, Ordering::Relaxed).wrapping_add(1)
 }

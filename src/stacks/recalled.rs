@@ -1,47 +1,50 @@
-//! Call stacks without the unwinder, which takes a microsecond a frame.
+//! Reads call stacks without the unwinder, which takes a microsecond per frame.
 //!
-//! A function's frame has one size at a given call, nearly always. So what the unwinder has found is
-//! kept for each return address: how far above it on the stack the next return address lies. A stack
-//! is then read step by step. What lies at each step must be a return address that the unwinder has
-//! met as well; if it is not, the unwinder walks.
+//! A function's frame nearly always has the same size at a given call. So for each return address
+//! that the unwinder has met, a table keeps how far above it on the stack the next return address
+//! lies. Another walk can then read the stack step by step. The word at each step must be a return
+//! address that the unwinder has also met. Otherwise the unwinder walks.
 //!
-//! Frames of different sizes at one call are those of functions that allocate on the stack (alloca(3),
-//! arrays of variable length) or align it. Such a return address is marked when a second size is met,
-//! and from then on the unwinder walks wherever it is met. Before that, an old return address
-//! that lies where a frame of the first size would end can be taken for the caller.
+//! Frames have different sizes at one call if the function allocates on the stack (alloca(3),
+//! arrays of variable length) or aligns it. When a second size is met, the return address is
+//! marked, and from then on the unwinder walks every stack that contains it. Until then, an old
+//! return address that lies where a frame of the first size would end can be taken for the caller.
 
 use crate::sync::{AtomicPtr, AtomicU64, Ordering};
 use crate::{sys, valgrind};
 
-/// The deepest stack that is read so: its frames lie on the hook's own stack, which may be small.
+/// The deepest stack that is read this way. Its frames lie on the hook's own stack, which may be
+/// small.
 pub const MOST: usize = 16;
-/// Return addresses that are kept, and calls of hooks among them. More replace others. (A program that locks its memory locks these too.)
+/// How many return addresses are kept, and how many of them for calls of hooks. Others replace them
+/// when there are more. (A program that locks its memory locks these tables too.)
 const PLACES: usize = 2048;
 const CALLS: usize = 512;
 const PROBES: usize = 4;
 const PAGE: usize = 4096;
 
-/// An address (48 bits) and a code (16 bits): one of these, or a distance in words. One word, so that no lock is needed. Relaxed
-/// everywhere: each word says all that it says.
+/// An address (48 bits) and a code (16 bits): one of the values below, or a distance in words. It
+/// is one word, so no lock is needed. All accesses are Relaxed: each word is complete by itself.
 type Table = [AtomicU64];
-/// The address is one of a return; how far the next is, is not known.
+/// The address is a return address; the distance to the next one is unknown.
 const UNKNOWN: u64 = 0;
-/// The stack ends there.
+/// The stack ends here.
 const END: u64 = 0xfffe;
-/// The distance is not always the same, or not to be found so.
+/// The distance varies, or the next return address does not lie on the stack.
 const VARIES: u64 = 0xffff;
 
 struct Tables {
-    /// From a return address to the next one of the stack.
+    /// From a return address to the next one on the stack.
     next: [AtomicU64; PLACES],
-    /// From where the library looks to the return address of the hook: it differs between hooks.
+    /// From the stack pointer of the walk to the return address of the hook, which differs between
+    /// hooks.
     first: [AtomicU64; CALLS],
 }
 
 static TABLES: AtomicPtr<Tables> = AtomicPtr::new(core::ptr::null_mut());
 
-/// Reserves memory. Without it the unwinder walks each time: under memcheck, which reports a look at a word of the stack that was
-/// not written yet.
+/// Reserves memory. Without it the unwinder walks every time. That is so under memcheck, which
+/// reports reads of words of the stack that were not written yet.
 pub fn prepare() {
     let here = 0u8;
     if valgrind::is_addressable(&raw const here as usize).is_some() {
@@ -53,7 +56,8 @@ pub fn prepare() {
 }
 
 fn tables() -> Option<&'static Tables> {
-    // SAFETY: null, or the mapping that `prepare` made, which is never unmapped; zero is valid. Acquire: the kernel has zeroed it.
+    // SAFETY: null, or the mapping that `prepare` made, which is never unmapped. Zero is a valid
+    // value. Acquire: pairs with the Release in `prepare`. The kernel has zeroed the mapping.
     unsafe { TABLES.load(Ordering::Acquire).as_ref() }
 }
 
@@ -62,13 +66,13 @@ fn places(table: &Table, address: usize) -> impl Iterator<Item = &AtomicU64> {
     (0..PROBES).filter_map(move |step| table.get((hash as usize + step) % table.len()))
 }
 
-/// What is known of an address; None: nothing.
+/// What is known about an address, if anything.
 fn code(table: &Table, address: usize) -> Option<u64> {
     let found = places(table, address).map(|place| place.load(Ordering::Relaxed));
     found.into_iter().find(|word| word >> 16 == address as u64).map(|word| word & 0xffff)
 }
 
-/// `changed` is given what was known.
+/// Changes what is known about an address. `changed` receives the old code.
 fn set(table: &Table, address: usize, changed: impl FnOnce(Option<u64>) -> u64) {
     let is_its = |place: &&AtomicU64| place.load(Ordering::Relaxed) >> 16 == address as u64;
     let is_free = |place: &&AtomicU64| place.load(Ordering::Relaxed) == 0;
@@ -79,9 +83,9 @@ fn set(table: &Table, address: usize, changed: impl FnOnce(Option<u64>) -> u64) 
     }
 }
 
-/// Reads words of the stack, and asks the kernel once for each page.
+/// Reads words of the stack, and asks the kernel once for each page whether it can be read.
 struct Reader {
-    /// It can be read.
+    /// The number of a page that can be read.
     page: usize,
 }
 
@@ -96,13 +100,15 @@ impl Reader {
             return None;
         }
         self.page = address / PAGE;
-        // SAFETY: aligned, and in a page that can be read: the caller's own stack, whose pages stay while it runs on them.
+        // SAFETY: the address is aligned and lies in a page that can be read. It is on the caller's
+        // own stack, whose pages stay mapped while the caller runs on them.
         Some(unsafe { core::ptr::read_volatile(address as *const usize) })
     }
 }
 
-/// The stack that begins with `caller`, of at most `depth` frames, and their number. `here`: a place of the caller's stack, the same
-/// for [`learn`]. None: the unwinder must walk.
+/// Reads the stack that begins with `caller`, at most `depth` frames of it. Returns their number.
+/// `here` is a place on the caller's stack, the same as for [`learn`]. None: the unwinder must
+/// walk.
 pub fn recall(caller: usize, here: usize, depth: usize, into: &mut [usize; MOST]) -> Option<usize> {
     let tables = tables()?;
     let mut reader = Reader::at(here);
@@ -126,8 +132,10 @@ pub fn recall(caller: usize, here: usize, depth: usize, into: &mut [usize; MOST]
     (count == depth.min(MOST) || count > 0 && code(&tables.next, address)? == END).then_some(count)
 }
 
-/// The unwinder has walked. `frames`: return addresses; `slots`: where they lie on the stack, if it is there. `is_whole`: the stack
-/// has no more.
+/// Called after the unwinder has walked.
+///
+/// `frames` are return addresses, and `slots` their places on the stack, if they lie there.
+/// `is_whole`: the stack has no more frames.
 pub fn learn(here: usize, frames: &[usize], slots: &[usize], is_whole: bool) {
     let Some(tables) = tables() else { return };
     let mut reader = Reader::at(here);
@@ -159,7 +167,7 @@ pub fn learn(here: usize, frames: &[usize], slots: &[usize], is_whole: bool) {
 mod tests {
     use super::*;
 
-    /// A stack in memory: return addresses, each so many words above the one before.
+    /// A stack in memory: return addresses, each some words above the one before.
     fn stack(frames: &[(usize, usize)]) -> (Vec<usize>, Vec<usize>, Vec<usize>) {
         let mut words = std::vec![0; 512];
         let here = words.as_ptr() as usize;
@@ -174,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_walked_is_read_and_what_differs_is_not() {
+    fn a_walked_stack_is_read_and_a_different_one_is_not() {
         prepare();
         let mut into = [0; MOST];
         let (words, frames, slots) = stack(&[(0x5001, 9), (0x5002, 4), (0x5003, 30), (0x5004, 7)]);
@@ -198,7 +206,7 @@ mod tests {
         learn(here, &other, &slots, true);
         let (words, ..) = stack(&[(0x5001, 9), (0x5002, 4), (0x5003, 30), (0x5004, 7)]);
         assert_eq!(recall(0x5001, words.as_ptr() as usize, 8, &mut into), None, "0x5002 varies");
-        // Not where the unwinder says: a processor that keeps return addresses elsewhere.
+        // A return address is not where the unwinder says: a processor that keeps them elsewhere.
         let (words, wrong, mut slots) = stack(&[(0x6001, 3), (0x6002, 4)]);
         slots[1] += 8;
         learn(words.as_ptr() as usize, &wrong, &slots, true);

@@ -84,7 +84,10 @@ pub fn is_real(path: &str, first: &str, printed: &str) {
         let piece = &sample[index..end];
         let place = found(piece, &printed, from).or_else(|| {
             let at = (from..printed.len()).find(|at| is_blessing() && masked(printed[*at]) == masked(piece[0]))?;
-            Some((at, (at + piece.len()).min(printed.len())))
+            // To the line that ends the piece, if it is still printed, or as many lines as there were.
+            let last = masked(piece[piece.len() - 1]);
+            let end = (at + 1..=printed.len()).take(piece.len() * 2).find(|to| masked(printed[to - 1]) == last);
+            Some((at, end.unwrap_or(at + piece.len()).min(printed.len())))
         });
         let Some((at, to)) = place else {
             panic!("{path}: not printed in one piece:\n{}\nbut:\n{}", piece.join("\n"), printed.join("\n"));

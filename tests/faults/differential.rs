@@ -1,4 +1,4 @@
-//! strace and the shim, given one expression, do the same to one program.
+//! strace and the shim do the same to one program, given the same expression.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
@@ -6,8 +6,8 @@ use std::process::{Command, ExitStatus};
 use super::{program, run};
 use testkit::installed;
 
-/// Expressions as strace's manual has them. Where there are several rules, no two name the same call: strace would go
-/// by the last alone.
+/// Expressions in the syntax of strace's manual. Of several rules, no two name the same call:
+/// strace would apply only the last.
 const SAME: &[&str] = &[
     // error=
     "epoll_create:error=EMFILE",
@@ -21,7 +21,7 @@ const SAME: &[&str] = &[
     "epoll_wait:error=4:when=1+2",
     "epoll_wait:error=4095",
     "?epoll_wait,epoll_pwait:error=EBADF",
-    // Sets: each system call is counted by itself.
+    // Sets: each system call is counted separately.
     "dup,dup2:error=EMFILE:when=2",
     "epoll_create,epoll_create1,epoll_wait:error=EPERM:when=2",
     "/^epoll_(wait|pwait)$:error=EBADF:when=2+2",
@@ -48,15 +48,16 @@ const SAME: &[&str] = &[
     "dup2:retval=30:when=1",
     "dup3:retval=5",
     "fcntl:retval=1:when=2",
-    // The kernel's own errors.
+    // Errors that the kernel has returned.
     "epoll_ctl:retval=-22:when=1+2",
     "epoll_wait:retval=-4",
     "dup:retval=-1",
     "close:retval=-4095:when=2",
     "dup2:retval=-4096",
-    // Beyond int: a function of glibc's cuts it, syscall() does not.
+    // Larger than an int: a function of glibc truncates it, and syscall() does not.
     "dup:retval=4294967301",
-    // signal=: with a handler, with one that restarts, ignored by the program, ignored by default, deadly.
+    // signal=: with a handler, with a handler that restarts, ignored by the program, ignored by
+    // default, and fatal.
     "epoll_wait:signal=USR1",
     "epoll_wait:signal=SIGHUP",
     "epoll_wait:signal=USR2",
@@ -76,14 +77,14 @@ const SAME: &[&str] = &[
     "dup2:signal=SIGTERM:when=2",
     "dup2,dup3:signal=USR1",
     "fcntl:signal=USR1:when=2",
-    // Together.
+    // Combinations.
     "epoll_wait:error=EINTR:signal=USR1:when=2",
     "epoll_wait:retval=0:signal=USR1",
     "epoll_pwait:error=EINTR:signal=SIGUSR1:when=3+",
     "epoll_ctl:error=ENOMEM:signal=USR2:when=4",
     "close:error=EINTR:signal=USR1:when=1+2",
     "dup:retval=9:signal=USR1:when=1..3+2",
-    // when=, every form.
+    // Every form of when=.
     "epoll_wait:error=ENOMEM:when=3",
     "epoll_wait:error=ENOMEM:when=3..5",
     "epoll_wait:error=ENOMEM:when=3+",
@@ -100,7 +101,7 @@ const SAME: &[&str] = &[
     "epoll_ctl:error=ENOENT:when=3;epoll_pwait:error=EINTR:signal=USR1:when=1+2;fcntl:retval=3",
 ];
 
-/// The functions of epoll, and those that copy and close descriptors.
+/// The functions of epoll, and those that duplicate and close descriptors.
 const FUNCTIONS: [&str; 12] = [
     "epoll_create",
     "epoll_create1",
@@ -116,7 +117,8 @@ const FUNCTIONS: [&str; 12] = [
     "fcntl",
 ];
 
-/// Every form that strace's manual has, by what stands behind the function. A number behind `when=` is one of the program's own calls.
+/// Every form of strace's manual, without the name of the function. The number after `when=` counts
+/// the calls of the program itself.
 const FORMS: [&str; 26] = [
     "error=ENOMEM",
     "error=EIO:when=1",
@@ -146,7 +148,7 @@ const FORMS: [&str; 26] = [
     "delay_enter=500000ns:delay_exit=500:error=EINTR:when=1",
 ];
 
-/// Sets of functions, with a form.
+/// Sets of functions, each with a form.
 const SETS: &[&str] = &[
     "dup,dup2,dup3,fcntl:error=EMFILE:when=2",
     "epoll_create,epoll_create1,epoll_ctl,epoll_wait,epoll_pwait:error=ENOMEM:when=1+2",
@@ -157,12 +159,13 @@ const SETS: &[&str] = &[
     "/^dup.$,epoll_ctl:error=EBUSY:when=2..3",
     "?no_such_call,dup:error=EIO:when=2",
     "?epoll_pwait2,?dup3:error=EINVAL:when=1",
-    // Every name but dup.
+    // Every name except dup.
     "!/^(.|..|....+|[^d]..|.[^u].|..[^p])$:error=EMFILE:when=2+",
     "inject=dup:error=EMFILE:when=1",
 ];
 
-/// Expressions whose calls take so long, by the beginning of what the program prints of them.
+/// Expressions that delay calls. The beginning of what the program prints of each delayed call, and
+/// how many milliseconds it takes at least.
 const DELAYED: &[(&str, &[(&str, u64)])] = &[
     ("epoll_create:delay_enter=60000", &[("epoll_create(1)", 60), ("epoll_create(0)", 60)]),
     ("epoll_wait:delay_enter=50ms:when=2", &[("epoll_wait(second, got, 8, 90)", 50)]),
@@ -175,7 +178,7 @@ const DELAYED: &[(&str, &[(&str, u64)])] = &[
     ("close:delay_enter=40ms:delay_exit=.01s:when=1", &[("close(copy)", 50)]),
 ];
 
-/// What is meant to differ, and why. The test fails where one of these does not differ any more.
+/// Intended differences, and the reason for each. The test fails if one of them no longer differs.
 const DIFFERENT: &[(&str, &str)] = &[
     (
         "dup,dup2:error=EMFILE:when=3:scope=rule",
@@ -192,7 +195,7 @@ const DIFFERENT: &[(&str, &str)] = &[
 struct Outcome {
     status: ExitStatus,
     stdout: String,
-    /// Milliseconds that each call took, by what is printed of it.
+    /// How many milliseconds each call took, with what the program printed of it.
     took: Vec<(u64, String)>,
 }
 
@@ -207,7 +210,8 @@ fn outcome(command: &mut Command) -> Outcome {
     Outcome { status: run.status, stdout: run.stdout, took }
 }
 
-/// strace counts from the program's first instruction, and the loader closes files: so many closes come before `main`.
+/// How many calls of close come before `main`. strace counts from the first instruction, and the
+/// loader closes files.
 fn closes_before_main(strace: &Path) -> u64 {
     let log = testkit::scratch("strace").join("log");
     run(Command::new(strace).arg("-o").arg(&log).args(["-e", "trace=close,write"]).arg(program("fault_sequence")));
@@ -215,7 +219,7 @@ fn closes_before_main(strace: &Path) -> u64 {
     log.lines().take_while(|line| !line.starts_with("write(")).filter(|line| line.starts_with("close(")).count() as u64
 }
 
-/// A rule as strace is to have it: what it says about `close` begins behind the loader's own.
+/// A rule for strace, in which the ordinals of `close` begin after the calls of the loader.
 fn shifted(rule: &str, by: u64) -> String {
     if !rule.starts_with("close:") {
         return rule.to_owned();
@@ -223,7 +227,7 @@ fn shifted(rule: &str, by: u64) -> String {
     if let Some((head, when)) = rule.rsplit_once(":when=")
         && head.contains(":when=")
     {
-        // Of several, the last one holds.
+        // If there are several, the last one counts.
         return shifted(&format!("{}:when={when}", head.split(":when=").next().unwrap()), by);
     }
     let Some((head, when)) = rule.split_once(":when=") else { return format!("{rule}:when={}+", by + 1) };
@@ -285,7 +289,7 @@ fn an_expression_means_what_it_means_to_strace() {
         if let Some(difference) = difference(&left, &right) {
             wrong.push(format!("{rules}: {difference}"));
         }
-        // A rule that does nothing would be the same too.
+        // A rule without any effect would pass as well, so the effect is checked.
         if difference(&left, &plain).is_none() && !rules.contains("65534") {
             wrong.push(format!("{rules}: does nothing under strace"));
         }
@@ -294,7 +298,7 @@ fn an_expression_means_what_it_means_to_strace() {
     assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), SAME.len(), wrong.join("\n"));
 }
 
-/// Work for each of these, on as many threads as suit programs that wait most of their time.
+/// Runs `work` for each of these. The number of threads suits programs that mostly wait.
 pub fn each_of<T: Sync>(all: &[T], work: impl Fn(&T) -> Option<String> + Sync) -> Vec<String> {
     let next = std::sync::atomic::AtomicUsize::new(0);
     let said = std::sync::Mutex::new(Vec::new());
@@ -325,7 +329,8 @@ fn every_form_means_for_every_function_what_it_means_to_strace() {
         if let Some(difference) = difference(&left, &right) {
             return Some(format!("{rule}: {difference}"));
         }
-        // A delay changes no result; nor does a signal that is ignored, but for that of a wait that sleeps.
+        // A delay changes no result. Neither does an ignored signal, except the result of a wait
+        // that sleeps.
         let may_be_same = rule.contains("delay_") && !rule.contains("error=") || rule.contains("USR2");
         (difference(&left, &plain).is_none() && !may_be_same).then(|| format!("{rule}: does nothing under strace"))
     });
@@ -344,7 +349,8 @@ fn a_delay_is_as_long_as_it_is_under_strace() {
         }
         for (who, outcome) in [("strace", &left), ("the shim", &right)] {
             for (call, least) in *delayed {
-                // strace holds the program back by a timer of another clock, up to a tick shorter.
+                // strace delays the program by a timer of another clock, which may be up to a tick
+                // shorter.
                 let took = outcome.took.iter().find(|(_, of)| of.starts_with(call)).map(|(took, _)| *took);
                 if took.is_none_or(|took| took + 1 < *least) {
                     wrong.push(format!("{rules}: {call} took {took:?} ms under {who}, at least {least} wanted"));

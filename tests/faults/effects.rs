@@ -1,4 +1,5 @@
-//! What each action and each condition does to a program that is made for it; what the report says of it.
+//! What each action and each condition does to a program that is written for it, and what the
+//! report contains.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -8,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::{program, run};
 
-/// A program that checks itself, under the shim.
+/// Runs a program that checks itself, under the shim.
 fn holds(name: &'static str, mode: &str, environment: &[(&str, &str)]) -> String {
     let run = run(Command::new(program(name))
         .arg(mode)
@@ -58,12 +59,13 @@ hold! {
     rules_armed_and_cleared_10_000_times_are_seen_whole: "fault_threads" "storm";
     counts_hold_while_rules_come_and_go: "fault_threads" "counts_in_a_storm";
     a_child_forked_amid_arming_can_arm: "fault_threads" "children_arm";
-    two_threads_that_arm_leave_armed_what_they_were_told: "fault_threads" "racing_arms";
+    two_threads_that_arm_leave_the_rules_of_both_armed: "fault_threads" "racing_arms";
 }
 
-/// Programs that know nothing of faults, all of whose calls go the armed way: no rule fires, or one that changes nothing.
+/// Programs that are not written for faults, with rules for all of their calls. No rule fires, or
+/// the rule that fires changes no result.
 #[test]
-fn programs_whose_calls_no_rule_changes_are_as_natively() {
+fn programs_whose_calls_no_rule_changes_behave_as_natively() {
     let quiet = "all:error=EIO:when=999999999;all:signal=KILL:max=0;epoll_ctl,epoll_wait:error=EIO:epfd=1000000:scope=thread;\
                  all:delay_enter=5s:prob=0;epoll_wait,epoll_pwait:batch=100000000;all:delay_exit=1ns:fd=1000000";
     for (name, rules) in [
@@ -87,7 +89,7 @@ fn programs_whose_calls_no_rule_changes_are_as_natively() {
         ("epoll_wait", "all:delay_enter=1us:delay_exit=1us"),
         ("cancel_epoll_wait", "all:delay_enter=1us:delay_exit=1us"),
         ("unwind_everywhere", "all:delay_exit=1us:when=1+50"),
-        // Its sandbox does not let anybody sleep.
+        // The sandbox of this program forbids sleeping.
         ("seccomp", "all:delay_enter=1us:delay_exit=1us"),
     ] {
         let native = run(&mut Command::new(program(name)));
@@ -118,7 +120,7 @@ fn a_shuffle_keeps_the_batch_and_repeats_with_its_seed() {
     assert!(first.iter().collect::<BTreeSet<_>>().len() >= 9, "each batch has an order of its own: {first:?}");
 }
 
-/// A run with rules from the environment, and its report.
+/// Runs a program with rules from the environment. Returns its report.
 fn reported(command: &mut Command, rules: &str) -> (super::Run, Value) {
     let path = testkit::scratch("report").join("report.json");
     let run = run(testkit::under_shim(command, &path).env("EPOLLSHIM_INJECT", rules));
@@ -153,7 +155,7 @@ fn the_report_counts_what_matched_and_what_fired() {
     assert_eq!(calls("epoll_ctl"), (json!(4), json!(2), json!({"ENOSPC": 1, "ENOENT": 1})));
     assert_eq!(calls("epoll_wait"), (json!(20), json!(4), json!({"EINTR": 3})));
     assert_eq!(calls("epoll_pwait"), (json!(5), json!(1), json!({})));
-    // What was made up is not in the ledger.
+    // Made-up calls are not in the ledger.
     assert_eq!(report["instances"]["created"], 1, "{}", report["instances"]);
     assert_eq!(report["instances"]["live"], 1);
     assert_eq!(report["instances"]["peak"], 1);
@@ -170,7 +172,8 @@ fn interests_that_were_only_said_to_be_added_are_not_counted_as_added() {
     let rules = "epoll_create1:retval=77:when=2;epoll_ctl:retval=0:when=2;epoll_ctl:error=ENOENT:op=DEL;\
                  epoll_wait:error=EINTR:max=3;epoll_wait:timeout:when=10;dup:error=EMFILE";
     let path = testkit::scratch("report").join("report.json");
-    // Its checks fail where the second ADD succeeds: the report is what is looked at.
+    // The program's own checks fail, because they expect the second ADD to succeed. This test
+    // examines only the report.
     run(testkit::under_shim(Command::new(program("fault_effects")).arg("counted"), &path)
         .env("EPOLLSHIM_INJECT", rules));
     let report = testkit::report(&path);
@@ -216,7 +219,7 @@ fn chosen(rules: &str, seed: Option<&str>) -> (BTreeSet<u32>, Value) {
 fn a_probability_is_kept_and_its_choices_repeat_with_the_seed() {
     let rules = "epoll_wait:error=EINTR:prob=0.1";
     let (first, report) = chosen(rules, None);
-    // 100,000 * 0.1, five times sqrt(100,000 * 0.1 * 0.9) to either side.
+    // The range is 100,000 * 0.1, plus and minus five times sqrt(100,000 * 0.1 * 0.9).
     assert!((9_526..=10_474).contains(&first.len()), "{} of 100,000", first.len());
     assert_eq!(report["faults"][0]["fired"], first.len());
     assert_eq!(report["faults"][0]["matched"], 100_000);
@@ -226,7 +229,7 @@ fn a_probability_is_kept_and_its_choices_repeat_with_the_seed() {
     assert!(again == first, "the seed of the report repeats the run");
     let (other, _) = chosen(rules, Some(&(seed ^ 1).to_string()));
     assert!((9_526..=10_474).contains(&other.len()), "{} of 100,000", other.len());
-    // Two independent choices share about a tenth.
+    // Two independent choices have about a tenth in common.
     let common = other.intersection(&first).count();
     assert!((800..=1_200).contains(&common), "{common} in common with another seed");
     let (drawn, _) = chosen(rules, None);
@@ -236,14 +239,15 @@ fn a_probability_is_kept_and_its_choices_repeat_with_the_seed() {
 #[test]
 fn choices_of_two_rules_and_of_neighbouring_ordinals_are_independent() {
     let (both, report) = chosen("epoll_wait:error=EINTR:prob=0.5;epoll_wait:error=EINTR:prob=0.5", Some("7"));
-    // The second has what the first left: 3 of 4 in all; five times sqrt(100,000 * 3/16) to either side.
+    // The second rule chooses among the calls that the first has left, so 3 of 4 calls fail. The
+    // range is five times sqrt(100,000 * 3/16) to either side.
     assert!((74_315..=75_685).contains(&both.len()), "{} of 100,000", both.len());
     let fired: Vec<_> =
         report["faults"].as_array().unwrap().iter().map(|fault| fault["fired"].as_u64().unwrap()).collect();
     assert!((49_209..=50_791).contains(&fired[0]), "{fired:?}");
     let (half, _) = chosen("epoll_wait:error=EINTR:prob=0.5", Some("7"));
     let runs = half.iter().filter(|ordinal| half.contains(&(**ordinal + 1))).count();
-    // Neighbours are both chosen in a quarter of all places.
+    // Two neighbours are both chosen in a quarter of all cases.
     assert!((24_000..=26_000).contains(&runs), "{runs} neighbours of 100,000");
     let even = half.iter().filter(|ordinal| **ordinal % 2 == 0).count();
     assert!((24_200..=25_800).contains(&even), "{even} even ones");
@@ -262,12 +266,12 @@ fn a_call_that_is_made_and_fails_has_done_its_work_and_the_ledger_knows() {
         let report: Value = serde_json::from_str(&run.stderr).unwrap_or_else(|error| panic!("{error}: {}", run.stderr));
         let findings: Vec<&str> =
             report["findings"].as_array().unwrap().iter().filter_map(|finding| finding["id"].as_str()).collect();
-        // The close of what was closed is found, and nothing leaks.
+        // The second close of the same number is found, and nothing leaks.
         assert_eq!(findings.contains(&"double-close"), census == "1", "{findings:?}");
         let leaks = |id: &&str| ["leak", "fd-leak", "ghost", "stale-data"].contains(id);
         assert!(!findings.iter().any(leaks), "{findings:?}");
         let ctl = &report["calls"]["epoll_ctl"];
-        // What was done: one DEL has failed by itself, and one has deleted.
+        // One DEL failed in the kernel, and one has deleted.
         assert_eq!((&ctl["calls"], &ctl["injected"], &ctl["errors"]["ENOENT"]), (&json!(5), &json!(1), &json!(1)));
         assert_eq!(report["watches"]["deleted"], 1, "{report:#}");
     }
@@ -295,7 +299,7 @@ fn made_goes_with_what_a_kernel_makes_and_fails_alone() {
 
 // ---- who calls, and when ----
 
-/// A library of `c-tests/`, and a program that is linked with it.
+/// Builds a library of `c-tests/`, and a program that is linked with it.
 fn with_library(library: &str, name: &str) -> PathBuf {
     let directory = testkit::scratch("library");
     let source = |name: &str| testkit::root().join("c-tests").join(format!("{name}.c"));
@@ -335,7 +339,7 @@ fn a_rule_may_ask_who_calls() {
         let (run, _) = reported(&mut Command::new(&binary), &format!("{every}{caller}"));
         assert_eq!(run.stdout, format!("library {library} program {own}\n"), "caller={caller}");
     }
-    // What the others call is not counted.
+    // Calls of other objects are not counted.
     let (run, report) = reported(&mut Command::new(&binary), "epoll_wait:error=EIO:caller=libfault_caller.so:when=2");
     assert_eq!(run.stdout, "library 1111111011 program 1111111111\n");
     assert_eq!(report["faults"][0]["matched"], 2);
@@ -352,7 +356,8 @@ fn the_first_call_of_a_library_s_constructor_is_subject_to_the_rules() {
     };
     let got = go("1", "epoll_create1:error=ENOTNAM:when=1");
     assert_eq!(got, ("0 made, 1 refused\nthen made\n".to_owned(), json!(2), 1));
-    // Threads of the constructor race each other, and the shim's own constructor: rules are armed once.
+    // Threads of the program's constructor race with each other and with the shim's constructor.
+    // The rules must be armed once.
     for _ in 0..60 {
         let got = go("4", "epoll_create1:error=ENOTNAM:max=3");
         assert_eq!(got, ("1 made, 3 refused\nthen made\n".to_owned(), json!(5), 1));

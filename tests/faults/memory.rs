@@ -1,4 +1,5 @@
-//! Functions that are hooked only where a rule names them, and those whose children return on the caller's stack.
+//! Functions that are hooked only if a rule names them, and functions whose children return on the
+//! caller's stack.
 
 use std::path::Path;
 use std::process::Command;
@@ -15,7 +16,7 @@ fn under(binary: &Path, argument: &str, rules: &str) -> String {
 
 const NAMES: [&str; 6] = ["malloc", "calloc", "realloc", "aligned_alloc", "posix_memalign", "mmap"];
 
-/// What `fault_memory` prints where the second call of each of these functions fails.
+/// What `fault_memory` prints when the second call of each of these functions fails.
 fn second_fails(names: &[&str]) -> String {
     let line = |round: usize, name: &&str| {
         let fails = round == 1 && names.contains(name);
@@ -73,7 +74,7 @@ fn memory_fails_in_threads_handlers_and_children_amid_walks_of_the_stack() {
 
 #[test]
 fn a_rule_for_them_that_comes_later_is_refused() {
-    let refused = "functions that take memory are hooked at the start alone: start the program with a rule for them";
+    let refused = "functions that take memory are only hooked at start: start the program with a rule for them";
     let printed = |rules: &str| {
         let mut command = Command::new(program("fault_late"));
         command.args(["malloc:error=ENOMEM:when=1000000"]).env("LD_PRELOAD", testkit::shim());
@@ -94,7 +95,7 @@ fn a_child_in_its_parents_memory_can_be_failed_before_there_is_one() {
         printed("vfork:error=EAGAIN:when=2;clone:error=ENOMEM:when=2"),
         format!("vfork 7 __vfork EAGAIN clone 9 vfork 7 __vfork 8 clone ENOMEM {all_there}")
     );
-    // The children go on, and are listed.
+    // The children continue, and are listed.
     let log = testkit::scratch("births").join("log");
     let mut command = Command::new(&binary);
     command.env("LD_PRELOAD", testkit::shim()).env("EPOLLSHIM_INJECT", "vfork,clone:delay_enter=0");
@@ -104,7 +105,7 @@ fn a_child_in_its_parents_memory_can_be_failed_before_there_is_one() {
     let calls: Vec<&str> = text.lines().filter_map(|line| line.split_once(" call=")?.1.split(' ').next()).collect();
     assert_eq!(calls, ["vfork", "vfork", "clone"].repeat(3), "{text}");
     assert!(text.lines().skip(1).all(|line| line.contains(" stack=") && line.contains(" frames=fault_births+0x")));
-    // Their log has what was failed.
+    // Their log contains the calls that failed.
     let mut command = Command::new(&binary);
     command.env("LD_PRELOAD", testkit::shim()).env("EPOLLSHIM_INJECT", "vfork:error=EAGAIN:when=1");
     let run = run(command

@@ -1,4 +1,5 @@
-//! What the log of faults says of each point, so that a program's calls can be listed and failed one by one.
+//! The log of faults identifies each point, so that the calls of a program can be listed and failed
+//! one by one.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
@@ -28,7 +29,7 @@ fn points(rules: &str) -> Vec<BTreeMap<String, String>> {
     text.lines().filter(|line| line.starts_with("pid=")).map(words).collect()
 }
 
-/// The calls, each from which function of the program, and on what.
+/// The calls, each with the function of the program that made it, and the kind of descriptor.
 fn told(rules: &str) -> Vec<String> {
     let binary = program("fault_points");
     let tell = |point: &BTreeMap<String, String>| {
@@ -60,7 +61,7 @@ fn each_call_that_closes_or_copies_is_a_point_with_its_stack_and_what_it_is_give
             of("close_range", "close_range", "nothing"),
             of("close", "close", "timerfd"),
             of("close", "close", "epoll"),
-            // It is not open any more.
+            // The descriptor is not open any more.
             of("close", "close", "nothing"),
         ]
     );
@@ -83,7 +84,8 @@ fn of_epoll_ctl_the_target_is_told() {
     assert_eq!(told("accept4:delay_enter=0"), ["accept4 from of_accept4 on socket,nonblock"]);
 }
 
-/// The recording of `fault_points` that was killed under these rules, from outside, and its log of faults.
+/// The recording of `fault_points`, which was killed from outside under these rules, and its log of
+/// faults.
 fn killed(rules: &str, stacks: &str) -> (PathBuf, String) {
     let directory = testkit::scratch("killed");
     let (log, recording) = (directory.join("log"), directory.join("rec"));
@@ -116,7 +118,7 @@ fn what_fired_last_is_in_the_recording_of_a_process_that_was_killed() {
     let [close, deletes] = [&faults[0]["firings"], &faults[1]["firings"]].map(|firings| firings.as_array().unwrap());
     assert_eq!((close.len(), deletes.len()), (1, 2), "{faults:#}");
     assert_eq!((faults[0]["fired"].as_u64(), faults[1]["fired"].as_u64()), (Some(1), Some(2)));
-    // As the log has it, whose lines are in the order of time: two DELs come first.
+    // In the order of the log, whose lines are sorted by time: two DELs come first.
     let lines: Vec<&str> = log.lines().filter(|line| line.starts_with("pid=")).collect();
     for (firing, line) in deletes.iter().chain(close).zip(&lines) {
         for (word, key) in [("call", "call"), ("op", "op"), ("stack", "stack_hash")] {

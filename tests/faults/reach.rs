@@ -1,4 +1,5 @@
-//! Faults reach every function that makes, copies or closes a descriptor: as under strace, and those that strace has no name for.
+//! Faults reach every function that creates, duplicates or closes a descriptor: as under strace,
+//! and also those that strace has no name for.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -10,7 +11,7 @@ use epollshim_format::functions::Role;
 use super::differential::{each_of, strace};
 use super::program;
 
-/// What `creators` prints, with a rule or none: of each call its name and errno.
+/// What `creators` prints, with a rule or without: the name and the errno of each call.
 fn under_shim(rule: &str) -> (String, u64) {
     let directory = testkit::scratch("creators");
     let path = directory.join("report.json");
@@ -31,7 +32,7 @@ fn under_strace(strace: &Path, rule: &str) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// How many calls strace sees of each system call.
+/// How many calls of each system call strace sees.
 fn seen_by_strace(strace: &Path) -> BTreeMap<String, u64> {
     let directory = testkit::scratch("creators");
     let trace = directory.join("trace");
@@ -56,7 +57,7 @@ fn each_system_call_that_makes_descriptors_fails_where_strace_makes_it_fail() {
     calls.dedup();
     for call in calls {
         let Some(total) = seen.get(call).copied() else { continue };
-        // What the loader calls comes first, and the library does not see it.
+        // The calls of the loader come first, and the library does not see them.
         let before = total - under_shim(&format!("{call}:error=EMFILE:when=1000000")).1;
         compared.extend(FORMS.iter().map(|form| (call, before, form)));
     }
@@ -87,7 +88,8 @@ fn each_system_call_that_makes_descriptors_fails_where_strace_makes_it_fail() {
     assert!(compared.len() >= 20 * FORMS.len(), "{}", compared.len());
 }
 
-/// Every form that strace's manual has: how a system call is named, what is done to it, and on which of its calls.
+/// Every form of strace's manual: how a system call is named, what is done to it, and for which
+/// calls.
 const FORMS: [(&str, &str, &str); 16] = [
     ("CALL", "error=EMFILE", "2"),
     ("CALL", "error=ENFILE", "1+2"),
@@ -107,13 +109,13 @@ const FORMS: [(&str, &str, &str); 16] = [
     ("CALL", "delay_exit=40ms:signal=USR1:retval=50", "2"),
 ];
 
-/// The lines of `creators` in which a call failed with this errno, by name.
+/// The names in those lines of `creators` in which a call failed with this errno.
 fn failures(printed: &str, error: i32) -> Vec<&str> {
     printed.lines().filter_map(|line| line.strip_suffix(&format!(" {error}"))).collect()
 }
 
 #[test]
-fn every_function_fails_by_its_own_name_whichever_way_it_is_called() {
+fn every_function_fails_by_its_own_name_however_it_is_called() {
     let also: BTreeMap<&str, &[&str]> = BTreeMap::from([
         ("open", &["open64"][..]),
         ("openat", &["creat", "mkstemp", "mkostemp", "open", "open64", "posix_openpt", "syscall(openat)"]),
@@ -127,17 +129,18 @@ fn every_function_fails_by_its_own_name_whichever_way_it_is_called() {
         let failed = failures(&printed, libc::ELOOP);
         let expected =
             |name: &&str| *name == row.name() || also.get(row.name()).is_some_and(|others| others.contains(name));
-        // `listener` makes the first socket, and the program ends up without one.
+        // `listener` creates the first socket, and the program ends without it.
         assert!(row.name() == "socket" || failed.len() == 1, "{}: {failed:?}", row.name());
         assert!(failed.iter().all(expected), "{}: {failed:?}", row.name());
     }
 }
 
 #[test]
-fn a_program_without_free_descriptors_is_had_without_a_limit() {
+fn a_rule_has_a_program_run_out_of_descriptors_without_a_limit() {
     let (printed, _) = under_shim("%creat:error=EMFILE:when=3+");
     let failed = failures(&printed, libc::EMFILE);
-    // Whatever makes a descriptor in the third round, and nothing else: not fcntl(F_GETFL), not recvmsg.
+    // Everything that creates a descriptor in the third round fails, and nothing else: not
+    // fcntl(F_GETFL), not recvmsg.
     for name in ["open", "socketpair", "accept4", "eventfd", "memfd_create", "dup2", "fcntl", "epoll_create1"] {
         assert!(failed.contains(&name), "{name}: {failed:?}");
     }

@@ -20,14 +20,15 @@ fn recorded(mode: &str, rules: &str, pattern: &str) -> (Run, PathBuf) {
     (under(mode, &[("EPOLLSHIM_INJECT", Path::new(rules)), ("EPOLLSHIM_INJECT_LOG", &file)]), file)
 }
 
-/// How many calls failed by a fault, in what the program prints of these: a wait or, each second time, `close(-1)`.
+/// How many calls failed by a fault, from what the program prints: a wait or, every second time,
+/// `close(-1)`.
 fn faults_of(printed: &str, name: &str) -> usize {
     let calls = |line: &str| line.split(' ').skip(1).map(str::to_owned).enumerate().collect::<Vec<_>>();
     let failed = |(at, error): &(usize, String)| error != if at % 2 == 0 { "0" } else { "9" };
     printed.lines().filter(|line| line.starts_with(name)).flat_map(calls).filter(failed).count()
 }
 
-/// Lines of a log, sorted, without numbers of processes and threads, and without hashes.
+/// Lines of a log, sorted, without the numbers of processes and threads, and without hashes.
 fn lines(file: &Path) -> Vec<String> {
     let text = std::fs::read_to_string(file).unwrap_or_default();
     let is_kept = |word: &&str| !["pid=", "tid=", "stack="].iter().any(|key| word.starts_with(key));
@@ -53,7 +54,7 @@ fn the_same_calls_of_each_thread_fail_again_whatever_the_seed_is() {
         assert_eq!(lines(&again)[1..], lines(&log)[1..]);
         assert!(lines(&again)[0].contains(&format!("seed={seed} rules={RULES}")), "{:?}", lines(&again)[0]);
     }
-    // Without the replay another seed makes other faults; a rule takes its own file.
+    // Without a replay, another seed causes other faults. A replay takes the seed from its file.
     let other = recorded("threads", RULES, "log").0;
     assert_ne!(other.stdout, first.stdout);
     let same = under("threads", &[("EPOLLSHIM_INJECT_REPLAY", &log), ("EPOLLSHIM_INJECT", Path::new(RULES))]);
@@ -74,13 +75,13 @@ fn ordinals_of_the_process_and_of_a_rule_are_repeated_where_one_thread_calls() {
         let second = under("", &[("EPOLLSHIM_INJECT_REPLAY", &log), ("EPOLLSHIM_SEED", Path::new("1"))]);
         assert_eq!(second.stdout, first.stdout, "{rules}: {}", second.stderr);
     }
-    // The order of events is drawn too.
+    // The order of events is random too.
     let (_, log) = recorded("", "epoll_wait:shuffle:prob=0.3", "log");
     assert!(lines(&log).iter().filter(|line| line.contains(" shuffle=")).count() > 5, "{:?}", lines(&log));
     assert_eq!(again(&log), lines(&log)[1..]);
 }
 
-/// What a replay with another seed decides.
+/// The decisions of a replay with another seed.
 fn again(log: &Path) -> Vec<String> {
     let again = testkit::scratch("replay").join("again");
     let seed = Path::new("1");
@@ -171,9 +172,9 @@ fn a_file_that_does_not_fit_is_refused_before_main() {
     let missing = testkit::scratch("replay").join("missing");
     for (file, rules, says) in [
         (missing, "", "/missing': cannot be read"),
-        (with("hello\n".to_owned()), "", "/changed': line 1 is none that EPOLLSHIM_INJECT_LOG writes"),
-        (with(text.clone() + "pid=1 tid=1 rule=x\n"), "", "line 3 is none"),
-        (with(text.replace("program=fault_replay", "program=other")), "", "no decisions of 'fault_replay' are in it"),
+        (with("hello\n".to_owned()), "", "/changed': line 1 is not one that EPOLLSHIM_INJECT_LOG writes"),
+        (with(text.clone() + "pid=1 tid=1 rule=x\n"), "", "line 3 is not one"),
+        (with(text.replace("program=fault_replay", "program=other")), "", "it has no decisions of 'fault_replay'"),
         (with(text.clone() + &text), "", "decisions of several processes"),
         (with(text.replace("close:error", "close:eror")), "", "did you mean error"),
         (log.clone(), "close:error=EIO:when=4", "made with other rules"),

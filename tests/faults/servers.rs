@@ -1,4 +1,5 @@
-//! Functions beyond descriptors that decide the fate of servers: `bind`, `listen`, `connect`, `setsockopt`, `fork`, `pthread_create`.
+//! Functions whose failure decides the fate of servers: `bind`, `listen`, `connect`, `setsockopt`,
+//! `fork`, `pthread_create`.
 
 use std::process::Command;
 
@@ -16,13 +17,13 @@ fn under(rules: &str) -> String {
 
 #[test]
 fn each_call_of_a_server_can_fail_and_is_not_made_then() {
-    // EISCONN: connected already.
+    // 106 is EISCONN: the socket is connected already.
     let bare = "bind 0 listen 0 setsockopt 0 connect 0 fork 0 pthread_create 0 raw 0\n\
                 bind 0 listen 0 setsockopt 0 connect 106 fork 0 pthread_create 0 raw 0\n";
     assert_eq!(under(""), bare);
     assert_eq!(under("all:error=EIO:when=1000"), bare);
     for (rules, first) in [
-        // The second round has what the first one would have had.
+        // These rules fail a call of the first round. Only its line is compared.
         ("listen:error=EADDRINUSE:when=1", "bind 0 listen 98 setsockopt 0 connect 111 fork 0 pthread_create 0 raw 0\n"),
         (
             "setsockopt:error=ENOPROTOOPT:when=1",
@@ -43,7 +44,7 @@ fn each_call_of_a_server_can_fail_and_is_not_made_then() {
     let printed = under("bind:error=EADDRINUSE:when=1");
     assert!(printed.starts_with("bind 98 "), "{printed}");
     assert!(printed.lines().nth(1).unwrap().starts_with("bind 0 "), "{printed}");
-    // In each process once: the child of a fork has none.
+    // These actions happen once in each process. The child of a fork repeats none of them.
     assert_eq!(under("fork,pthread_create:delay_exit=1us;fork:signal=CHLD"), bare);
 }
 

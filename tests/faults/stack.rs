@@ -5,7 +5,8 @@ use std::process::Command;
 
 use super::{program, run};
 
-/// What `fault_stack` prints where `eventfd` fails under this condition. (It has no report: it never uses epoll.)
+/// What `fault_stack` prints when `eventfd` fails under this condition. It has no report, because
+/// it never uses epoll.
 fn under(binary: &Path, condition: &str) -> String {
     under_with(&mut Command::new(binary), condition)
 }
@@ -20,20 +21,20 @@ fn under_with(command: &mut Command, condition: &str) -> String {
 #[test]
 fn a_function_on_the_call_stack_is_known_by_its_name() {
     for (condition, printed) in [
-        // Of the file's symbol table alone, and of one in memory.
+        // Functions that are only in the symbol table of the file, and one that is found in memory.
         ("stack~hidden", "main 1 hidden 0 shown 0 deep 1 handler 1 thread 0\n"),
         ("stack~shown", "main 1 hidden 1 shown 0 deep 1 handler 1 thread 1\n"),
-        // At the end of 500 frames.
+        // The last of 500 frames.
         ("stack~main", "main 0 hidden 0 shown 0 deep 0 handler 0 thread 1\n"),
         ("stack~deep", "main 1 hidden 1 shown 1 deep 0 handler 1 thread 1\n"),
-        // On a handler's small stack, and below it.
+        // On the small stack of a handler, and on the stack below it.
         ("stack~handler", "main 1 hidden 1 shown 1 deep 1 handler 0 thread 1\n"),
         ("stack~raise", "main 1 hidden 1 shown 1 deep 1 handler 0 thread 1\n"),
         ("stack~in_thread", "main 1 hidden 1 shown 1 deep 1 handler 1 thread 0\n"),
-        // The whole name, or a pattern.
+        // A complete name, or a pattern.
         ("stack~hid", "main 1 hidden 1 shown 1 deep 1 handler 1 thread 1\n"),
         ("stack~/^(hid|dee)", "main 1 hidden 0 shown 0 deep 0 handler 1 thread 0\n"),
-        // Calls from elsewhere are not counted.
+        // Calls from other places are not counted.
         ("stack~hidden:when=2", "main 1 hidden 1 shown 0 deep 1 handler 1 thread 1\n"),
     ] {
         assert_eq!(under(&program("fault_stack"), condition), printed, "{condition}");
@@ -60,7 +61,7 @@ fn of_a_library_that_is_loaded_later_the_functions_are_known_that_it_exports() {
     assert_eq!(plugin("stack~plugin_inner"), "1");
 }
 
-/// The lines of the log of `eventfd` in `fault_stack`, without numbers of processes.
+/// The lines of the log for `eventfd` in `fault_stack`, without process ids.
 fn logged(environment: &[(&str, &str)]) -> Vec<String> {
     let mut command = Command::new(program("fault_stack"));
     command.env("LD_PRELOAD", testkit::shim()).env("EPOLLSHIM_REPORT", "none").env("EPOLLSHIM_LOG", "stderr");
@@ -88,7 +89,7 @@ fn a_call_stack_has_one_hash_in_every_run_and_a_rule_finds_it() {
     assert_eq!(under(&binary, "stack=0123456789abcdef"), "main 1 hidden 1 shown 1 deep 1 handler 1 thread 1\n");
 }
 
-/// The points of `eventfd` in `fault_stack` as the log of faults has them: hash and depth, and frames.
+/// The points of `eventfd` in `fault_stack` in the log of faults: hash and depth, and frames.
 fn points(binary: &Path, environment: &[(&str, &str)]) -> Vec<(String, Vec<String>)> {
     let log = testkit::scratch("points").join("log");
     let mut command = Command::new(binary);
@@ -102,7 +103,7 @@ fn points(binary: &Path, environment: &[(&str, &str)]) -> Vec<(String, Vec<Strin
     text.lines().skip(1).map(point).collect()
 }
 
-/// The function at a place of the program, by `addr2line`.
+/// The function at an address of the program, by `addr2line`.
 pub fn function_at(binary: &Path, frame: &str) -> String {
     let (object, offset) = frame.rsplit_once('+').unwrap();
     assert_eq!(object, binary.file_name().unwrap().to_str().unwrap());
@@ -123,7 +124,7 @@ fn a_point_of_the_log_is_the_same_in_each_run_and_hit_by_its_stack_and_by_its_si
         let names: Vec<String> = all[2].1.iter().take(4).map(|frame| function_at(&binary, frame)).collect();
         assert_eq!(names, ["leaf", "hidden", "shown", "main"], "{all:#?}");
         assert_eq!(all[3].1.len(), 8);
-        // Of a handler: nothing of what it has interrupted.
+        // The stack of a handler does not include what the handler has interrupted.
         let handlers: Vec<&String> = all[4].1.iter().filter(|frame| frame.starts_with("fault_stack+")).collect();
         let handlers: Vec<String> = handlers.into_iter().map(|frame| function_at(&binary, frame)).collect();
         assert_eq!(handlers, ["leaf", "handler"], "{all:#?}");
@@ -134,13 +135,13 @@ fn a_point_of_the_log_is_the_same_in_each_run_and_hit_by_its_stack_and_by_its_si
         ] {
             assert_eq!(under(&binary, &format!("stack={}", all[place].0)), expected, "{place}");
         }
-        // The innermost caller is the same for all of them.
+        // All of them have the same innermost caller.
         let site = &all[0].1[0];
         assert_eq!(under(&binary, &format!("site={site}")), "main 0 hidden 0 shown 0 deep 0 handler 0 thread 0\n");
         let all_there = "main 1 hidden 1 shown 1 deep 1 handler 1 thread 1\n";
         assert_eq!(under(&binary, &format!("site={}", all[1].1[1])), all_there);
         assert_eq!(under(&binary, &format!("site=other{}", &site[11..])), all_there);
-        // Where stacks cannot be walked, a line still has the site.
+        // If stacks cannot be walked, a line still contains the site.
         let unwalked: Vec<_> = all.iter().map(|(_, frames)| (String::new(), vec![frames[0].clone()])).collect();
         assert_eq!(points(&binary, &[]), unwalked);
     }
@@ -150,7 +151,8 @@ fn a_point_of_the_log_is_the_same_in_each_run_and_hit_by_its_stack_and_by_its_si
 fn a_hash_of_fewer_callers_is_one_for_all_stacks_that_begin_so() {
     let binary = program("fault_stack");
     let frames = points(&binary, &[("EPOLLSHIM_STACKS", "1")]).swap_remove(1).1;
-    // FNV-1a over base names, of the program's that is empty, and places behind the object's beginning.
+    // FNV-1a over base names and offsets in the object. The base name of the program itself is
+    // empty.
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
     for frame in &frames[..2] {
         let offset = u64::from_str_radix(frame.rsplit_once("+0x").unwrap().1, 16).unwrap();
@@ -163,7 +165,7 @@ fn a_hash_of_fewer_callers_is_one_for_all_stacks_that_begin_so() {
 
 #[test]
 fn a_site_in_a_library_is_found_wherever_it_is_loaded() {
-    // A name that a rule could not have as it is.
+    // A name that must be escaped in a rule.
     let odd = testkit::scratch("odd").join("plug in:1.so");
     std::fs::copy(testkit::c_program_with("fault_stack_library", &["-shared", "-fPIC"]), &odd).unwrap();
     let log = odd.with_extension("log");
@@ -205,5 +207,5 @@ fn a_rule_that_comes_too_late_to_walk_stacks_is_refused_with_what_to_do() {
         .unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(2), "{said}");
-    assert_eq!(said, "epollshim: EPOLLSHIM_INJECT: stack~ names more than 4096 functions in all; give longer names\n");
+    assert_eq!(said, "epollshim: EPOLLSHIM_INJECT: stack~ names more than 4096 functions; give longer names\n");
 }

@@ -1,4 +1,4 @@
-//! What the processes of a session share: `scope=tree`, and `phase=`.
+//! What the processes of a session share: the counts of `scope=tree`, and `phase=`.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::FileExt as _;
@@ -32,14 +32,14 @@ fn word(session: &Path, at: usize) -> u64 {
 #[test]
 fn a_tree_of_processes_counts_once_and_otherwise_each_process_counts_by_itself() {
     for (rule, failed) in [
-        // Eight processes call, of which one has a parent that does not.
+        // Eight processes make calls. The parent of one of them makes none.
         ("dup:error=EIO:when=3", 8),
         ("dup:error=EIO:max=5", 40),
         ("dup,dup2:error=EIO:when=3:scope=process", 8),
         ("dup:error=EIO:when=3:scope=tree", 1),
         ("dup:error=EIO:when=1000..1003:scope=tree", 4),
         ("dup:error=EIO:max=5:scope=tree", 5),
-        // Each system call of a set by itself, as without.
+        // Each system call of a set is counted separately, as without `scope=tree`.
         ("dup,dup2:error=EIO:when=1600:scope=tree", 1),
         ("dup:error=EIO:when=1601:scope=tree", 0),
     ] {
@@ -81,7 +81,7 @@ fn a_second_run_in_the_same_session_goes_on_counting() {
 fn a_rule_for_the_tree_may_be_armed_in_a_handler_where_no_descriptor_is_free() {
     let armed = run(&mut command("armed", "", Some(&testkit::scratch("session"))));
     assert_eq!((armed.stdout.as_str(), armed.stderr.as_str()), ("ok   dup(1) = -1\n1 0\n", ""), "{}", armed.status);
-    // What cannot be armed is said there too.
+    // Rules that cannot be armed are reported there too.
     let refused = run(&mut command("armed", "", None));
     assert!(refused.stdout.contains("not set; scope=tree and phase= need"), "{}{}", refused.status, refused.stdout);
 }
@@ -89,7 +89,7 @@ fn a_rule_for_the_tree_may_be_armed_in_a_handler_where_no_descriptor_is_free() {
 #[test]
 fn a_phase_is_what_the_driver_says_while_the_program_runs() {
     let session = testkit::scratch("session");
-    // The driver may make the file before the program is there.
+    // The driver may create the file before the program starts.
     let page = std::fs::OpenOptions::new().write(true).create_new(true).open(session.join(shared::NAME)).unwrap();
     page.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
     let rules = "dup:error=EIO:phase=serve;dup:error=EPERM:phase=stop:max=1";

@@ -14,7 +14,7 @@ fn httpzig_208_the_handler_of_one_event_closes_the_descriptor_of_the_next() {
         ("sockets", "HERE", "takes it for the other file's"),
         ("thread", "HERE", "takes it for the other file's"),
         ("close", "CLOSE", "takes it for the other file's"),
-        ("unused", "HERE", "uses a number that is closed"),
+        ("unused", "HERE", "uses a closed number"),
     ] {
         let (binary, report, (epfd, fd)) = examine(PROGRAM, mode, &[]);
         assert!(serious(&report).is_empty(), "{mode}: {report:#}");

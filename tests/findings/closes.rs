@@ -76,7 +76,10 @@ fn a_close_that_hits_what_another_thread_opened_is_named_where_its_owner_fails()
         let finding = done.one("use-after-close", "error");
         assert_eq!((&finding["fd"], &finding["count"]), (&done.fd.into(), &1.into()), "{mode}: {finding:#}");
         done.has_places(finding, STRAY);
-        says(finding, "a thread closed the number a second time, and ended what another thread had opened in between");
+        says(
+            finding,
+            "a thread closed the number twice, and the second close hit what another thread had opened in between",
+        );
         // The owner's own call is right.
         let others: Vec<&Value> = done.serious().into_iter().filter(|other| *other != finding).collect();
         assert!(others.iter().all(|other| other["id"] == "ctl-error" && mode == "add"), "{mode}: {others:#?}");
@@ -92,7 +95,7 @@ fn a_close_of_what_another_thread_opened_is_a_suspicion_as_long_as_its_owner_doe
     let finding = done.one("use-after-close", "info");
     assert_eq!(finding["fd"], done.fd);
     done.has_places(finding, STRAY);
-    says(finding, "if the descriptor was not handed over");
+    says(finding, "unless the descriptor was handed over");
     done.has_nothing_serious();
 }
 
@@ -156,7 +159,7 @@ fn a_descriptor_whose_number_is_passed_on_is_meant_for_the_program() {
         let finding = done.one("fd-inherited", "info");
         assert_eq!((&finding["fd"], done.fd), (&4.into(), 4), "{place} {how}: {finding:#}");
         done.has_places(finding, &[("site", "CREATED"), ("other_site", how)]);
-        says(finding, "the number stands in its arguments or environment");
+        says(finding, "its number is in the arguments or environment");
         done.has_nothing_serious();
     }
     let other = ["word", "wild"].map(|place| (place, "execve"));
@@ -171,14 +174,14 @@ fn a_descriptor_whose_number_is_passed_on_is_meant_for_the_program() {
 #[test]
 fn an_add_of_what_is_watched_already_says_what_is_in_force() {
     for (mode, severity, count, message) in [
-        ("same", "info", 1200, "for the same events: the call is not needed"),
-        ("all", "info", 1200, "for the same events: the call is not needed"),
-        ("events", "warning", 1200, "for other events: those that were asked for are not in force"),
-        ("edge", "warning", 1200, "for other events: those that were asked for are not in force"),
-        ("disarmed", "warning", 1200, "for other events: those that were asked for are not in force"),
-        ("data", "warning", 1200, "with other data: its events come with the old data"),
+        ("same", "info", 1200, "with the same events and data: the call is not needed"),
+        ("all", "info", 1200, "with the same events and data: the call is not needed"),
+        ("events", "warning", 1200, "the new event mask was NOT applied"),
+        ("edge", "warning", 1200, "the new event mask was NOT applied"),
+        ("disarmed", "warning", 1200, "the new event mask was NOT applied"),
+        ("data", "warning", 1200, "the new event data was NOT applied"),
         // From the fourth on, which is looked at again.
-        ("later", "warning", 1197, "for other events: those that were asked for are not in force"),
+        ("later", "warning", 1197, "the new event mask was NOT applied"),
     ] {
         let done = examine("celery_add", &[mode], &[]);
         let finding = done.one("ctl-error", severity);
@@ -214,7 +217,7 @@ fn workers_of_different_users_that_wait_for_the_connections_of_one_socket_are_a_
             assert_eq!((&finding["severity"], &finding["fd"]), (&"warning".into(), &done.fd.into()), "{finding:#}");
             assert!(finding["epfd"].is_number(), "{mode}: {finding:#}");
             done.has_places(finding, &[("site", "HERE")]);
-            says(finding, "watched by 2 processes that are related, each with an instance of its own");
+            says(finding, "watched by 2 related processes, each with its own instance");
         }
         assert_eq!(done.serious().len(), found.len(), "{mode}: {:#?}", done.serious());
     }

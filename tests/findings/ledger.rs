@@ -41,10 +41,10 @@ fn a_ghosts_number_added_for_another_file_is_stale_data() {
 #[test]
 fn failures_of_epoll_ctl_are_found_with_their_cause() {
     for (program, cause) in [
-        ("ctl_error_exists", "EEXIST: it is watched already"),
-        ("ctl_error_not_watched", "ENOENT: it is not watched"),
+        ("ctl_error_exists", "EEXIST: already registered"),
+        ("ctl_error_not_watched", "ENOENT: not registered"),
         ("ctl_error_closed", "EBADF: the descriptor is not open"),
-        ("ctl_error_dead_instance", "EBADF: the epoll descriptor itself"),
+        ("ctl_error_dead_instance", "EBADF: the epoll descriptor is not open"),
         ("ctl_error_file", "EPERM: a regular file"),
         ("ctl_error_loop", "ELOOP: epoll instances"),
         ("ctl_error_itself", "EINVAL: an epoll instance cannot"),

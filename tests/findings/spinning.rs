@@ -76,7 +76,7 @@ fn a_unix_socket_whose_peer_lives_spins_if_it_is_not_read_or_not_written() {
 #[test]
 fn a_datagram_socket_whose_error_nobody_takes_spins() {
     for flags in [&[][..], &["-DSIX"]] {
-        says(&spins("spin_udp", flags, "error"), "take the pending error");
+        says(&spins("spin_udp", flags, "error"), "clear the pending error");
         is_well("spin_udp", flags);
     }
 }
@@ -93,12 +93,12 @@ fn netty_rebuilds_its_instance_and_the_descriptor_stays_as_it_is() {
 fn pantavisor_699_a_child_keeps_what_the_parent_closed_before_it_took_it_out() {
     for (flags, words) in [
         (&[][..], "EPOLL_CTL_DEL failed with EBADF"),
-        (&["-DNO_DEL"], "the descriptor was closed, and waits went on"),
-        (&["-DNO_DEL", "-DSOCKET"], "the descriptor was closed, and waits went on"),
+        (&["-DNO_DEL"], "the descriptor was closed, and waits continued"),
+        (&["-DNO_DEL", "-DSOCKET"], "the descriptor was closed, and waits continued"),
     ] {
         let ghost = has("cases/pantavisor_699", flags, ("ghost", "error"), ("HERE", "ADDED"));
         says(&ghost, words);
-        says(&ghost, " waits came back at once for them, in ");
+        says(&ghost, " waits returned at once for them, in ");
     }
     is_well("cases/pantavisor_699", &[]);
     is_well("cases/pantavisor_699", &["-DSOCKET"]);

@@ -93,7 +93,7 @@ fn a_bad_line_ends_the_program_before_main_with_file_and_line() {
     let directory = bad.parent().unwrap().to_owned();
     let long = file(&vec![b'#'; (1 << 20) + 1]);
     for (path, wanted) in [
-        (&bad, format!("{}:3: unknown finding 'leek' at 'leek:x'; did you mean leak?", bad.display())),
+        (&bad, format!("{}:3: unknown finding 'leek' in 'leek:x'; did you mean leak?", bad.display())),
         (&missing, format!("{}: cannot be read: ENOENT", missing.display())),
         (&directory, format!("{}: not a plain file", directory.display())),
         (&long, format!("{}: longer than 1048576 bytes", long.display())),

@@ -23,13 +23,13 @@ pub fn of<'report>(report: &'report Value, id: &str) -> Vec<&'report Value> {
 #[test]
 fn waits_that_fail_in_a_row_are_an_ignored_error() {
     for (mode, call, closed, says) in [
-        ("closed", "HERE", Some("CLOSED"), "EBADF, since the epoll descriptor was closed"),
+        ("closed", "HERE", Some("CLOSED"), "EBADF because the epoll descriptor was closed"),
         // Which call closed a range is known with a census alone.
-        ("range", "HERE", None, "EBADF, since the epoll descriptor was closed"),
-        ("syscall", "RAW", Some("CLOSED"), "EBADF, since the epoll descriptor was closed"),
-        ("reused", "HERE", Some("CLOSED"), "EINVAL, since the epoll descriptor was closed, and the number is another"),
-        ("zero", "HERE", None, "EINVAL, since the number is no epoll descriptor"),
-        ("room", "HERE", None, "EINVAL, since maxevents is 0"),
+        ("range", "HERE", None, "EBADF because the epoll descriptor was closed"),
+        ("syscall", "RAW", Some("CLOSED"), "EBADF because the epoll descriptor was closed"),
+        ("reused", "HERE", Some("CLOSED"), "EINVAL because the epoll descriptor was closed and the number reused"),
+        ("zero", "HERE", None, "EINVAL because the number is not an epoll descriptor"),
+        ("room", "HERE", None, "EINVAL because maxevents is 0"),
     ] {
         let (binary, report, (epfd, _)) = examine("failed_waits", mode, &[]);
         let [finding] = of(&report, "ignored-error")[..] else { panic!("{mode}: {report:#}") };

@@ -71,7 +71,7 @@ fn a_loop_with_long_work_between_its_waits_is_late() {
 #[test]
 fn processes_that_wait_for_the_connections_of_one_socket_are_a_herd() {
     let finding = is_found("herd", "herd", "warning");
-    assert!(message(&finding).contains("2 processes"), "{finding:#}");
+    assert!(message(&finding).contains("2 related processes"), "{finding:#}");
     is_fixed("herd");
 }
 

@@ -1,5 +1,6 @@
-//! Debian's sshd, chronyd and tor, which sandbox themselves: the same results and exit statuses as bare. Each has a directory,
-//! sockets, keys and a configuration of its own; nothing is listened to but loopback, and no clock is set.
+//! Debian's sshd, chronyd and tor, which sandbox themselves: their results and exit statuses must
+//! be the same as bare. Each has a directory, sockets, keys and a configuration of its own. They
+//! listen on loopback only, and no clock is set.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -15,7 +16,7 @@ use testkit::{installed, until};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Where the programs are. None: the test cannot run, and says why.
+/// Where the programs are. None: the test cannot run, and prints why.
 fn root_and<const N: usize>(programs: [&str; N]) -> Option<[PathBuf; N]> {
     if std::fs::metadata("/proc/self").unwrap().uid() != 0 {
         testkit::skipped("servers that drop root are started by root", true);
@@ -24,7 +25,8 @@ fn root_and<const N: usize>(programs: [&str; N]) -> Option<[PathBuf; N]> {
     installed(programs)
 }
 
-/// A directory that a server's own user can reach, with a short name: addresses of sockets are. Removed at the end.
+/// A directory that a server's own user can reach. Its name is short because addresses of sockets
+/// are. It is removed at the end.
 struct Place(PathBuf);
 
 impl Place {
@@ -55,7 +57,7 @@ impl Drop for Place {
     }
 }
 
-/// A server that does not outlive its test.
+/// A server that is ended with its test.
 struct Server(Child);
 
 impl Server {
@@ -100,7 +102,7 @@ fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-/// Runs a server bare and in both modes: what `serve` says of it must be the same.
+/// Runs a server bare and in both modes. What `serve` returns must be the same.
 fn same_in_all_modes(serve: impl Fn(Option<Mode>) -> String) {
     let bare = serve(None);
     for mode in MODES {
@@ -111,7 +113,7 @@ fn same_in_all_modes(serve: impl Fn(Option<Mode>) -> String) {
 #[test]
 fn a_login_by_key_and_a_copy_work_through_sshd() {
     let Some([sshd, ssh, keygen]) = root_and(["sshd", "ssh", "ssh-keygen"]) else { return };
-    // The directory that sshd locks its network child into.
+    // The directory to which sshd confines its network child.
     let _ = std::fs::create_dir_all("/run/sshd");
     same_in_all_modes(|mode| {
         let place = Place::new("sshd");
@@ -156,14 +158,14 @@ fn a_login_by_key_and_a_copy_work_through_sshd() {
         let log = place.text("err");
         let status = server.terminate();
         assert!(!log.contains("terminated by signal"), "{mode:?}: {log}");
-        let told = format!("login {}, copy {} the same: {is_same}, sshd {status}", lines(&login, 9), copy.status);
+        let answers = format!("login {}, copy {} the same: {is_same}, sshd {status}", lines(&login, 9), copy.status);
         if mode.is_none() {
             assert!(
-                told.starts_with("login exit status: 7 [\"in\"], copy exit status: 0 the same: true"),
-                "{told}\n{log}"
+                answers.starts_with("login exit status: 7 [\"in\"], copy exit status: 0 the same: true"),
+                "{answers}\n{log}"
             );
         }
-        told
+        answers
     });
 }
 
@@ -189,26 +191,28 @@ fn chronyd_serves_and_ends_in_its_sandbox() {
         let server = Server::start(chronyd.args(["-F", "1", "-x", "-d", "-f"]).arg(place.file("conf")), mode, &place);
         until("chronyd has its socket", || place.file("run/socket").exists().then_some(()));
         let ask = |what: &str| output(Command::new(&chronyc).arg("-h").arg(place.file("run/socket")).arg(what));
-        let tracking = until("chronyd answers", || Some(ask("tracking")).filter(|told| told.status.success()));
-        let told = format!("{} {} ", lines(&tracking, 2), lines(&ask("activity"), 2));
+        let tracking = until("chronyd answers", || Some(ask("tracking")).filter(|answers| answers.status.success()));
+        let answers = format!("{} {} ", lines(&tracking, 2), lines(&ask("activity"), 2));
         let status = server.terminate();
         let log = place.text("err");
         assert!(log.contains("Loaded seccomp filter (level 1)") && log.contains("chronyd exiting"), "{mode:?}: {log}");
         assert!(mode.is_some() || status.success(), "{status}: {log}");
-        format!("{told}{status}")
+        format!("{answers}{status}")
     });
 }
 
-/// It is ended through its control socket. (A signal reaches it only where the mask of its main thread is not spoilt: its
-/// own filter refuses what pthread_create asks for, and glibc restores a mask that was never read.)
+/// tor is ended through its control socket. (A signal reaches it only if the signal mask of its
+/// main thread is intact. But its own filter refuses what pthread_create asks for, and glibc then
+/// restores a mask that was never read.)
 #[test]
 fn tor_runs_and_ends_in_its_sandbox() {
     let Some([tor]) = root_and(["tor"]) else { return };
     same_in_all_modes(|mode| {
-        // Bare tor itself crashes now and then (1 of 25) where it is ended while its threads begin.
+        // tor itself crashes now and then, also bare (1 of 25), if it is ended while its threads
+        // are starting.
         let mut ends = (0..3).map(|_| one_life_of_tor(&tor, mode));
         ends.find(|(status, _)| status.signal() != Some(11))
-            .map(|(status, told)| format!("{status} {told}"))
+            .map(|(status, answers)| format!("{status} {answers}"))
             .expect("one of three lives ends as it should")
     });
 }

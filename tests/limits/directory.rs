@@ -1,4 +1,5 @@
-//! `EPOLLSHIM_SESSION`: which directories are taken, which are not, and that a bad one is said before main.
+//! `EPOLLSHIM_SESSION`: which directories are accepted and which are refused. A bad one is reported
+//! before main.
 
 use super::*;
 use std::ffi::OsStr;
@@ -7,7 +8,7 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use testkit::skipped;
 
-/// What `limit_rows instances` does, under a limit of the user's, in this session.
+/// Runs `limit_rows instances` in this session, under a limit of the user.
 fn in_session(directory: impl AsRef<OsStr>) -> Output {
     let mut command = Command::new(c_program("limit_rows"));
     command.arg("instances").env("EPOLLSHIM_SESSION", directory);
@@ -21,7 +22,8 @@ fn user_limit(command: &mut Command) -> &mut Command {
         .env("LD_PRELOAD", testkit::shim())
 }
 
-/// The program did not start: status 2, and one line that names the option and says why.
+/// Asserts that the program did not start: status 2, and one line that names the option and the
+/// reason.
 #[track_caller]
 fn refused(output: &Output, why: &str) {
     assert_eq!(output.status.code(), Some(2), "{}", show(output));
@@ -45,7 +47,7 @@ fn a_session_is_made_for_its_user_alone() {
     assert!(in_session(&directory).status.success());
     assert_eq!((mode(&directory), mode(&directory.join("limits.1"))), (0o700, 0o600));
     assert!(in_session(&directory).status.success(), "it is there already");
-    // Readable is no danger.
+    // A readable directory is not dangerous.
     fs::set_permissions(&directory, Permissions::from_mode(0o755)).unwrap();
     assert!(in_session(&directory).status.success());
 }
@@ -88,11 +90,11 @@ fn another_users_directory_is_refused_before_main() {
     }
     let directory = scratch("session");
     std::os::unix::fs::chown(&directory, Some(65534), None).unwrap();
-    refused(&in_session(&directory), "must be this user's own");
+    refused(&in_session(&directory), "must belong to this user");
     let directory = scratch("session");
     fs::write(directory.join("limits.1"), "").unwrap();
     std::os::unix::fs::chown(directory.join("limits.1"), Some(65534), None).unwrap();
-    refused(&in_session(&directory), "must be this user's own");
+    refused(&in_session(&directory), "must belong to this user");
 }
 
 #[test]
@@ -100,7 +102,7 @@ fn a_file_of_another_kind_is_a_message_and_no_crash() {
     for content in [&b"this is no session of epollshim's"[..], &[0xff; 600_000], &[0, 0, 0, 0, 0, 0, 0, 1]] {
         let directory = scratch("session");
         fs::write(directory.join("limits.1"), content).unwrap();
-        refused(&in_session(&directory), "another version's");
+        refused(&in_session(&directory), "another epollshim version");
     }
     let directory = scratch("session");
     std::os::unix::fs::symlink("/dev/null", directory.join("limits.1")).unwrap();
@@ -108,7 +110,7 @@ fn a_file_of_another_kind_is_a_message_and_no_crash() {
     let directory = scratch("session");
     fs::create_dir(directory.join("limits.1")).unwrap();
     refused(&in_session(&directory), "EISDIR");
-    // A right beginning, and the rest at random: counts may be anything, but nothing falls over.
+    // A valid header, and random bytes after it: the counts may be wrong, but nothing crashes.
     let directory = scratch("session");
     assert!(in_session(&directory).status.success());
     let file = directory.join("limits.1");
@@ -123,7 +125,7 @@ fn a_file_of_another_kind_is_a_message_and_no_crash() {
     assert!(matches!(output.status.code(), Some(0 | 1)), "a damaged count may be wrong, not fatal: {}", show(&output));
 }
 
-/// On file systems of the test's own: one that is read-only, one that is full.
+/// A read-only file system and a full one, which the test mounts.
 #[test]
 fn a_read_only_or_full_file_system_is_refused_before_main() {
     let at = scratch("session");
@@ -133,7 +135,7 @@ fn a_read_only_or_full_file_system_is_refused_before_main() {
             format!("mount -t tmpfs -o {options},mode=700 none \"$0\" && {prepare} || exit 77; shift 0; exec \"$@\"");
         let mut command = Command::new("unshare");
         command.args(["-m", "sh", "-c", &script]).arg(&at);
-        // Only the program itself is to be under the shim.
+        // Only the program itself must run under the shim.
         command.args(["env", &format!("LD_PRELOAD={}", testkit::shim().display())]);
         command.arg(c_program("limit_rows")).arg("instances");
         command
@@ -148,13 +150,14 @@ fn a_read_only_or_full_file_system_is_refused_before_main() {
     }
 }
 
-/// A directory that anybody may read, with the shim and a program in it; removed in the end.
+/// A directory that everybody may read, with the shim and a program in it. It is removed at the
+/// end.
 struct Public(PathBuf);
 
 impl Public {
     fn new(name: &str) -> Public {
         let path = PathBuf::from(format!("/tmp/epollshim-test-{name}-{}", std::process::id()));
-        // Of a run that was killed, whose number this process has now.
+        // Left by a killed run whose process id this process has now.
         let _ = fs::remove_dir_all(&path);
         fs::create_dir(&path).unwrap();
         let public = Public(path);
@@ -166,7 +169,8 @@ impl Public {
         public
     }
 
-    /// `limit_rows instances` as this user, in the default session, where `runtime` is XDG_RUNTIME_DIR.
+    /// Runs `limit_rows instances` as this user, in the default session. `runtime` is
+    /// XDG_RUNTIME_DIR.
     fn run(&self, user: u32, runtime: Option<&Path>) -> Output {
         use std::os::unix::process::CommandExt as _;
         let mut command = Command::new(self.0.join("program"));
@@ -211,13 +215,14 @@ fn each_user_has_a_session_of_his_own() {
         let output = public.run(*user, None);
         assert!(output.status.success(), "{user}: {}", show(&output));
         assert_eq!(mode(directory), 0o700);
-        // A relative runtime directory is none (XDG Base Directory Specification).
+        // A relative runtime directory is ignored (XDG Base Directory Specification).
         assert!(public.run(*user, Some(Path::new("relative"))).status.success());
     }
     users.iter().for_each(|(_, directory)| fs::remove_dir_all(directory).unwrap());
 }
 
-/// A directory, a file or a symbolic link of that name: another one is used, and one line says which.
+/// If a directory, a file or a symbolic link of that name exists, another name is used, and one
+/// line names it.
 #[test]
 fn a_default_session_that_is_another_users_is_passed_over() {
     if !is_root() {
@@ -241,7 +246,7 @@ fn a_default_session_that_is_another_users_is_passed_over() {
         let output = public.run(user, None);
         let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
         let has_session = instead.join("limits.1").exists();
-        // Once it is there, all stay with it.
+        // Later processes use the other directory too, once it exists.
         let _ = fs::remove_file(&usual).or_else(|_| fs::remove_dir_all(&usual));
         let second = public.run(user, None);
         let is_new = usual.exists();

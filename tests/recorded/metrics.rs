@@ -1,4 +1,5 @@
-//! The metrics as Prometheus' own Python client reads them, against the JSON of the same recordings.
+//! Compares the metrics, as read by Prometheus' Python client, with the JSON of the same
+//! recordings.
 
 use super::count;
 use crate::programs::python;
@@ -7,7 +8,8 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 use testkit::skipped;
 
-/// Prints a JSON array a sample: name, labels, value. 77: the client is not installed.
+/// Prints one JSON array per sample: name, labels, value. Exits with 77 if the client is not
+/// installed.
 const PARSER: &str = "import json, sys
 try: from prometheus_client.parser import text_string_to_metric_families as parse
 except ImportError: sys.exit(77)
@@ -16,7 +18,7 @@ for family in parse(sys.stdin.read()):
 ";
 
 #[track_caller]
-pub fn agree(text: &str, told: &Value) {
+pub fn agree(text: &str, reported: &Value) {
     let Some(python) = python() else { return };
     let mut parser = Command::new(python)
         .args(["-c", PARSER])
@@ -26,7 +28,7 @@ pub fn agree(text: &str, told: &Value) {
         .spawn()
         .unwrap();
     let mut stdin = parser.stdin.take().unwrap();
-    // A parser that is not there does not read.
+    // If the client is not installed, it does not read its input.
     let _ = stdin.write_all(text.as_bytes());
     drop(stdin);
     let output = parser.wait_with_output().unwrap();
@@ -36,13 +38,13 @@ pub fn agree(text: &str, told: &Value) {
     assert!(output.status.success(), "{}\n{text}", String::from_utf8_lossy(&output.stderr));
     let samples: Vec<Value> =
         String::from_utf8(output.stdout).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    // Summed over programs.
+    // The sum over all programs.
     let sum = |name: &str, labels: &[(&str, &str)]| -> f64 {
         let is_meant =
             |sample: &&Value| sample[0] == name && labels.iter().all(|(label, value)| sample[1][label] == json!(value));
         samples.iter().filter(is_meant).map(|sample| sample[2].as_f64().unwrap()).sum()
     };
-    let merged = &told["merged"];
+    let merged = &reported["merged"];
     let same = |name: &str, labels: &[(&str, &str)], value: &Value| {
         assert_eq!(sum(name, labels), count(value) as f64, "{name} {labels:?}\n{text}");
     };

@@ -1,4 +1,4 @@
-//! Programs under `epollshim run --record`, and what `epollshim report` says of them in each of its formats.
+//! Runs programs under `epollshim run --record`, and checks each format of `epollshim report`.
 
 pub mod metrics;
 pub mod page;
@@ -18,7 +18,8 @@ pub fn command() -> PathBuf {
     command
 }
 
-/// Starts a program by `epollshim run --record DIR/rec`, with the exit reports of its processes in DIR.
+/// Starts a program with `epollshim run --record DIR/rec`. The exit reports of its processes go to
+/// DIR.
 pub fn start(dir: PathBuf, program: &Path, arguments: &[&str]) -> Running {
     let [record, report] = ["rec", "report-%p.json"].map(|name| dir.join(name).display().to_string());
     let words = ["run", "--exec", "--quiet", "--record", &record, "--report", &report, "--report-format", "json", "--"];
@@ -26,7 +27,7 @@ pub fn start(dir: PathBuf, program: &Path, arguments: &[&str]) -> Running {
     Running::start(Mode::Bare, dir, &command(), &words)
 }
 
-/// What `epollshim report` writes; it has nothing to say besides.
+/// The output of `epollshim report`, which must print nothing on stderr.
 #[track_caller]
 pub fn report(recordings: &Path, words: &[&str]) -> String {
     let output: Output = Command::new(command()).arg("report").args(words).arg(recordings).output().unwrap();
@@ -40,20 +41,21 @@ pub fn json(recordings: &Path) -> Value {
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}\n{text}"))
 }
 
-/// Asks for each format of what does not change any more; each says the same as the JSON, which is given back.
+/// Requests each format for recordings that do not change any more. Each must match the JSON, which
+/// is returned.
 #[track_caller]
 pub fn every_format(recordings: &Path) -> Value {
-    let told = json(recordings);
-    sums::add_up(&told);
-    readable(&report(recordings, &[]), &told);
-    trace::keeps_the_rules(&report(recordings, &["--format", "perfetto"]), &told);
-    metrics::agree(&report(recordings, &["--format", "prometheus"]), &told);
-    page::is_whole(&report(recordings, &["--format", "html"]), &told);
-    told
+    let reported = json(recordings);
+    sums::add_up(&reported);
+    readable(&report(recordings, &[]), &reported);
+    trace::keeps_the_rules(&report(recordings, &["--format", "perfetto"]), &reported);
+    metrics::agree(&report(recordings, &["--format", "prometheus"]), &reported);
+    page::is_whole(&report(recordings, &["--format", "html"]), &reported);
+    reported
 }
 
-pub fn processes(told: &Value) -> &Vec<Value> {
-    told["processes"].as_array().unwrap()
+pub fn processes(reported: &Value) -> &Vec<Value> {
+    reported["processes"].as_array().unwrap()
 }
 
 #[track_caller]
@@ -61,7 +63,7 @@ pub fn count(value: &Value) -> u64 {
     value.as_u64().unwrap_or_else(|| panic!("a whole number, not {value}"))
 }
 
-/// 1234567 as 1,234,567.
+/// Formats 1234567 as 1,234,567.
 pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut out = String::new();
@@ -74,17 +76,17 @@ pub fn grouped(number: u64) -> String {
     out
 }
 
-/// The text is for a terminal, names each process, and has the sums of all.
+/// Asserts that the text fits a terminal, names each process, and contains the sums of all.
 #[track_caller]
-fn readable(text: &str, told: &Value) {
+fn readable(text: &str, reported: &Value) {
     for line in text.lines() {
         assert!(!line.ends_with("..."), "nothing is cut: {line}");
-        // A place is never cut off.
+        // The name of a place is never cut off.
         let is_place = [" at ", "by ", ": "].iter().any(|word| line.contains(word));
         assert!(line.chars().count() <= 80 || is_place, "{line}");
         assert!(!line.chars().any(char::is_control), "{line:?}");
     }
-    let processes = processes(told);
+    let processes = processes(reported);
     for process in processes {
         let heading =
             format!("epollshim: {} (pid {})", process["process"]["comm"].as_str().unwrap(), process["process"]["pid"]);
@@ -92,17 +94,17 @@ fn readable(text: &str, told: &Value) {
     }
     let together = format!("epollshim: all {} processes together", processes.len());
     assert_eq!(text.contains(&together), processes.len() > 1, "{text}");
-    // All together come first.
+    // The merged view comes first.
     let last = text.split("\n====").next().unwrap();
-    for (name, call) in told["merged"]["calls"].as_object().unwrap() {
+    for (name, call) in reported["merged"]["calls"].as_object().unwrap() {
         let line = last.lines().find(|line| line.split_whitespace().next() == Some(name));
         let shown = line.and_then(|line| line.split_whitespace().nth(1));
         assert_eq!(shown, Some(grouped(count(&call["calls"])).as_str()), "{name}\n{last}");
     }
     for (what, number) in [
-        ("Instances: ", &told["merged"]["instances"]["created"]),
-        ("Watches: ", &told["merged"]["watches"]["live"]),
-        ("Records of single calls: ", &told["merged"]["records"]["seen"]),
+        ("Instances: ", &reported["merged"]["instances"]["created"]),
+        ("Watches: ", &reported["merged"]["watches"]["live"]),
+        ("Call records: ", &reported["merged"]["records"]["seen"]),
     ] {
         let wanted = format!("{what}{}", grouped(count(number)));
         assert!(last.contains(&wanted), "{wanted}\n{last}");

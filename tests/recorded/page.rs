@@ -1,26 +1,27 @@
-//! The HTML report: whole in itself, and before a browser.
+//! The HTML report: complete in one file, and opened by a browser.
 
 use super::{count, grouped, processes};
 use serde_json::Value;
 use std::path::Path;
 use testkit::skipped;
 
-/// Nothing is fetched from anywhere; each process is there, and the numbers of all together.
+/// Asserts that nothing is loaded from elsewhere, and that each process and the merged numbers are
+/// there.
 #[track_caller]
-pub fn is_whole(page: &str, told: &Value) {
+pub fn is_whole(page: &str, reported: &Value) {
     testkit::browser::is_self_contained(page);
-    for process in processes(told) {
+    for process in processes(reported) {
         let pid = &process["process"]["pid"];
         assert!(page.contains(&format!("<td class=\"n\" data-v=\"{pid}\">{pid}</td>")), "pid {pid}");
     }
-    for (name, call) in told["merged"]["calls"].as_object().unwrap() {
+    for (name, call) in reported["merged"]["calls"].as_object().unwrap() {
         let calls = count(&call["calls"]);
         let row = format!("<td><code>{name}</code></td><td class=\"n\" data-v=\"{calls}\">{}</td>", grouped(calls));
         assert!(page.contains(&row), "{row}");
     }
 }
 
-/// Opens it as a reader would.
+/// Opens the page in a browser.
 #[track_caller]
 pub fn opens(page: &str, at: &Path) {
     if !testkit::browser::opens(page, at) {

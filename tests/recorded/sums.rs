@@ -1,30 +1,31 @@
-//! The report's own arithmetic, and what it has in common with the exit report of the same process.
+//! Checks the sums in a report, and compares it with the exit report of the same process.
 
 use super::{count, processes};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-/// What is told of parts is told of the whole: threads and instances of a process, processes of the merged view.
+/// Asserts that numbers of parts add up to those of the whole: threads and instances of a process,
+/// and processes of the merged view.
 #[track_caller]
-pub fn add_up(told: &Value) {
-    assert_eq!(told["schema"], "epollshim.report/1");
-    assert_eq!(told["unread"], serde_json::json!([]));
-    let (processes, merged) = (processes(told), &told["merged"]);
+pub fn add_up(reported: &Value) {
+    assert_eq!(reported["schema"], "epollshim.report/1");
+    assert_eq!(reported["unread"], serde_json::json!([]));
+    let (processes, merged) = (processes(reported), &reported["merged"]);
     assert_eq!(count(&merged["processes"]), processes.len() as u64);
     let mut sums: BTreeMap<String, u64> = BTreeMap::new();
     for process in processes {
         assert_eq!(process["recording"]["partial"], false, "{}", process["recording"]);
         parts(process);
-        // Latencies and histograms are merged, not added: their counts and sums are compared below.
+        // Latencies and histograms are merged, not added. Their counts and sums are compared below.
         for key in ["calls", "instances", "watches", "waits", "kernel_memory", "coverage", "records"] {
             leaves(&process[key], key, &mut sums);
         }
     }
-    let mut told = BTreeMap::new();
+    let mut reported = BTreeMap::new();
     for key in ["calls", "instances", "watches", "waits", "kernel_memory", "coverage", "records"] {
-        leaves(&merged[key], key, &mut told);
+        leaves(&merged[key], key, &mut reported);
     }
-    assert_eq!(told, sums, "merged, and the sum of the processes");
+    assert_eq!(reported, sums, "merged, and the sum of the processes");
 }
 
 /// The numbers that add up, by their paths.
@@ -79,7 +80,7 @@ fn parts(process: &Value) {
     assert_eq!([at_sites("instances"), at_sites("watches")], [list.len() as u64, watches], "alive by sites");
 }
 
-/// The recording tells what the process told itself when it ended.
+/// Asserts that the report of the recording contains what the process reported when it ended.
 #[track_caller]
 pub fn same(recorded: &Value, exit: &Value) {
     for key in ["pid", "ppid", "comm", "exe", "argv", "start_unix_ns", "end", "seed"] {
@@ -98,7 +99,7 @@ pub fn same(recorded: &Value, exit: &Value) {
     for (recorded, exit) in list(recorded).iter().zip(list(exit)) {
         for (key, value) in exit.as_object().unwrap() {
             match key.as_str() {
-                // The recording has the descriptor that it was made under, and the flag that it was made with.
+                // The recording has the descriptor number and the flag of the creation.
                 "epfds" => assert!(value.as_array().unwrap().contains(&recorded[key][0]), "{recorded}\n{exit}"),
                 "cloexec" => {}
                 _ => assert_eq!(recorded[key], *value, "{key} of {recorded}\n{exit}"),

@@ -1,15 +1,15 @@
-//! The rules of Chrome's trace-event format (JSON object form), as its document "Trace Event Format" has them for the phases
-//! that a report uses: X (complete), M (metadata), C (counter).
+//! The rules of Chrome's trace-event format (JSON object form), from its document "Trace Event
+//! Format", for the phases that a report uses: X (complete), M (metadata), C (counter).
 
 use super::{count, processes};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Colours that the format reserves, of which a slice may name one.
+/// The reserved colour names of the format, one of which a slice may have.
 const COLOURS: [&str; 6] = ["good", "bad", "terrible", "black", "grey", "white"];
 
 #[track_caller]
-pub fn keeps_the_rules(text: &str, told: &Value) {
+pub fn keeps_the_rules(text: &str, reported: &Value) {
     let trace: Value = serde_json::from_str(text).unwrap();
     assert!(matches!(trace["displayTimeUnit"].as_str(), Some("ms" | "ns")));
     let mut named: BTreeSet<(u64, u64)> = BTreeSet::new();
@@ -43,18 +43,18 @@ pub fn keeps_the_rules(text: &str, told: &Value) {
     }
     for (track, slices) in &mut slices {
         assert!(named.contains(track), "a track without a name: {track:?}");
-        // Slices of a track lie behind one another, or one within another (a signal handler's).
+        // Slices of a track follow one another, or contain one another (a signal handler's call).
         slices.sort_by(|one, other| one.0.total_cmp(&other.0).then(other.1.total_cmp(&one.1)));
         let mut open: Vec<f64> = Vec::new();
         for (begin, end) in slices.iter() {
-            // A nanosecond in microseconds: what a double rounds off.
+            // One nanosecond, in microseconds: the rounding of a double.
             open.retain(|until| *until > begin + 0.001);
             assert!(open.iter().all(|until| *end <= until + 0.001), "{track:?}: slices cross at {begin}");
             open.push(*end);
         }
     }
     let drawn: usize = slices.values().map(Vec::len).sum();
-    assert_eq!(drawn as u64, count(&told["merged"]["records"]["seen"]), "a slice a record");
-    let pids: BTreeSet<u64> = processes(told).iter().map(|process| count(&process["process"]["pid"])).collect();
+    assert_eq!(drawn as u64, count(&reported["merged"]["records"]["seen"]), "a slice a record");
+    let pids: BTreeSet<u64> = processes(reported).iter().map(|process| count(&process["process"]["pid"])).collect();
     assert_eq!(named.iter().map(|(pid, _)| *pid).collect::<BTreeSet<u64>>(), pids);
 }

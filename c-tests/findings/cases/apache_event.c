@@ -1,7 +1,10 @@
-// apache's event MPM as root: the parent listens, and its workers give up root and serve, each on an instance of its own: each
-// connection wakes all of them. They may not ask the kernel about each other. An argument says how they are forked (fork; raw: by the
-// system call itself; session: each in a session and group of its own), or that there is no defect (ok: EPOLLEXCLUSIVE; one: one worker
-// alone). The workers end one after the other, so that the first finds the second alive.
+// apache's event MPM as root: the parent listens, and its workers give up root and serve, each on
+// an instance of its own. Each connection wakes all of them. They may not ask the kernel about each
+// other.
+//
+// An argument says how they are forked (fork; raw: by the system call itself; session: each in a
+// session and group of its own), or that there is no defect (ok: EPOLLEXCLUSIVE; one: only one
+// worker). The workers end one after the other, so that the first finds the second alive.
 #include "../tcp.h"
 #include "../clock.h"
 #include <grp.h>
@@ -39,7 +42,7 @@ int main(int count, char **arguments)
                 setsid();
             must(setgroups(0, NULL) == 0 && setgid(30001 + i) == 0 && setuid(30001 + i) == 0, "setuid");
             serve(events, workers);
-            // The second waits for the first one's end.
+            // The second waits until the first has ended.
             while (i == 1 && serves[1] == 0)
                 usleep(1000);
             exit(0);

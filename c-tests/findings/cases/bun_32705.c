@@ -1,6 +1,7 @@
-// bun #32705, twisted #5368: at the descriptor limit accept fails with EMFILE. The connection stays in the backlog, so the listening
-// socket stays ready, and the loop turns. The argument says what the server does about it: nothing (bad), ignore the socket for a
-// while (ok), or free a descriptor that it keeps for this, accept and close (reserve: node #45242, libuv #690).
+// bun #32705, twisted #5368: at the descriptor limit accept fails with EMFILE. The connection stays
+// in the backlog, so the listening socket stays ready, and the loop spins. The argument says what
+// the server does about it: nothing (bad), ignore the socket for a while (ok), or free a descriptor
+// that it keeps for this, accept and close (reserve: node #45242, libuv #690).
 #include "../tcp.h"
 #include <poll.h>
 #include <signal.h>
@@ -15,7 +16,7 @@ static void pauses(int milliseconds)
     poll(NULL, 0, milliseconds);
 }
 
-// Connections that stay. One that the server has closed is made again.
+// Connections that stay. A connection that the server has closed is made again.
 static void keeps_connecting(void)
 {
     int made[CLIENTS];
@@ -38,7 +39,7 @@ static void changes(int epfd, int fd, unsigned events)
     must(epoll_ctl(epfd, EPOLL_CTL_MOD, fd, &event) == 0, "EPOLL_CTL_MOD");
 }
 
-// Of the loop: enough for about a second of processor time, or for a few pauses.
+// Rounds of the loop: enough for about a second of processor time, or for a few pauses.
 static int rounds(const char *mode)
 {
     return strcmp(mode, "bad") == 0 ? 400000 : strcmp(mode, "ok") == 0 ? 60 : 1000;

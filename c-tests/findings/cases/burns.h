@@ -1,5 +1,5 @@
-// For loops that spin: they go on by processor time, so that a busy machine gives them as many rounds. Fixed, they sleep, and go on by
-// the clock.
+// For loops that spin: they run by processor time, so that a busy machine gives them as many
+// rounds. When fixed they sleep, and run by the clock.
 #ifndef BURNS_H
 #define BURNS_H
 

@@ -1,5 +1,6 @@
-// celery's workers add what they watch again and again: 1,200 times EEXIST, for the events and with the data that are in force. An
-// argument says what the calls ask for; the last of them is at HERE, and they are all of one place.
+// celery's workers add what they already watch again and again: 1,200 times EEXIST, for the events
+// and the data that are in force. An argument says what the calls ask for. The last call is at
+// HERE, and all come from one place.
 #include "../finding.h"
 
 static int epfd, fd;

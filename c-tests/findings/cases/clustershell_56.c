@@ -1,5 +1,5 @@
-// clustershell #56 (epoll.register() when stdin is a plain file): clush watched its standard input by epoll, which takes no regular
-// file: EPERM. With `clush <file` nothing worked.
+// clustershell #56 (epoll.register() when stdin is a plain file): clush watched its standard input
+// with epoll, which accepts no regular file: EPERM. With `clush <file` nothing worked.
 #include "../finding.h"
 
 int main(void)

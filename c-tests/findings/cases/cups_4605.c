@@ -1,6 +1,6 @@
-// cups #4605 (busy loop when epoll is in use): while cupsd decides what to do with a request it wants to hear nothing of the
-// connection, and sets its events to 0. But EPOLLHUP is reported whether it is asked for or not: a client that goes away at that
-// moment has the server run hot.
+// cups #4605 (busy loop when epoll is in use): while cupsd decides what to do with a request, it
+// needs no events of the connection, and sets its mask to 0. But EPOLLHUP is reported whether it is
+// requested or not: a client that disconnects at that moment makes the server spin.
 #include "../finding.h"
 #include <sys/socket.h>
 

@@ -1,8 +1,11 @@
-// strongswan/davici #4 (handy #74 with libuv alike): one message is read for each event of an edge-triggered interest. The rest stays in
-// the socket, no further edge comes for it, and the loop's waits time out.
-// Arguments: bad, ok (read until EAGAIN); `unix`, `pipe`; `accept`: one connection of three is accepted; `nested`: the instance is
-// watched by another, which is waited on; `tick`: the waits time out after 10 ms; `woken`: they are woken by a timer; `exits`: the
-// loop's thread waits for ever, and another ends the process; `signal`: the wait is, by a signal.
+// strongswan/davici #4 (and likewise handy #74 with libuv): one message is read for each event of
+// an edge-triggered interest. The rest stays in the socket, no further edge arrives for it, and the
+// loop's waits time out.
+//
+// Arguments: bad, ok (read until EAGAIN); `unix`, `pipe`; `accept`: one of three connections is
+// accepted; `nested`: another instance, which is waited on, watches the instance; `tick`: the waits
+// time out after 10 ms; `woken`: a timer wakes them; `exits`: the loop's thread waits forever, and
+// another one ends the process; `signal`: a signal interrupts the wait.
 #include "../tcp.h"
 #include <pthread.h>
 #include <signal.h>

@@ -1,6 +1,7 @@
-// eventlet #68 (atfork; bitbucket #80): a prefork server whose master had touched eventlet's hub before it forked: master and worker
-// share the hub's epoll. Both make a socket, which gets the same number in both, and register it: each gets the other's events, for
-// a number that means something else to it.
+// eventlet #68 (atfork; bitbucket #80): a prefork server whose master used eventlet's hub before it
+// forked. Master and worker share the hub's epoll instance. Each creates a socket, which gets the
+// same number in both, and registers it: each gets the other's events, for a number that means
+// something else to it.
 #include "../finding.h"
 #include <sys/wait.h>
 
@@ -14,7 +15,7 @@ int main(void)
         int own = eventfd(0, EFD_CLOEXEC);
         add(epfd, own, EPOLLIN | EPOLLPRI); /* HERE */
         must(write(go[1], "x", 1) == 1, "the master");
-        // The master has not written to this process's, and yet there is an event.
+        // The master has not written to this process's socket, and yet there is an event.
         int count = epoll_wait(epfd, &event, 1, -1);
         must(count == 1 && event.data.fd == own, "the master's event");
         exit(0);

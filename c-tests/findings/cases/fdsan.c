@@ -1,7 +1,8 @@
-// Android's fdsan page: one thread closes a number twice, and in between another thread has opened something that got the number. The
-// second close ends the other's file, and succeeds. An argument says what the other thread then does with it: nothing that is seen
-// (none), close (x), dup, fcntl, add. ok: it is closed once. handed: many descriptors of one place are opened by one thread and closed by
-// the other on purpose, whatever numbers they get.
+// Android's fdsan page: one thread closes a number twice, and in between another thread has opened
+// something that got the number. The second close closes the other thread's file, and succeeds. An
+// argument says what the other thread then does with it: nothing visible (none), close (x), dup,
+// fcntl, add. ok: it is closed once. handed: one thread opens many descriptors in one place and
+// another closes them on purpose, whatever numbers they get.
 #include "../finding.h"
 #include <pthread.h>
 

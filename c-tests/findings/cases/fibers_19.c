@@ -1,6 +1,8 @@
-// wingo/fibers #19: the other end of a pipe hangs up, and the handler, which knows of reading and errors only, arms the one-shot interest
-// again in each round. Nothing is there to read, and the descriptor stays hung up. With -DDEL_ADD: a level-triggered interest is taken out
-// and added again. With -DEDGE: each EPOLL_CTL_MOD makes a new edge. With -DTCP: a connection that was reset. With -DFIXED: it is closed.
+// wingo/fibers #19: the other end of a pipe hangs up, and the handler, which knows only reading and
+// errors, arms the one-shot interest again in each round. There is nothing to read, and the
+// descriptor stays hung up. With -DDEL_ADD: a level-triggered interest is deleted and added again.
+// With -DEDGE: each EPOLL_CTL_MOD makes a new edge. With -DTCP: a connection that was reset. With
+// -DFIXED: it is closed.
 #include "../tcp.h"
 #include "burns.h"
 

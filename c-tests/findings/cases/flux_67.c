@@ -1,5 +1,6 @@
-// gattaca-com/flux #67 (connection starvation): waits of 128 events, edge-triggered, for more connections than that, most of them busy.
-// Those that found no place in a batch came in the next, a second late, and the kernel shrank their receive windows.
+// gattaca-com/flux #67 (connection starvation): waits for 128 events, edge-triggered, for more
+// connections than that, most of them busy. Events that did not fit into one batch arrived in the
+// next, a second late, and the kernel shrank the receive windows of their connections.
 #include "../finding.h"
 
 int main(void)
@@ -14,7 +15,7 @@ int main(void)
     for (int round = 0; round < 10000; round++) {
         int count = epoll_wait(epfd, events, BATCH, 1000); /* HERE */
         must(count == BATCH, "epoll_wait");
-        // Each that was served has more at once.
+        // Each connection that was served has more data at once.
         for (int i = 0; i < count; i++) {
             eventfd_t value;
             eventfd_read(events[i].data.fd, &value);

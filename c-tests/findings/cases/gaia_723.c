@@ -1,6 +1,6 @@
-// GaiaPlatform #723: after shutdown(SHUT_WR) a socket is writable for ever, and its interest in EPOLLOUT is left as it is: the loop turns
-// until the client closes. The client lives and reads nothing meanwhile. With -DTCP: the same of TCP. With -DFIXED: the mask is 0 from
-// then on.
+// GaiaPlatform #723: after shutdown(SHUT_WR) a socket stays writable, and its interest in EPOLLOUT
+// is not changed: the loop spins until the client closes. Meanwhile the client lives and reads
+// nothing. With -DTCP: the same with TCP. With -DFIXED: the mask is 0 from then on.
 #include "../tcp.h"
 #include "burns.h"
 

@@ -1,5 +1,6 @@
-// gevent #1536 (support EPOLLEXCLUSIVE; gunicorn #2266): forked workers, each with a loop of its own, watch one listening
-// socket. A connection wakes them all; one accepts it, and the others' accept fails with EAGAIN.
+// gevent #1536 (support EPOLLEXCLUSIVE; gunicorn #2266): forked workers, each with a loop of its
+// own, watch one listening socket. A connection wakes them all. One accepts it, and accept fails
+// with EAGAIN in the others.
 #include "../tcp.h"
 #include <sys/wait.h>
 
@@ -43,7 +44,7 @@ int main(void)
         int client = connects();
         must(read(client, &byte, 1) == 1, "the answer");
         close(client);
-        // So that all workers wait again.
+        // So that all workers are waiting again.
         usleep(1000);
     }
     close(stop[1]);

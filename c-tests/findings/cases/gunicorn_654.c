@@ -1,6 +1,7 @@
-// gunicorn #654 (reinit the hub with old gevent): libevent's base, made as gevent was imported, before the arbiter forked. The
-// first worker registers the listening socket in the epoll that all share; every other fails at that with EEXIST, dies, and is
-// started anew, for ever.
+// gunicorn #654 (reinit the hub with old gevent): libevent's base was created when gevent was
+// imported, before the arbiter forked. The first worker registers the listening socket in the epoll
+// instance that all share. Every other worker fails at that with EEXIST, dies, and is started
+// again, forever.
 #include "../finding.h"
 #include <netinet/in.h>
 #include <sys/socket.h>

@@ -1,6 +1,7 @@
-// h2o #1427 (crashes on OCSP updates): the updater's threads fork a process that fetches the response. It has copies of all
-// connections as long as it lives. A connection that the server closed meanwhile stayed in the interest list, its next event came
-// with the address of a socket that was freed, and the server died by signal 11.
+// h2o #1427 (crashes on OCSP updates): the updater's threads fork a process that fetches the
+// response. It has copies of all connections for as long as it lives. A connection that the server
+// closed meanwhile stayed in the interest list. Its next event carried the address of a socket that
+// was freed, and the server died of signal 11.
 #include "../finding.h"
 #include <sys/socket.h>
 
@@ -12,7 +13,7 @@ int main(void)
     add(epfd, connection[0], EPOLLIN | EPOLLRDHUP);
     pid_t child = fork();
     if (child == 0) {
-        // Fetches, and writes its answer: until it is told to go.
+        // Fetches, and writes its answer, until its parent ends it.
         char byte;
         close(updater[1]);
         _exit(read(updater[0], &byte, 1) != 0);
@@ -23,6 +24,6 @@ int main(void)
     struct epoll_event event;
     for (int i = 0; i < 3; i++)
         must(epoll_wait(epfd, &event, 1, -1) == 1 && event.data.fd == connection[0], "an event for what is closed");
-    // The report is written while the updater is still at it.
+    // The report is written while the updater is still running.
     return found(epfd, connection[0]);
 }

@@ -1,5 +1,6 @@
-// haproxy #411 (100 % CPU with 0-RTT): the TLS layer left EPOLLOUT armed on connections with nothing to write, some of them closed by the
-// client already. Each turn of the loop got the same handful of events, did nothing about them, and asked again.
+// haproxy #411 (100 % CPU with 0-RTT): the TLS layer left EPOLLOUT armed on connections with
+// nothing to write, some of which the client had already closed. Each round of the loop got the
+// same few events, did nothing about them, and polled again.
 #include "../tcp.h"
 #include "../clock.h"
 

@@ -1,7 +1,10 @@
-// http.zig #208 (boringtun #144 and creytiv/re #266 alike): the handler of the first event of a batch closes the connection of the
-// second. The number goes to a new connection at once, and the second event is taken for the new one's.
-// Arguments: bad, ok (events of what is gone are passed over); `close`: without EPOLL_CTL_DEL; `unused`: the number is not watched again;
-// `sockets`; `thread`: by a second thread. And what is no defect: `pause`: it is taken out, and added again; `read`: it is read before.
+// http.zig #208 (and likewise boringtun #144 and creytiv/re #266): the handler of the first event
+// of a batch closes the connection of the second. A new connection gets the number at once, and the
+// second event is taken for the new connection's.
+//
+// Arguments: bad, ok (events of connections that are gone are skipped); `close`: without
+// EPOLL_CTL_DEL; `unused`: the number is not watched again; `sockets`; `thread`: by a second
+// thread. These are no defect: `pause`: it is deleted and added again; `read`: it is read before.
 #include "../finding.h"
 #include <pthread.h>
 #include <sys/socket.h>

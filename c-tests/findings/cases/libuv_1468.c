@@ -1,6 +1,7 @@
-// libuv #1468 (uv_poll_stop leaves the descriptor in the pollset; #1148, uvloop #61): a descriptor watched by uv_poll was a duplicate
-// of a stream's. It was closed while the stream stayed open. epoll kept the interest, and reported it in every turn of the loop; the
-// EPOLL_CTL_DEL with which libuv then tried to get rid of it failed with EBADF, and the loop ran hot.
+// libuv #1468 (uv_poll_stop leaves the descriptor in the pollset; #1148, uvloop #61): a descriptor
+// that uv_poll watched was a duplicate of a stream's. It was closed while the stream stayed open.
+// epoll kept the interest, and reported it in every round of the loop. The EPOLL_CTL_DEL with which
+// libuv then tried to remove it failed with EBADF, and the loop spun.
 #include "../finding.h"
 
 int main(void)

@@ -1,6 +1,7 @@
-// moonbitlang/async #571 (stale events can wake the wrong handle): a pipe that a child has inherited was closed without
-// EPOLL_CTL_DEL, its number was given to the next one, which was registered too. What the old pipe had to say woke whoever waited for
-// the new one, whose read then failed with EAGAIN.
+// moonbitlang/async #571 (stale events can wake the wrong handle): a pipe that a child has
+// inherited was closed without EPOLL_CTL_DEL. The next pipe got its number and was registered, too.
+// Events of the old pipe woke the task that waited for the new one, whose read then failed with
+// EAGAIN.
 #include "../finding.h"
 #include <sys/wait.h>
 

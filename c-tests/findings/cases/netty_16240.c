@@ -1,5 +1,6 @@
-// netty #16240 (a registered channel creates a busy loop): a server's socket was put into epoll as it was made, before it was
-// bound. A socket that is not connected and does not listen is in EPOLLHUP all the time, and the event loop ran until somebody bound it.
+// netty #16240 (a registered channel creates a busy loop): a server's socket was added to epoll
+// when it was created, before it was bound. A socket that is not connected and does not listen has
+// EPOLLHUP all the time, and the event loop spun until the socket was bound.
 #include "../finding.h"
 #include <netinet/in.h>
 #include <sys/socket.h>

@@ -1,6 +1,8 @@
-// netty's way round an error of the JDK's (SelectorUtil: "returned prematurely 512 times in a row", JDK-6403933): a connection that was reset
-// gives EPOLLHUP and EPOLLERR with a mask of 0, and after 512 rounds (here 2048: less churn) all that is watched moves to a new instance. With -DUNREAD: an eventfd
-// that nobody reads, and the new instance has another number each time. With -DFIXED: the descriptor is closed.
+// netty's workaround for a bug of the JDK (SelectorUtil: "returned prematurely 512 times in a row",
+// JDK-6403933): a connection that was reset causes EPOLLHUP and EPOLLERR with a mask of 0, and
+// after 512 rounds (here 2048: less churn) everything that is watched moves to a new instance. With
+// -DUNREAD: an eventfd that is never read, and the new instance has another number each time. With
+// -DFIXED: the descriptor is closed.
 #include "../tcp.h"
 #include "burns.h"
 
@@ -43,7 +45,7 @@ int main(void)
             row = 0;
             rebuilt++;
 #ifdef UNREAD
-            // The number that is free for the next one.
+            // The number that the next descriptor gets.
             close(kept[rebuilt % 8]);
             int next = watches(fd);
             kept[rebuilt % 8] = event(0);

@@ -1,6 +1,6 @@
-// A socket that another program is meant to have: its number stands in that program's environment or arguments, as wine, systemd and make
-// pass theirs on. The first argument says where it stands (nowhere: the defect; wild: in no memory at all), the second by which call the
-// program is started.
+// A socket that another program is meant to have: its number is in that program's environment or
+// arguments, as wine, systemd and make pass theirs on. The first argument says where it is
+// (nowhere: the defect; wild: nowhere in memory), the second by which call the program is started.
 #include "../finding.h"
 #include <spawn.h>
 #include <sys/socket.h>
@@ -16,7 +16,8 @@ int main(int count, char **arguments)
     char text[64] = "true", variable[64] = "NOTHING=", *words[] = {"sh", "-c", "exit $0", "0", text, "end", NULL}, *file = "/bin/sh";
     char command[128];
     int status = 0, shell = open("/bin/sh", O_RDONLY | O_CLOEXEC);
-    // The environment that this process came with names the number too, which says nothing.
+    // The environment with which this process started also contains the number, which means
+    // nothing.
     must(getenv("CAME_WITH") != NULL, "CAME_WITH");
     int fd = socket(AF_UNIX, SOCK_STREAM, 0); /* CREATED */
     must(fd >= 0, "socket");
@@ -32,7 +33,7 @@ int main(int count, char **arguments)
         snprintf(text, sizeof text, "/proc/self/fd/%d", fd);
     if (is(where, "word"))
         snprintf(text, sizeof text, "version%d.%d", fd, fd);
-    // A number that stands elsewhere in the environment of the call's own.
+    // The number in another place of the environment that the call passes.
     char *list[64], **own = is(where, "wild") ? (char **)8 : list;
     int used = 0;
     for (char **entry = environ; *entry && used < 60; entry++)

@@ -1,6 +1,7 @@
-// pantavisor #699 (libevent #560 alike): a child that was started keeps its copy of a pipe's end. The parent closes its own before it takes
-// the interest out: EPOLL_CTL_DEL fails with EBADF, and EPOLLHUP comes in each round. With -DNO_DEL: it is never taken out. With -DSOCKET
-// besides: a unix socket, which the child has as well. With -DFIXED: EPOLL_CTL_DEL comes first.
+// pantavisor #699 (and likewise libevent #560): a child that was started keeps its copy of a pipe's
+// end. The parent closes its own end before it deletes the interest: EPOLL_CTL_DEL fails with
+// EBADF, and EPOLLHUP arrives in each round. With -DNO_DEL: it is never deleted. With -DSOCKET in
+// addition: a unix socket, which the child also has. With -DFIXED: EPOLL_CTL_DEL comes first.
 #include "burns.h"
 #include <signal.h>
 #include <sys/prctl.h>

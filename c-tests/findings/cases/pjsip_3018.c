@@ -1,7 +1,9 @@
-// pjsip #3018 (kaappi #1481 alike): the interest is one-shot. Where no operation is pending, its handler returns without arming it again,
-// and nothing comes any more, though data does.
-// Arguments: bad, ok (armed again on each path); `edge`: edge-triggered as well; `datagram`; `pool`: four threads wait; `slow`: the handler
-// of another thread takes long, then reads and arms again.
+// pjsip #3018 (and likewise kaappi #1481): the interest is one-shot. If no operation is pending,
+// its handler returns without arming it again, and no more events arrive, although data does.
+//
+// Arguments: bad, ok (armed again on each path); `edge`: edge-triggered as well; `datagram`;
+// `pool`: four threads wait; `slow`: the handler in another thread takes long, then reads and arms
+// again.
 #include "../tcp.h"
 #include "../clock.h"
 #include <pthread.h>

@@ -1,5 +1,6 @@
-// pyroscope-rs #126 (TDengine #3656): each session makes an epoll instance and a timer, and on an error returns without closing
-// either. With -DEVENTFDS an eventfd instead; with -DTHREADS each session in a thread of its own. With -DFIXED both are closed.
+// pyroscope-rs #126 (TDengine #3656): each session creates an epoll instance and a timer, and on an
+// error returns without closing either. With -DEVENTFDS an eventfd instead; with -DTHREADS each
+// session in a thread of its own. With -DFIXED both are closed.
 #include "../finding.h"
 #include <pthread.h>
 #include <sys/timerfd.h>

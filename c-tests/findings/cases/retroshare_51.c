@@ -1,5 +1,6 @@
-// RetroShare #51, wazuh #2021, stellar-core #1635, nut #642: the listening socket has no close-on-exec, and goes to each program that is
-// started: the port stays taken when the server has ended. The arguments say how the program is started, and what is done about it (ok:
+// RetroShare #51, wazuh #2021, stellar-core #1635, nut #642: the listening socket has no
+// close-on-exec, and each program that is started inherits it: the port stays in use when the
+// server has ended. The arguments say how the program is started, and what is done about it (ok:
 // close-on-exec; closes: the child, or a file action, closes the socket).
 #include "../tcp.h"
 #include <spawn.h>

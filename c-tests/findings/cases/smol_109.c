@@ -1,5 +1,6 @@
-// smol #109, mio #1614, bun #34780: the time to the next timer is cut to whole milliseconds. Below one that is 0, and the loop turns until the
-// timer is due. With -DFIXED: it is rounded up.
+// smol #109, mio #1614, bun #34780: the time to the next timer is rounded down to whole
+// milliseconds. Below one it is 0, and the loop spins until the timer is due. With -DFIXED: it is
+// rounded up.
 #include "burns.h"
 
 static long nanoseconds(void)

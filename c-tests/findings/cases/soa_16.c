@@ -1,7 +1,8 @@
-// datacratic/soa #16: init() is called by the constructor and again by the subclass, and the descriptor of the first epoll instance
-// is lost. At the end the program closes the good ones. -DSECONDS=N: it lives so long. -DWAKES: each instance watches an eventfd of
-// its own, the lost ones too, and nothing is closed. With -DFIXED there is one init; with -DAHEAD nothing is lost: loops are made
-// ahead, and only the first of them is needed before the program ends.
+// datacratic/soa #16: the constructor calls init(), and the subclass calls it again, and the
+// descriptor of the first epoll instance is lost. At the end the program closes the good ones.
+// -DSECONDS=N: it lives that long. -DWAKES: each instance watches an eventfd of its own, the lost
+// ones too, and nothing is closed. With -DFIXED there is one init; with -DAHEAD nothing is lost:
+// loops are created in advance, and only the first of them is needed before the program ends.
 #include "../finding.h"
 
 enum { ENDPOINTS = 12 };

@@ -1,6 +1,7 @@
-// squeak-vm #684, as of many servers: an edge-triggered interest is told once that the client has closed its end. The read returns
-// 0, and the handler does not close: the socket stays in CLOSE_WAIT, and stays watched. With -DFIXED it closes; with -DTHREADS the
-// loop has a thread of its own.
+// squeak-vm #684, as in many servers: an edge-triggered interest reports once that the client has
+// closed its end. The read returns 0, and the handler does not close: the socket stays in
+// CLOSE_WAIT, and stays watched. With -DFIXED it closes; with -DTHREADS the loop has a thread of
+// its own.
 #include "../tcp.h"
 #include <pthread.h>
 #include <stdatomic.h>
@@ -43,7 +44,7 @@ static void *loop(void *unused)
     return unused;
 }
 
-// What was just done is one event of the loop's.
+// What was just done is one event of the loop.
 static void loop_turns(void)
 {
 #ifdef THREADS

@@ -1,6 +1,7 @@
-// Daemons close whatever may be open when they start. No close of such a sweep is a second one, wherever it hits, and who closes later
-// what a sweep has closed is not found fault with. An argument says how it goes; list: three files are closed by a loop, each of which
-// was open, and one is closed again (HERE): that is no sweep.
+// Daemons close whatever may be open when they start. No close of such a sweep is a second close,
+// whatever it hits, and a thread that later closes what a sweep has closed causes no finding. An
+// argument says how it is done; list: a loop closes three files, each of which was open, and one is
+// closed again (HERE): that is no sweep.
 #include "../finding.h"
 
 static void sweep(int from, int to, int kept)
@@ -25,7 +26,7 @@ int main(int count, char **arguments)
     else if (strcmp(how, "down") == 0)
         close(4), sweep(40, 3, -1);
     else if (strcmp(how, "last") == 0)
-        // What is kept lies before the one that was closed.
+        // What is kept lies before the closed one.
         dup2(3, 20), close(20), sweep(3, 20, 19);
     else if (strcmp(how, "last_down") == 0)
         close(3), sweep(40, 3, 4);

@@ -1,6 +1,7 @@
-// tokio #3809 (epoll_fd leaks to child processes; kata-containers #2035): mio made its instance with EPOLL_CLOEXEC, and a
-// duplicate of it by dup(), which has no such flag. Every program that was started by fork and exec got that one: a container's
-// first process had a descriptor of its runtime's event loop.
+// tokio #3809 (epoll_fd leaks to child processes; kata-containers #2035): mio created its instance
+// with EPOLL_CLOEXEC, and a duplicate of it by dup(), which has no such flag. Every program that
+// was started by fork and exec got the duplicate: a container's first process had a descriptor of
+// its runtime's event loop.
 #include "../finding.h"
 #include <sys/wait.h>
 

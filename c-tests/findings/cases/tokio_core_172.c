@@ -1,6 +1,7 @@
-// tokio-core #172 (PollEvented does not deregister): a descriptor was duplicated, registered and dropped, which closed it. The next
-// duplicate got the same number; for the kernel that is the pair it has had all along, and its registration failed with EEXIST, which
-// cancelled the future that wanted it.
+// tokio-core #172 (PollEvented does not deregister): a descriptor was duplicated, registered and
+// dropped, which closed it. The next duplicate got the same number. For the kernel this is the same
+// pair as before, so its registration failed with EEXIST, which cancelled the future that needed
+// it.
 #include "../finding.h"
 
 int main(void)

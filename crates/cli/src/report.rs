@@ -78,7 +78,7 @@ pub fn partial(set: &Set) -> Option<String> {
         (true, _) => "the report says under PARTIAL what is missing".to_owned(),
         (false, 0) => format!("{} found no place", count(process.findings_dropped as usize, "finding")),
         (false, lost) => format!(
-            "{} could make no recording",
+            "{} could not create a recording",
             if lost == 1 { "1 forked process".to_owned() } else { format!("{lost} forked processes") }
         ),
     };

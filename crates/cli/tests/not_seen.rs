@@ -219,7 +219,7 @@ fn the_report_names_instances_that_no_hook_saw_though_no_hook_was_called() {
         assert_eq!(named, report["instances"]["list"][0]["epfds"].as_array().unwrap(), "{report}");
         assert_eq!((named.len(), &report["coverage"]["go"]), (1, &Value::Bool(false)));
         let text = stderr(&output(&mut program.preloaded()));
-        let sentence = format!("NOT SEEN: no call that the library saw has made 1 epoll instance (fd {}):", named[0]);
+        let sentence = format!("NOT SEEN: no call that the library saw created 1 epoll instance (fd {}):", named[0]);
         assert_eq!(text.matches(&sentence).count(), 1, "{}: {text}", program.name);
     }
 }
@@ -295,7 +295,7 @@ fn children_whose_calls_are_not_seen_are_named() {
     let text = stderr(&output(command.args(["-c", &script])));
     let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
     let count = children.len() + usize::from(tool("go").is_some());
-    let said = format!("NOT SEEN: {count} programs that were started (the first: {}): ", first.path.display());
+    let said = format!("NOT SEEN: {count} started programs (the first: {}): ", first.path.display());
     assert!(text.contains(&said) && text.contains("a static program has no loader"), "{text}");
     assert_eq!(text.contains("Go's runtime makes its system calls itself"), tool("go").is_some(), "{text}");
 }
@@ -305,7 +305,7 @@ fn the_report_of_run_names_a_process_that_made_its_calls_itself() {
     let text = stderr(&output(&mut raw(&[]).run(&["--quiet"])));
     let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(
-        text.contains("had 1 epoll instance (fd 3), and made no epoll call that the library saw; strace"),
+        text.contains("had 1 epoll instance (fd 3), but the library saw none of its epoll calls; strace"),
         "{text}"
     );
 }

@@ -1,6 +1,6 @@
 //! The epoll calls that are counted, by the names that `<sys/epoll.h>` gives them.
 
-/// A counted call. The operations of `epoll_ctl` are counted apart, and reported together.
+/// A counted call. The operations of `epoll_ctl` are counted separately, and reported together.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub enum Call {
@@ -46,7 +46,8 @@ impl Call {
     }
 }
 
-/// The functions in the order in which a report lists them, each with the counted calls it stands for.
+/// The functions in the order in which a report lists them, each with the counted calls that it
+/// covers.
 pub const FUNCTIONS: [(&str, &[Call]); 6] = [
     ("epoll_create", &[Call::Create]),
     ("epoll_create1", &[Call::Create1]),
@@ -61,7 +62,7 @@ mod tests {
     use super::{Call, FUNCTIONS};
 
     #[test]
-    fn every_call_stands_under_its_own_function_once() {
+    fn every_call_belongs_to_its_function_once() {
         for call in Call::ALL {
             let mut times = 0;
             for (name, calls) in FUNCTIONS {

@@ -1,37 +1,41 @@
-//! The control pages of a recording: how a running program is steered from outside, and what it answers.
+//! The control pages of a recording: how a running program is controlled from outside, and what it
+//! answers.
 //!
 //! ```text
-//! page 0        bell, checksum and length of the request │ what the shim says: taken, answered, status, counts
-//! pages 1 to 3  the request: text, an order a line
+//! page 0        bell, checksum and length of the request; the library's words: taken, answered,
+//!               status, counts
+//! pages 1 to 3  the request: text, one order per line
 //! pages 4 to 7  the answer: text
 //! ```
 //!
-//! The command writes text, length and checksum, and then the request's number to [`BELL`]. The shim looks at that one word when
-//! a recorded call returns; the thread that changes it back to 0 has taken the request. It answers by text, status and
-//! checksum, and then the request's number in [`ANSWERED`]. Numbers only grow: an old request whose number comes back is none.
+//! The command writes text, length and checksum, and then the request's number to [`BELL`]. The
+//! library reads that word when a recorded call returns. The thread that changes it back to 0 has
+//! taken the request. It writes the answer's text, status and checksum, and then the request's
+//! number to [`ANSWERED`]. Numbers only grow: an old number is not a request.
 //!
-//! Whatever else is found there is damage: it is not carried out, and counted.
+//! Anything else in these pages is damage: it is counted and ignored.
 
 use crate::recording::PAGE;
 
 /// Bytes of the segment.
 pub const BYTES: usize = 8 * PAGE;
 
-/// The number of the request that stands; 0: none. On a cache line that nothing else changes.
+/// The number of the pending request; 0: none. Its cache line holds nothing that changes otherwise.
 pub const BELL: usize = 0;
 /// [`checksum`] of the request.
 pub const CHECK: usize = 8;
 pub const LENGTH: usize = 16;
-/// The number of the request that was made last, written before the bell: while it is not answered its text stays.
+/// The number of the request that was made last. It is written before the bell: until that request
+/// is answered, its text must not be overwritten.
 pub const MADE: usize = 24;
 
 /// The number of the request that was taken last.
 pub const TAKEN: usize = 64;
 /// The number of the request that was answered last, written last.
 pub const ANSWERED: usize = 72;
-/// What came of it: one of [`status`].
+/// The result: one of [`status`].
 pub const STATUS: usize = 80;
-/// How many of its orders were carried out: all, or those before the one that was not.
+/// How many of its orders were carried out: all of them, or those before the first that failed.
 pub const DONE: usize = 88;
 /// [`checksum`] of the answer.
 pub const ANSWER_CHECK: usize = 96;
@@ -39,7 +43,7 @@ pub const ANSWER_LENGTH: usize = 104;
 /// Requests taken, and those of them that were ignored as damaged.
 pub const REQUESTS: usize = 112;
 pub const DAMAGED: usize = 120;
-/// 1: faults that no kernel gives are allowed (`EPOLLSHIM_INJECT_IMPOSSIBLE`).
+/// 1: faults that no kernel causes are allowed (`EPOLLSHIM_INJECT_IMPOSSIBLE`).
 pub const IMPOSSIBLE: usize = 128;
 
 pub const REQUEST: usize = PAGE;
@@ -47,22 +51,22 @@ pub const REQUEST_BYTES: usize = 3 * PAGE;
 pub const ANSWER: usize = 4 * PAGE;
 pub const ANSWER_BYTES: usize = 4 * PAGE;
 
-/// What a snapshot answers that could be compared with the kernel.
+/// The answer to a snapshot that was compared with the kernel.
 pub const RECONCILED: &str = "reconciled";
 
-/// What came of a request.
+/// The result of a request.
 pub mod status {
     pub const DONE: u64 = 0;
-    /// The answer says why.
+    /// It was refused: the answer says why.
     pub const REFUSED: u64 = 1;
-    /// Another thread is changing the same: try again.
+    /// Another thread is changing the same thing: try again.
     pub const BUSY: u64 = 2;
-    /// It was ignored.
+    /// It was damaged, and ignored.
     pub const DAMAGED: u64 = 3;
 }
 
-/// Ties a text to its number, to the process (its own id for itself) and to the moment when that began: FNV-1a of all of
-/// these. A text in which one bit has changed never has the same.
+/// A checksum of a text, its number, the process id in the process's own namespace, and the time
+/// when the process began: FNV-1a of all of these. It differs if one bit of the text has changed.
 #[must_use]
 pub fn checksum(pid: u64, began_unix: u64, number: u64, text: &[u8]) -> u64 {
     let add = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
@@ -74,14 +78,14 @@ pub fn checksum(pid: u64, began_unix: u64, number: u64, text: &[u8]) -> u64 {
 /// A line of a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Order<'a> {
-    /// `inject RULES`: behind those that are armed.
+    /// `inject RULES`: adds these rules after those that are armed.
     Inject(&'a [u8]),
-    /// `limit LIMITS`: in place of all that are set.
+    /// `limit LIMITS`: replaces all limits.
     Limit(&'a [u8]),
     /// `off faults`, `off limits`.
     OffFaults,
     OffLimits,
-    /// `snapshot`: compare with the kernel, and have the recording hold what was found.
+    /// `snapshot`: compares with the kernel, and writes the findings to the recording.
     Snapshot,
 }
 
@@ -102,7 +106,7 @@ impl<'a> Order<'a> {
     }
 }
 
-/// The orders of a request's text; None: a line that is none.
+/// The orders of a request's text; None for a line that is not an order.
 pub fn orders(text: &[u8]) -> impl Iterator<Item = Option<Order<'_>>> {
     text.split(|byte| *byte == b'\n').map(Order::of)
 }
@@ -132,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn a_checksum_knows_every_bit_of_what_it_ties_together() {
+    fn a_checksum_depends_on_every_bit() {
         let mut text = *b"inject epoll_ctl:error=ENOSPC";
         let whole = checksum(1, 2, 3, &text);
         for bit in 0..64 {

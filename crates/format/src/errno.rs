@@ -5,7 +5,8 @@ use crate::words::{Words, words};
 /// One more than the highest error number that has a name: x86-64 Linux names 1 to 133.
 pub const NAMED: usize = 134;
 
-/// Index 0 stands for error 1. The two numbers that Linux never gave out (41, 58) have an empty name.
+/// Index 0 stands for error 1. The two numbers that Linux has never used (41, 58) have an empty
+/// name.
 const LIST: [&str; NAMED - 1] = [
     "EPERM",
     "ENOENT",
@@ -142,7 +143,8 @@ const LIST: [&str; NAMED - 1] = [
     "EHWPOISON",
 ];
 
-/// What glibc's strerror(3) says of each, in English (glibc 2.36, sysdeps/gnu/errlist.h). Index 0 stands for error 1.
+/// What glibc's strerror(3) says of each, in English (glibc 2.36, sysdeps/gnu/errlist.h). Index 0
+/// stands for error 1.
 const TEXT_LIST: [&str; NAMED - 1] = [
     "Operation not permitted",
     "No such file or directory",
@@ -279,7 +281,8 @@ const TEXT_LIST: [&str; NAMED - 1] = [
     "Memory page has hardware error",
 ];
 
-/// Errors that the kernel keeps to itself (include/linux/errno.h), by the names under which strace injects them.
+/// Errors that the kernel uses only internally (include/linux/errno.h), by the names under which
+/// strace injects them.
 const INTERNAL: [(&str, u32); 17] = [
     ("ERESTARTSYS", 512),
     ("ERESTARTNOINTR", 513),
@@ -317,19 +320,19 @@ pub fn text(number: u32) -> Option<&'static str> {
     TEXTS.get(index).filter(|text| !text.is_empty())
 }
 
-/// The number of a name, for constants. No such name does not compile.
+/// The number of a name, for constants. An unknown name does not compile.
 #[must_use]
 #[allow(clippy::indexing_slicing, clippy::panic, reason = "the compiler evaluates it")]
 pub const fn of_name(name: &str) -> u16 {
-    let wanted = name.as_bytes();
+    let expected = name.as_bytes();
     let mut number = 0;
     while number < LIST.len() {
         let known = LIST[number].as_bytes();
         let mut at = 0;
-        while at < wanted.len() && at < known.len() && known[at] == wanted[at] {
+        while at < expected.len() && at < known.len() && known[at] == expected[at] {
             at += 1;
         }
-        if at == wanted.len() && at == known.len() {
+        if at == expected.len() && at == known.len() {
             return number as u16 + 1;
         }
         number += 1;
@@ -337,7 +340,8 @@ pub const fn of_name(name: &str) -> u16 {
     panic!("no error has this name")
 }
 
-/// The error number of a name in any case; also of a name that the kernel keeps to itself, such as `ERESTARTSYS`.
+/// The error number of a name in any case, including one that the kernel uses only internally, such
+/// as `ERESTARTSYS`.
 #[must_use]
 pub fn find(name: &[u8]) -> Option<u32> {
     let mut upper = [0u8; 32];
@@ -348,7 +352,8 @@ pub fn find(name: &[u8]) -> Option<u32> {
     number(name).or_else(|| INTERNAL.iter().find(|(known, _)| *known == name).map(|(_, number)| *number))
 }
 
-/// The error number of a name. The aliases `EWOULDBLOCK`, `EDEADLOCK` and `ENOTSUP` are known too.
+/// The error number of a name. The aliases `EWOULDBLOCK`, `EDEADLOCK` and `ENOTSUP` are accepted
+/// too.
 #[must_use]
 pub fn number(name: &str) -> Option<u32> {
     let name = match name {

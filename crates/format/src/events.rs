@@ -2,11 +2,11 @@
 
 use core::fmt;
 
-/// What the names begin with; it may be left out where a name is read.
+/// The beginning of the names. A user may leave it out.
 pub const PREFIX: &str = "EPOLL";
 
-/// In the order in which they are printed (Linux 6.x, include/uapi/linux/eventpoll.h). EPOLLNVAL is no bit of `<sys/epoll.h>`, but the
-/// kernel has the name, and strace writes it.
+/// In the order in which they are printed (Linux 6.x, include/uapi/linux/eventpoll.h). EPOLLNVAL is
+/// not in `<sys/epoll.h>`, but the kernel has the name, and strace writes it.
 pub const NAMES: [&str; 16] = [
     "EPOLLIN",
     "EPOLLPRI",
@@ -67,24 +67,25 @@ fn pairs() -> impl Iterator<Item = (u32, &'static str)> {
     BITS.into_iter().zip(NAMES)
 }
 
-/// The bits of names joined by `|`; a number in hex may stand for bits without a name. On failure, the word that
-/// stands for nothing (it may be empty).
+/// The bits of names joined by `|`. A number in hex may stand for bits without a name. On failure,
+/// the unknown word (it may be empty).
 pub fn mask(text: &[u8]) -> Result<u32, &[u8]> {
     text.split(|byte| *byte == b'|').try_fold(0, |mask, word| Ok(mask | bit(word).or_else(|| hex(word)).ok_or(word)?))
 }
 
 fn hex(word: &[u8]) -> Option<u32> {
     let digits = core::str::from_utf8(word.strip_prefix(b"0x")?).ok()?;
-    // from_str_radix would take a sign.
+    // from_str_radix would accept a sign.
     if digits.starts_with('+') { None } else { u32::from_str_radix(digits, 16).ok() }
 }
 
-/// Prints a mask as a C program would write it: `EPOLLIN|EPOLLET`, unknown bits in hex, no bit as `0`.
+/// Prints a mask as a C program would write it: `EPOLLIN|EPOLLET`, unknown bits in hex, no bit as
+/// `0`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Mask(pub u32);
 
 impl Mask {
-    /// Whether there are bits, and none of them has a name.
+    /// Whether the mask has bits, and none of them has a name.
     #[must_use]
     pub fn is_nameless(self) -> bool {
         self.0 != 0 && pairs().all(|(bit, _)| self.0 & bit == 0)

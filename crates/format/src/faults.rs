@@ -2,26 +2,31 @@
 //!
 //! ```text
 //! RULES   = RULE[;RULE...]
-//! RULE    = [inject=]CALLS:TOKEN[:TOKEN...] at least one token is an action; also fault= and -e inject=
-//! CALLS   = [!]NAME[,NAME...]               what Functions::named knows; ! is all but those
+//! RULE    = [inject=]CALLS:TOKEN[:TOKEN...]  at least one action; also fault= and -e inject=
+//! CALLS   = [!]NAME[,NAME...]               names that Functions::named knows; ! inverts the set
 //! ACTION  = error=ERRNO | retval=N | timeout | signal=SIG | delay_enter=T | delay_exit=T
 //!         | batch=N | forge=EVENTS | shuffle
 //!         | made                            the call is made, and then fails by error=
-//! CONDITION = when=FIRST[..LAST][+[STEP]] | scope=process|thread|rule|tree | prob=P | op=ADD|MOD|DEL | fd=N | epfd=N
-//!         | events=EVENTS | caller=NAME | site=OBJECT+OFFSET | stack~NAME | stack=HASH[/DEPTH] | after=T | max=N
-//!         | phase=start|serve|stop
+//! CONDITION = when=FIRST[..LAST][+[STEP]] | scope=process|thread|rule|tree | prob=P
+//!         | op=ADD|MOD|DEL | fd=N | epfd=N | events=EVENTS
+//!         | caller=NAME | site=OBJECT+OFFSET | stack~NAME | stack=HASH[/DEPTH]
+//!         | after=T | max=N | phase=start|serve|stop
 //! ```
 //!
-//! What strace 6.1 takes for these calls (src/filter_qualify.c, src/basic_filters.c) means the same here, its
-//! laxities too: an empty name among CALLS and an empty token are passed over; names of errors and signals are
-//! known in any case; white space and a sign may stand before a number; a `?` before a name forgives a name that is
-//! not known; of several `when` the last one holds. Any other key may stand once.
+//! What strace 6.1 accepts for these calls (src/filter_qualify.c, src/basic_filters.c) means the
+//! same here. That includes its leniency: an empty name among CALLS and an empty token are ignored;
+//! names of errors and signals are accepted in any case; white space and a sign may precede a
+//! number; an unknown name with a `?` before it is ignored; of several `when` the last one applies.
+//! Any other key may be given once.
 //!
-//! Not taken over: `syscall=`, `poke_enter=`, `poke_exit=`, classes of system calls that no function here belongs to, and
-//! `@` (a personality). A `retval` of -4095 to -1 is the kernel's way to say
-//! an error, and means one. One that no kernel returns needs `EPOLLSHIM_INJECT_IMPOSSIBLE=1`; strace takes it.
-//! strace counts the ordinals of `when` per thread; here they count in the process or, with `scope=thread`, in the thread.
-//! Both count each system call of a set by itself; with `scope=rule`, all calls that match the rule count together.
+//! Not supported: `syscall=`, `poke_enter=`, `poke_exit=`, classes of system calls that no function
+//! here belongs to, and `@` (a personality). A `retval` of -4095 to -1 is an error, as the kernel
+//! returns it. A value that no kernel returns needs `EPOLLSHIM_INJECT_IMPOSSIBLE=1`; strace accepts
+//! it.
+//!
+//! strace counts the ordinals of `when` per thread. Here they are counted per process or, with
+//! `scope=thread`, per thread. Both count each system call of a set separately. With `scope=rule`
+//! all calls that match the rule are counted together.
 //!
 //! A rule borrows from its text; nothing is allocated.
 
@@ -36,16 +41,14 @@ mod key;
 pub mod shared;
 mod value;
 
-pub(crate) use value::descriptor;
-
-/// The most rules at a time; more is an error.
+/// The most rules at a time. More are an error.
 pub const RULES: usize = 64;
 
-/// The most counters of all rules together: a rule has one for each system call that it names.
+/// The most counters of all rules together. A rule has one for each system call that it names.
 pub const COUNTERS: usize = 256;
 
-/// The most events that one wait may ask for: EP_MAX_EVENTS of fs/eventpoll.c, INT_MAX / sizeof(struct epoll_event).
-/// (struct epoll_event has 12 bytes on x86-64, and 16 elsewhere.)
+/// The most events that one wait may ask for: EP_MAX_EVENTS of fs/eventpoll.c, INT_MAX /
+/// sizeof(struct epoll_event). (struct epoll_event has 12 bytes on x86-64, and 16 elsewhere.)
 pub const MAX_EVENTS: i32 = i32::MAX / if cfg!(target_arch = "x86_64") { 12 } else { 16 };
 
 /// What the program gets in place of the call.
@@ -119,11 +122,12 @@ pub struct Rule<'a> {
     /// As written.
     pub text: &'a [u8],
     pub functions: Functions,
-    /// `fcntl` is among them as one that makes descriptors (`%creat`): of its commands only those that do.
+    /// `fcntl` was named only by `%creat`: the rule applies to those of its commands that create
+    /// descriptors.
     pub only_duplicates: bool,
     /// None: the call is made.
     pub outcome: Option<Outcome>,
-    /// The call is made, and the program gets the outcome, an error, in place of what it returns.
+    /// The call is made, and the program gets the outcome, an error, in place of its result.
     pub is_made: bool,
     /// The signal to raise; 0: none.
     pub signal: u8,
@@ -131,44 +135,45 @@ pub struct Rule<'a> {
     pub delay_enter: u64,
     /// Nanoseconds.
     pub delay_exit: u64,
-    /// The most events that a wait delivers (1 to INT_MAX); 0: as many as asked for.
+    /// The most events that a wait delivers (1 to INT_MAX); 0: as many as requested.
     pub batch: u32,
     /// Event bits to add to delivered events.
     pub forge: u32,
     pub shuffle: bool,
     pub when: When,
     pub scope: Scope,
-    /// Fires where a uniform 64-bit number is below this; None: always.
+    /// The rule fires if a uniform 64-bit number is below this; None: always.
     pub chance: Option<u64>,
     pub operation: Option<Operation>,
     pub fd: Option<i32>,
     pub epfd: Option<i32>,
-    /// Event bits that must all be asked for; 0: any.
+    /// Event bits that the call must all request; 0: any.
     pub events: u32,
     /// The base name of the calling object; empty: any. A `?` stands for any one byte.
     pub caller: &'a [u8],
-    /// The return address of the call, in the addresses of that object's file.
+    /// The return address of the call, as an address in that object's file.
     pub site: Option<u64>,
-    /// The name of a function that must be on the call stack, or `/` and a pattern for it; empty: any.
+    /// The name of a function that must be on the call stack, or `/` and a pattern for it; empty:
+    /// any.
     pub stack_name: &'a [u8],
     /// The hash of the call stack.
     pub stack: Option<u64>,
-    /// Of how many callers that hash is made, at most; 0: of 64, and those below a signal handler are among them.
+    /// The most callers that the hash covers; 0: 64, including those below a signal handler.
     pub depth: u8,
-    /// Nanoseconds from the start before which the rule is silent.
+    /// Nanoseconds after the start before which the rule does not fire.
     pub after: u64,
-    /// What the program must be doing, as whoever drives it says; None: anything.
+    /// The phase in which the program must be, as the process that drives it sets it; None: any.
     pub phase: Option<Phase>,
     /// How often it may fire; u64::MAX: any number of times.
     pub max: u64,
-    /// Whether a kernel may do this to any program.
+    /// Whether a kernel could do this to any program.
     pub legal: bool,
 }
 
 /// Every rule of a text, or the first problem, in order.
 #[derive(Clone, Debug)]
 pub struct Rules<'a> {
-    /// None: all is read, or a problem was told.
+    /// None: the whole text was read, or a problem was returned.
     rest: Option<&'a [u8]>,
     place: usize,
     impossible_allowed: bool,
@@ -185,7 +190,7 @@ pub fn check(text: &[u8], impossible_allowed: bool) -> Result<usize, Fault<'_>> 
     parse(text, impossible_allowed).try_fold(0, |count, rule| rule.map(|_| count + 1))
 }
 
-/// Whether any rule of a text needs what the processes of a session share ([`shared`]).
+/// Whether any rule of a text needs the page that the processes of a session share ([`shared`]).
 #[must_use]
 pub fn need_session(text: &[u8], impossible_allowed: bool) -> bool {
     parse(text, impossible_allowed).flatten().any(|rule| rule.scope == Scope::Tree || rule.phase.is_some())
@@ -209,7 +214,7 @@ impl<'a> Iterator for Rules<'a> {
     }
 }
 
-/// What stands before the first separator, and what behind it.
+/// The text before the first separator, and the text after it.
 fn split(text: &[u8], separator: u8) -> (&[u8], Option<&[u8]>) {
     match text.iter().position(|byte| *byte == separator) {
         Some(at) => (text.get(..at).unwrap_or_default(), text.get(at + 1..)),
@@ -223,11 +228,12 @@ const CALLS: &str =
 
 const PATTERN: &str = "an extended regular expression of . [a-z] ^ $ (a|b) * + ? and \\ in at most 128 bytes";
 
-static CALL_NAMES: Vocabulary = Vocabulary { noun: "call", known: words!(&function::NAMES), prefix: "", wanted: CALLS };
+static CALL_NAMES: Vocabulary =
+    Vocabulary { noun: "call", known: words!(&function::NAMES), prefix: "", expected: CALLS };
 
 fn rule(text: &[u8], place: usize, impossible_allowed: bool) -> Result<Rule<'_>, Fault<'_>> {
     if text.is_empty() {
-        return Err(Fault::Nothing { what: "rule", place, wanted: RULE });
+        return Err(Fault::Nothing { what: "rule", place, expected: RULE });
     }
     let (names, tokens) = split(without_option(text), b':');
     let (functions, explicit) = calls(names, text)?;
@@ -278,7 +284,7 @@ fn rule(text: &[u8], place: usize, impossible_allowed: bool) -> Result<Rule<'_>,
         }
     }
     if !KEYS.iter().any(|entry| entry.key.acts() && seen.has(entry.key)) {
-        return Err(Fault::NoAction { at: text, wanted: key::ACTIONS });
+        return Err(Fault::NoAction { at: text, expected: key::ACTIONS });
     }
     let mut outcomes = KEYS.iter().filter(|entry| entry.key.decides() && seen.has(entry.key));
     if let (Some(one), Some(other)) = (outcomes.next(), outcomes.next()) {
@@ -291,10 +297,10 @@ fn rule(text: &[u8], place: usize, impossible_allowed: bool) -> Result<Rule<'_>,
         .iter()
         .find(|entry| seen.has(entry.key) && !rule.functions.is_empty() && !rule.functions.meets(entry.calls))
     {
-        return Err(Fault::Calls { key: entry.name(), at: text, wanted: key::told(entry) });
+        return Err(Fault::Calls { key: entry.name(), at: text, expected: key::applies_to(entry) });
     }
     if rule.is_made && !fits_made(&rule) {
-        return Err(Fault::Calls { key: "made", at: text, wanted: key::MADE_CALLS });
+        return Err(Fault::Calls { key: "made", at: text, expected: key::MADE_CALLS });
     }
     rule.legal = impossible.is_none();
     match impossible {
@@ -303,24 +309,25 @@ fn rule(text: &[u8], place: usize, impossible_allowed: bool) -> Result<Rule<'_>,
     }
 }
 
-/// Whether the rule is of an error that the kernel gives though it has done what was asked.
+/// Whether the kernel returns the rule's error although it has done what was requested.
 fn fits_made(rule: &Rule) -> bool {
     let is_error = matches!(rule.outcome, Some(Outcome::Error(_) | Outcome::AnyError));
     let is_del = rule.operation == Some(Operation::Del) || !rule.functions.has(Function::EpollCtl);
     is_error && is_del && !rule.functions.meets(key::MADE.inverted())
 }
 
-/// A rule as it stands behind the option of strace's that it may have been copied with.
+/// The rule without the strace option with which it may have been copied.
 fn without_option(text: &[u8]) -> &[u8] {
     let text = text.strip_prefix(b"-e").map_or(text, <[u8]>::trim_ascii_start);
     let options: [&[u8]; 2] = [b"inject=", b"fault="];
     options.iter().find_map(|option| text.strip_prefix(*option)).unwrap_or(text)
 }
 
-/// The functions that a list of calls names, and those of them that more than `%creat` names.
+/// The functions that a list of calls names, and those of them that something other than `%creat`
+/// names.
 fn calls<'a>(names: &'a [u8], at: &'a [u8]) -> Result<(Functions, Functions), Fault<'a>> {
     let (mut functions, mut explicit) = (Functions::NONE, Functions::NONE);
-    // As under strace, a rule may name no calls, if it says so.
+    // As under strace, a rule may name no calls if it says so by `none`.
     let mut may_be_empty = false;
     let (names, is_inverted) = match names {
         [b'!', names @ ..] => (names, true),
@@ -334,9 +341,9 @@ fn calls<'a>(names: &'a [u8], at: &'a [u8]) -> Result<(Functions, Functions), Fa
                 may_be_empty |= name == b"none" || is_inverted && !named.is_empty();
                 explicit = if name == b"%creat" { explicit } else { explicit.with(named) };
             }
-            None if foreign(name) => return Err(Fault::Strace { word: written, at, wanted: CALLS }),
+            None if foreign(name) => return Err(Fault::Strace { word: written, at, expected: CALLS }),
             None if name.first() == Some(&b'/') => {
-                return Err(Fault::Unfit { key: "/REGEX", word: written, at, wanted: PATTERN });
+                return Err(Fault::Unfit { key: "/REGEX", word: written, at, expected: PATTERN });
             }
             None if name.len() < written.len() => {}
             None => return Err(Fault::Name { of: &CALL_NAMES, word: written, at }),
@@ -347,13 +354,14 @@ fn calls<'a>(names: &'a [u8], at: &'a [u8]) -> Result<(Functions, Functions), Fa
         explicit = functions;
     }
     if functions.is_empty() && !may_be_empty {
-        Err(Fault::NoCall { at, wanted: CALLS })
+        Err(Fault::NoCall { at, expected: CALLS })
     } else {
         Ok((functions, explicit))
     }
 }
 
-/// Whether strace takes it for a set of calls that has no place here: another number, another class, a personality.
+/// Whether strace accepts the name for a set of calls that does not exist here: another number,
+/// another class, a personality.
 fn foreign(name: &[u8]) -> bool {
     const CLASSES: [&[u8]; 3] = [b"memory", b"process", b"ipc"];
     match name {

@@ -1,14 +1,18 @@
 //! The interposed functions, by number, and sets of them.
 
+mod set;
+
 use crate::errno;
 use crate::for_each_function;
 use crate::functions::{Classes, Role, Row};
-use crate::pattern;
+
+pub use set::{Functions, SETS};
 
 macro_rules! functions {
     ($($variant:ident $name:ident ($($alias:ident)*) $number:literal $system_call:literal $role:ident ($($class:ident)*)
        $cancellation:ident $descriptor:ident [$($note:tt)*] $from:ident $arguments:literal [$($error:ident)*];)*) => {
-        /// A function that the library interposes. The numbers of the first twelve are those of recordings.
+        /// A function that the library interposes. The numbers of the first twelve are those of
+        /// recordings.
         #[derive(Clone, Copy, PartialEq, Eq, Debug)]
         #[repr(u8)]
         pub enum Function {
@@ -16,13 +20,14 @@ macro_rules! functions {
         }
 
         impl Function {
-            /// How many of them recordings know, the first ones: [`crate::recording::record::CALL`].
+            /// Recordings contain the calls of this many functions, the first ones:
+            /// [`crate::recording::record::CALL`].
             pub const RECORDED: usize = 12;
             pub const ALL: [Function; Function::COUNT] = [$(Function::$variant),*];
             pub const COUNT: usize = [$(stringify!($variant)),*].len();
         }
 
-        /// The table, by the functions' numbers.
+        /// The table, indexed by the functions' numbers.
         pub static TABLE: [Row; Function::COUNT] = [$(Row {
             function: Function::$variant,
             words: concat!(stringify!($name), " ", $system_call, $(" ", stringify!($alias),)* " ", $arguments),
@@ -71,29 +76,31 @@ impl Function {
         Functions::WAITS.has(self)
     }
 
-    /// Whether it makes an epoll instance.
+    /// Whether it creates an epoll instance.
     #[must_use]
     pub const fn creates(self) -> bool {
         matches!(self.row().role, Role::Instance)
     }
 
-    /// Whether it returns an address: a whole word, where others return an int. Null where it fails, but for `mmap`.
+    /// Whether it returns an address: a whole word, where others return an int. The address is null
+    /// if it fails, except for `mmap`.
     #[must_use]
     pub const fn returns_address(self) -> bool {
         matches!(self.row().role, Role::Stream | Role::Adopt | Role::Memory) && !matches!(self, Function::PosixMemalign)
     }
 
-    /// Whether it is hooked only where a rule names it.
+    /// Whether it is hooked only if a rule names it.
     #[must_use]
     pub const fn is_on_request(self) -> bool {
         Functions::ON_REQUEST.has(self)
     }
 
-    /// What it returns where it fails with an error number, and what errno becomes then (0: it is left alone).
+    /// What it returns if it fails with an error number, and the new value of errno (0: errno is
+    /// not changed).
     #[must_use]
     pub const fn failure(self, error: i32) -> (isize, i32) {
         match self {
-            // POSIX: the error number is what is returned.
+            // POSIX: these return the error number.
             Function::PosixSpawn | Function::PosixSpawnp | Function::PthreadCreate | Function::PosixMemalign => {
                 (error as isize, 0)
             }
@@ -103,28 +110,29 @@ impl Function {
         }
     }
 
-    /// Whether a result tells of a failure that errno explains.
+    /// Whether a result is a failure that errno explains.
     #[must_use]
     pub const fn has_failed(self, result: isize) -> bool {
         if self.returns_address() && !matches!(self, Function::Mmap) { result == 0 } else { result == -1 }
     }
 
-    /// The function that counts for this one where calls are counted by system call, as strace does: the first with the same.
+    /// The function under which this one is counted when calls are counted by system call, as
+    /// strace does: the first one in the table with the same system call.
     #[must_use]
     pub const fn counted_as(self) -> Function {
         #[allow(clippy::indexing_slicing, reason = "an entry for each number")]
         COUNTED_AS[self as usize]
     }
 
-    /// Its own number among the system calls; -1: it has none.
+    /// Its system call number; -1: it is not a system call.
     #[must_use]
     pub const fn number(self) -> i64 {
         #[allow(clippy::indexing_slicing, reason = "an entry for each number")]
         TABLE_OF_NUMBERS[self as usize]
     }
 
-    /// The function of a system call's number; None: none is interposed. (eventfd and signalfd without flags have numbers of their
-    /// own, 284 and 282, which glibc does not use.)
+    /// The function with this system call number. None: no interposed function has it. (The system
+    /// calls eventfd and signalfd without flags, 284 and 282, are not used by glibc.)
     #[must_use]
     pub const fn of_number(number: i64) -> Option<Function> {
         let mut at = 0;
@@ -141,7 +149,7 @@ impl Function {
     }
 }
 
-/// Whether a word is among those of a text. For the compiler.
+/// Whether a word is among those of a text. Evaluated at compile time.
 #[allow(clippy::indexing_slicing, reason = "the compiler evaluates it")]
 const fn has_word(text: &str, word: &str) -> bool {
     let (text, word) = (text.as_bytes(), word.as_bytes());
@@ -186,8 +194,8 @@ const fn is_same(one: &str, other: &str) -> bool {
     at == one.len() && at == other.len()
 }
 
-/// The number of a function's system call where processors have Linux's generic table, as aarch64 does; -1: it has none (Linux v6.1
-/// include/uapi/asm-generic/unistd.h).
+/// The system call number of a function on processors with Linux's generic table, such as aarch64;
+/// -1: it is not in the table (Linux v6.1 include/uapi/asm-generic/unistd.h).
 #[allow(clippy::indexing_slicing, reason = "the loop's condition")]
 const fn generic_number(name: &str) -> i64 {
     const GENERIC: [(&str, i64); 30] = [
@@ -235,7 +243,7 @@ const fn generic_number(name: &str) -> i64 {
 macro_rules! numbers {
     ($($variant:ident $name:ident ($($alias:ident)*) $number:literal $system_call:literal $role:ident ($($class:ident)*)
        $cancellation:ident $descriptor:ident [$($note:tt)*] $from:ident $arguments:literal [$($error:ident)*];)*) => {
-        /// For constants, which may not read a static.
+        /// The numbers by function, for constants, which may not read a static.
         const TABLE_OF_NUMBERS: [i64; Function::COUNT] =
             [$(if cfg!(target_arch = "x86_64") { $number } else { generic_number(stringify!($name)) }),*];
         const SYSTEM_CALLS: [&str; Function::COUNT] = [$($system_call),*];
@@ -243,16 +251,13 @@ macro_rules! numbers {
         const MAKE_DESCRIPTORS: [bool; Function::COUNT] =
             [$(matches!(Role::$role, Role::Instance | Role::Create | Role::Duplicate | Role::Stream)),*];
         const MAKE_PAIRS: [bool; Function::COUNT] = [$(has_word($arguments, "pair=pair")),*];
-        /// Functions whose first argument is a descriptor that was there before.
+        /// Functions whose first argument is a descriptor that existed before the call.
         const TAKE_DESCRIPTORS: [bool; Function::COUNT] = [$(yes_or_no!($descriptor)),*];
-        /// What a user may write where a function is wanted: names, then sets.
+        /// What a user may write where a function is expected: names, then sets.
         pub const NAMES: [&str; Function::COUNT + SETS.len()] = with_sets([$(stringify!($name)),*]);
     };
 }
 for_each_function!(numbers);
-
-/// Sets of functions that have a name.
-pub const SETS: [&str; 8] = ["epoll", "all", "none", "%creat", "%desc", "%file", "%net", "%signal"];
 
 #[allow(clippy::indexing_slicing, reason = "the compiler evaluates it")]
 const fn with_sets(names: [&'static str; Function::COUNT]) -> [&'static str; Function::COUNT + SETS.len()] {
@@ -265,194 +270,13 @@ const fn with_sets(names: [&'static str; Function::COUNT]) -> [&'static str; Fun
     all
 }
 
-/// A set of functions: bit N stands for the function whose number is N.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Functions(pub u64);
-
-const _: () = assert!(Function::COUNT < u64::BITS as usize);
-
-impl Functions {
-    pub const EPOLL: Functions = Functions::of_roles(&[Role::Instance, Role::Ctl, Role::Wait]);
-    pub const WAITS: Functions = Functions::of_roles(&[Role::Wait]);
-    pub const ALL: Functions = Functions((1 << Function::COUNT) - 1);
-    pub const NONE: Functions = Functions(0);
-    /// Those that are hooked only where a rule names them, and that no set has.
-    pub const ON_REQUEST: Functions = Functions::of_roles(&[Role::Memory]);
-    /// Those that make a descriptor, or two. (What receives one is not of them: where there is no room, the kernel leaves it out of the
-    /// message.)
-    pub const MAKE_DESCRIPTORS: Functions = Functions::of_rows(&MAKE_DESCRIPTORS);
-    /// Those of them that make two, which they write to an argument.
-    pub const MAKE_PAIRS: Functions = Functions::of_rows(&MAKE_PAIRS);
-    /// Those whose first argument is a descriptor that was there before.
-    pub const TAKE_DESCRIPTORS: Functions = Functions::of_rows(&TAKE_DESCRIPTORS);
-
-    /// Those of some roles.
-    #[must_use]
-    #[allow(clippy::indexing_slicing, reason = "the compiler evaluates it")]
-    pub const fn of_roles(roles: &[Role]) -> Functions {
-        let (mut set, mut at) = (Functions(0), 0);
-        while at < roles.len() * Function::COUNT {
-            let function = Function::ALL[at % Function::COUNT];
-            if ROLES[function as usize] as u8 == roles[at / Function::COUNT] as u8 {
-                set.insert(function);
-            }
-            at += 1;
-        }
-        set
-    }
-
-    /// Those whose row says so.
-    #[allow(clippy::indexing_slicing, reason = "the compiler evaluates it")]
-    const fn of_rows(says_so: &[bool; Function::COUNT]) -> Functions {
-        let (mut set, mut at) = (Functions(0), 0);
-        while at < Function::COUNT {
-            if says_so[at] {
-                set.insert(Function::ALL[at]);
-            }
-            at += 1;
-        }
-        set
-    }
-
-    #[must_use]
-    pub const fn of(functions: &[Function]) -> Functions {
-        let mut set = Functions(0);
-        let mut at = 0;
-        while at < functions.len() {
-            #[allow(clippy::indexing_slicing, reason = "the loop's condition")]
-            set.insert(functions[at]);
-            at += 1;
-        }
-        set
-    }
-
-    #[must_use]
-    pub const fn has(self, function: Function) -> bool {
-        self.0 & 1 << function as u8 != 0
-    }
-
-    #[must_use]
-    pub const fn with(self, other: Functions) -> Functions {
-        Functions(self.0 | other.0)
-    }
-
-    /// All functions that are not in the set.
-    #[must_use]
-    pub const fn inverted(self) -> Functions {
-        Functions(!self.0 & Functions::ALL.0)
-    }
-
-    /// Those that the other set has not.
-    #[must_use]
-    pub const fn without(self, other: Functions) -> Functions {
-        Functions(self.0 & !other.0)
-    }
-
-    /// Whether any function is in both.
-    #[must_use]
-    pub const fn meets(self, other: Functions) -> bool {
-        self.0 & other.0 != 0
-    }
-
-    pub const fn insert(&mut self, function: Function) {
-        self.0 |= 1 << function as u8;
-    }
-
-    #[must_use]
-    pub const fn is_empty(self) -> bool {
-        self.0 == 0
-    }
-
-    /// How many functions of the set come before one in the table.
-    #[must_use]
-    pub const fn before(self, function: Function) -> u32 {
-        (self.0 & ((1 << function as u8) - 1)).count_ones()
-    }
-
-    /// The functions that count for those of the set ([`Function::counted_as`]): one for each system call.
-    #[must_use]
-    #[allow(clippy::indexing_slicing, reason = "the loop's condition")]
-    pub const fn system_calls(self) -> Functions {
-        let (mut calls, mut at) = (Functions(0), 0);
-        while at < Function::COUNT {
-            if self.has(Function::ALL[at]) {
-                calls.insert(Function::ALL[at].counted_as());
-            }
-            at += 1;
-        }
-        calls
-    }
-
-    /// How many functions the set has.
-    #[must_use]
-    pub const fn len(self) -> u32 {
-        self.0.count_ones()
-    }
-
-    /// Those of the table of which something is true.
-    #[must_use]
-    pub fn which(is: impl Fn(&Row) -> bool) -> Functions {
-        TABLE.iter().filter(|row| is(row)).fold(Functions::NONE, |set, row| set.with(Functions::of(&[row.function])))
-    }
-
-    /// What a word of a list of calls stands for:
-    ///
-    /// - a function's name, an alias's, or that of the system call that makes it;
-    /// - `epoll` (the six of `<sys/epoll.h>`), `all`, `none`, `%creat` (what makes descriptors), and strace's classes `%desc`,
-    ///   `%file`, `%net` (`%network`), `%signal`, of which the `%` may be left out where strace does so;
-    /// - `/REGEX`: the names in which this POSIX extended regular expression matches ([`pattern`]);
-    /// - the number of a system call.
-    ///
-    /// What is hooked on request alone is named by its name alone.
-    ///
-    /// None: nothing that is known.
-    #[must_use]
-    pub fn named(word: &[u8]) -> Option<Functions> {
-        let of_class = |class: Classes| Some(Functions::which(|row| row.classes.meets(class)));
-        match word {
-            b"epoll" => return Some(Functions::EPOLL),
-            b"all" | b"%all" => return Some(Functions::ALL.without(Functions::ON_REQUEST)),
-            b"none" => return Some(Functions::NONE),
-            b"%creat" => {
-                return Some(Functions::which(|row| {
-                    matches!(row.role, Role::Create | Role::Instance | Role::Duplicate | Role::Stream)
-                }));
-            }
-            b"%desc" | b"desc" => return of_class(Classes::DESC),
-            b"%file" | b"file" => return of_class(Classes::FILE),
-            b"%net" | b"%network" | b"network" => return of_class(Classes::NET),
-            b"%signal" | b"signal" => return of_class(Classes::SIGNAL),
-            [b'/', pattern @ ..] => {
-                let matched = |name: &str| pattern::matches(pattern, name.as_bytes());
-                let found = Functions::which(|row| matched(row.name()) || matched(row.system_call()));
-                return pattern::is_valid(pattern).then_some(found.without(Functions::ON_REQUEST));
-            }
-            _ => {}
-        }
-        let found = match number(word) {
-            Some(number) => Function::of_number(number).map_or(Functions::NONE, |function| Functions::of(&[function])),
-            None if word.contains(&b'=') => return None,
-            None => Functions::which(|row| row.is_named(word)),
-        };
-        (!found.is_empty()).then_some(found)
-    }
-}
-
-/// A word of digits alone.
-fn number(word: &[u8]) -> Option<i64> {
-    if word.is_empty() || word.len() > 9 {
-        return None;
-    }
-    word.iter().try_fold(0, |number, byte| byte.is_ascii_digit().then(|| number * 10 + i64::from(byte - b'0')))
-}
-
 #[cfg(test)]
 mod tests {
     use super::{Function, Functions, NAMES, TABLE};
     use crate::functions::Role;
 
     #[test]
-    fn a_function_has_its_place_and_its_name_alone() {
+    fn each_function_has_its_own_number_and_name() {
         for (place, function) in Function::ALL.into_iter().enumerate() {
             assert_eq!(function as usize, place);
             assert_eq!(function.row().function, function);

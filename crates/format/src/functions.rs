@@ -1,44 +1,49 @@
-//! The table of interposed functions: one row for each, and all that faults, limits, the log and the command know of it.
+//! The table of interposed functions. Each function has one row, which holds all that faults,
+//! limits, the log and the command know of it.
 //!
-//! A row is a call of the macro that [`for_each_function`] is given. The library makes its entries and look-ups of the same rows
-//! (src/hooks/creators.rs): a function that makes descriptors is added here, and nowhere else.
+//! [`for_each_function`](crate::for_each_function) passes the rows to a macro. The library makes
+//! its entries and look-ups from the same rows (src/hooks/creators.rs). So a function that creates
+//! descriptors is added here, and nowhere else.
 //!
-//! Sources: the manual pages of section 2 (man-pages 6.03) for errors; Linux v6.1 arch/x86/entry/syscalls/syscall_64.tbl for
-//! numbers; strace 6.1 src/linux/64/syscallent.h for classes; glibc 2.36 for the system call behind a function.
+//! Sources: the manual pages of section 2 (man-pages 6.03) for errors; Linux v6.1
+//! arch/x86/entry/syscalls/syscall_64.tbl for numbers; strace 6.1 src/linux/64/syscallent.h for
+//! classes; glibc 2.36 for the system call that a function makes.
 
 use crate::function::Function;
 
 /// What a function does to descriptors.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Role {
-    /// It makes an epoll instance.
+    /// It creates an epoll instance.
     Instance,
     Ctl,
     Wait,
     Close,
-    /// It makes a second number for what a first one refers to.
+    /// It creates a second number for what a first one refers to.
     Duplicate,
-    /// It makes descriptors of other kinds.
+    /// It creates descriptors of other kinds.
     Create,
     /// It receives descriptors, if any come with a message.
     Receive,
-    /// It makes a descriptor, and returns the address of the stream or directory that owns it.
+    /// It creates a descriptor, and returns the address of the stream or directory that owns it.
     Stream,
-    /// It returns such an address for a descriptor that was there before.
+    /// It returns the address of a stream or directory for a descriptor that existed before.
     Adopt,
-    /// It ends a stream or directory, and its descriptor.
+    /// It closes a stream or directory, and its descriptor.
     StreamEnd,
     /// It starts another program.
     Start,
-    /// It starts a child in the caller's own memory, which may return on the caller's stack: it is jumped to, and nothing is done behind it.
+    /// It starts a child in the caller's own memory, which may return on the caller's stack. So the
+    /// entry jumps to it, and does nothing after it.
     Birth,
-    /// It takes memory. It is hooked only where a rule names it, and in no set: `all` is without it.
+    /// It allocates memory. It is hooked only if a rule names it, and belongs to no set: `all` does
+    /// not include it.
     Memory,
-    /// It makes and ends no descriptor: only faults and the log look at it.
+    /// It neither creates nor closes descriptors: only faults and the log concern it.
     Plain,
 }
 
-/// strace's classes of system calls, by which sets are named.
+/// strace's classes of system calls, which name sets of functions.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Classes(pub u8);
 
@@ -64,21 +69,22 @@ impl Classes {
     }
 }
 
-/// What is known of an interposed function.
+/// One interposed function: a row of the table.
 #[derive(Clone, Copy, Debug)]
 pub struct Row {
     pub function: Function,
-    /// Its name, that of its system call, its aliases, and its arguments. (In one text, since each pointer costs the library 40 bytes.)
+    /// Its name, that of its system call, its aliases and its arguments. They are one text, since
+    /// each pointer costs the library 40 bytes.
     pub(crate) words: &'static str,
-    /// Its own number among the system calls; -1: it has none.
+    /// Its system call number; -1: it is not a system call.
     pub number: i64,
     pub role: Role,
     pub classes: Classes,
-    /// POSIX has a thread cancelled in it (pthreads(7)).
+    /// It is a cancellation point in POSIX (pthreads(7)).
     pub is_cancellation_point: bool,
-    /// Its first argument is a descriptor that was there before.
+    /// Its first argument is a descriptor that existed before the call.
     pub takes_descriptor: bool,
-    /// The errors that its manual page documents: the numbers of x86-64.
+    /// The errors that its manual page documents, by their x86-64 numbers.
     pub errors: Errors,
 }
 
@@ -87,26 +93,28 @@ impl Row {
         self.words.split_ascii_whitespace()
     }
 
-    /// As glibc names it.
+    /// Its name in glibc.
     #[must_use]
     #[inline(never)]
     pub fn name(&self) -> &'static str {
         self.words().next().unwrap_or_default()
     }
 
-    /// The system call by which glibc makes it. A rule for that name is one for this function, and both count together.
+    /// The name of the system call that glibc makes for it. A rule for that name applies to this
+    /// function, and both are counted together.
     #[must_use]
     #[inline(never)]
     pub fn system_call(&self) -> &'static str {
         self.words().nth(1).unwrap_or_default()
     }
 
-    /// Other names under which glibc exports it, and which are hooked as well.
+    /// Other names under which glibc exports it. They are hooked as well.
     pub fn aliases(&self) -> impl Iterator<Item = &'static str> + use<> {
         self.words().skip(2).filter(|word| !word.contains('='))
     }
 
-    /// The key of each argument, and how the log writes it (src/log/arguments.rs); none: in a way of its own.
+    /// The key of each argument, and how the log writes it (src/log/arguments.rs). Empty if the log
+    /// has its own code for the function.
     pub fn arguments(&self) -> impl Iterator<Item = (&'static str, &'static str)> + use<> {
         self.words().filter_map(|word| word.split_once('='))
     }
@@ -119,14 +127,15 @@ impl Row {
     }
 }
 
-/// Errors that a manual page documents. (In place, since a pointer costs the library 40 bytes.)
+/// Errors that a manual page documents. They are stored in place, since a pointer costs the library
+/// 40 bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct Errors([u8; MOST_ERRORS]);
 
 const MOST_ERRORS: usize = 26;
 
 impl Errors {
-    /// The compiler refuses more than there is room for.
+    /// It does not compile if there are more errors than room.
     #[allow(clippy::indexing_slicing, reason = "the compiler evaluates it")]
     pub(crate) const fn of(errors: &[u16]) -> Errors {
         let mut all = [0; MOST_ERRORS];
@@ -146,22 +155,42 @@ impl Errors {
     }
 }
 
-/// Gives the rows of functions that make descriptors, other than epoll's, to a macro: behind what is put before them. Each row is
+/// Passes the rows of all functions but epoll's and those that close or duplicate to a macro, after
+/// the tokens that it is given. Each row is
 ///
 /// ```text
-/// Variant name (aliases) number "system call" Role (CLASSES) is-cancellation-point takes-descriptor
+/// Variant name (aliases) number "system call" Role (CLASSES)
+///     is-cancellation-point takes-descriptor
 ///     [what the census notes] where-from "arguments" [errors];
 /// ```
 ///
-/// - What the census notes: `one KIND [FLAGS]`, a descriptor of this kind, whose close-on-exec flag is in that argument (from 0),
-///   with the value of O_CLOEXEC, or, with `by BIT`, another; `one KIND always`, one that always has it; `pair KIND PAIR [FLAGS]`, two of them, which the call writes to that argument; `opened FLAGS`; `by FUNCTION` of
-///   src/hooks/creators.rs.
-/// - `stream`, noted by src/hooks/streams.rs; `start`, another program, by src/hooks/starters.rs.
-/// - Of functions that make none of these: `instance [FLAGS]`, an epoll instance; `copy [placed] [FLAGS]`, another number for the first
-///   argument, which with `placed` is the second; `command`, fcntl's; `close`; `range`, closed; `nothing`.
-/// - Where from: `libc`, or `raw` where some glibc lacks the function: then its system call is made; `pointer`: as `libc`, and the
-///   function returns an address.
-/// - Arguments, for the log: see src/log/arguments.rs.
+/// What the census notes:
+///
+/// - `one KIND [FLAGS]`: one descriptor of this kind. FLAGS is the number (from 0) of the argument
+///   that has the close-on-exec flag, whose value is O_CLOEXEC. With `by BIT` the flag has another
+///   value.
+/// - `one KIND always`: one descriptor that always has the close-on-exec flag.
+/// - `pair KIND PAIR [FLAGS]`: two descriptors, which the call writes to the argument PAIR.
+/// - `opened FLAGS`: what `open` opens.
+/// - `by FUNCTION`: this function of src/hooks/creators.rs notes it.
+/// - `stream`: noted by src/hooks/streams.rs.
+/// - `start`: another program is started, noted by src/hooks/starters.rs.
+/// - `instance [FLAGS]`: an epoll instance.
+/// - `copy [placed] [FLAGS]`: another number for the first argument. With `placed` the second
+///   argument is that number.
+/// - `command`: depends on fcntl's command.
+/// - `close`: the first argument is closed.
+/// - `range`: a range is closed.
+/// - `nothing`.
+///
+/// Where the real function is from:
+///
+/// - `libc`.
+/// - `raw`: some versions of glibc lack the function. Then the library makes the system call
+///   itself.
+/// - `pointer`: as `libc`, and the function returns an address.
+///
+/// The arguments are written for the log: see src/log/arguments.rs.
 #[macro_export]
 macro_rules! for_each_creator {
     ($then:ident $($before:tt)*) => {
@@ -333,7 +362,8 @@ macro_rules! for_each_creator {
     };
 }
 
-/// The same for all rows of the table.
+/// The same for all rows of the table. The epoll functions, `close`, `dup`, `fcntl` and
+/// `close_range` come first.
 #[macro_export]
 macro_rules! for_each_function {
     ($then:ident) => {

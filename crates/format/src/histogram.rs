@@ -1,21 +1,22 @@
 //! Log-linear buckets: exact to 8, then eight buckets for each power of two (at most 12.5 % wide).
 //!
-//! The recording side bumps `bucket(value)`; the reading side asks for quantiles. A quantile is told as
-//! the highest value of its bucket, as HdrHistogram does, and never above the recorded maximum.
+//! The recording side counts in `bucket(value)`. The reading side computes quantiles. A quantile is
+//! the highest value of its bucket, as in HdrHistogram, but never above the recorded maximum.
 
 /// log2 of the number of buckets in each power of two.
 const FINE: u32 = 3;
 /// The number of buckets: every `u64` has one.
 pub const BUCKETS: usize = ((64 - FINE as usize) << FINE) + (1 << FINE);
 
-/// Each value below has a bucket of its own, of the same number.
+/// Each lower value has a bucket of its own, with the same number.
 pub const EXACT: u64 = 2 << FINE;
 
 /// The bucket of a value; always less than [`BUCKETS`].
 #[inline]
 #[must_use]
 pub const fn bucket(value: u64) -> usize {
-    // No branch (it would be a guess): below 8 the shift is 0, above the highest bit left counts for one more octave.
+    // No branch, which would be mispredicted: below 8 the shift is 0, above it the highest bit that
+    // is left adds one octave.
     let shift = (value | 1 << FINE).ilog2() - FINE;
     ((shift as usize) << FINE) + (value >> shift) as usize
 }
@@ -33,13 +34,13 @@ pub const fn highest(bucket: usize) -> u64 {
     }
 }
 
-/// All ones, but zero where `value << shift` overflows 64 bits.
+/// All ones, but zero if `value << shift` overflows 64 bits.
 const fn mask(value: u64, shift: u32) -> u64 {
     if value.leading_zeros() < shift { 0 } else { u64::MAX }
 }
 
-/// The value below or at which `per_mille` of the recorded values lie, from bucket counts that sum to
-/// `total`. None where nothing was recorded.
+/// The value below or at which `per_mille` of the recorded values lie, from bucket counts that sum
+/// to `total`. None: nothing was recorded.
 #[must_use]
 pub fn quantile(counts: impl Iterator<Item = u64>, total: u64, max: u64, per_mille: u64) -> Option<u64> {
     if total == 0 {

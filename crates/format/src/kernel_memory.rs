@@ -1,19 +1,21 @@
-//! What the kernel holds for an epoll instance and for an interest: an estimate from its objects' sizes.
+//! The kernel's memory for an epoll instance and for an interest: an estimate from its objects'
+//! sizes.
 //!
-//! Sizes in bytes on x86-64, of slab objects as `/proc/slabinfo` lists them (Linux 6.x): an interest is a
-//! struct epitem (cache `eventpoll_epi`, 128) and a struct eppoll_entry (cache `eventpoll_pwq`, 64), which is
-//! also what the kernel charges it by (EP_ITEM_COST in fs/eventpoll.c, v6.1); an instance is a struct eventpoll (kmalloc-256),
-//! a struct file (cache `filp`, 256) and its dentry (cache `dentry`, 192).
+//! Sizes in bytes on x86-64, of slab objects as `/proc/slabinfo` lists them (Linux 6.x): an
+//! interest is a struct epitem (cache `eventpoll_epi`, 128) and a struct eppoll_entry (cache
+//! `eventpoll_pwq`, 64), which is also what the kernel charges it by (EP_ITEM_COST in
+//! fs/eventpoll.c, v6.1); an instance is a struct eventpoll (kmalloc-256), a struct file (cache
+//! `filp`, 256) and its dentry (cache `dentry`, 192).
 
 /// Bytes for an instance.
 pub const INSTANCE: u64 = 256 + 256 + 192;
 /// Bytes for an interest.
 pub const INTEREST: u64 = 128 + 64;
 
-/// Named in reports.
+/// The text that reports give as the source.
 pub const SOURCE: &str = "x86-64 slab sizes of Linux 6.x: instance 704 B (eventpoll 256, file 256, dentry 192), interest 192 B (epitem 128, eppoll_entry 64)";
 
-/// Bytes for so many instances and interests.
+/// Bytes for a number of instances and interests.
 #[must_use]
 #[inline]
 pub const fn estimate(instances: u64, interests: u64) -> u64 {

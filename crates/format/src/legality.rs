@@ -1,30 +1,37 @@
-//! Which errors the kernel may give to a call, so that a sweep tries no failure that cannot happen.
+//! Which errors the kernel may return from a call, so that a sweep does not try failures that
+//! cannot happen.
 //!
-//! A manual page lists what any call of a function may fail with. Most of it is a mistake of the caller's (`EBADF`, `EFAULT`,
-//! `EINVAL`): a program that made the call rightly in a clean run never gets it. What is left:
+//! A manual page lists every error with which a call of the function may fail. Most of them are
+//! mistakes of the caller (`EBADF`, `EFAULT`, `EINVAL`): a program that made the call correctly in
+//! a clean run never gets them. The rest are:
 //!
-//! - **resources**: descriptors, memory or a quota are used up. It may happen to any call, whatever its arguments are. The first one
-//!   of a row is the most likely; programs treat the others alike.
-//! - **others**: what the world beside the program may cause (a file that is gone, a client that has hung up).
+//! - **resources**: descriptors, memory or a quota are used up. That may happen to any call,
+//!   whatever its arguments are. The first error of a row is the most likely one. Programs treat
+//!   the others like it.
+//! - **others**: something outside the program may cause these (a file that was removed, a client
+//!   that has hung up).
 //!
-//! Some errors are given only to descriptors of some kinds, or only to those that may block: [`LIMITS`]. Where it is not known what the
-//! descriptor is, these errors are not tried.
+//! Some errors occur only for descriptors of some kinds, or only for those that may block:
+//! `LIMITS`. If the descriptor's kind is not known, these errors are not tried.
 //!
-//! Left out with intent, though manual pages have them: what follows from other arguments, such as `ENOSPC` of an `open` that
-//! makes a file. `EAGAIN` of `connect` depends on the family, `EINTR` of a wait on its timeout. `closedir` closes a directory, and no file system of Linux v6.1 fails that.
+//! Some errors of the manual pages are left out deliberately: those that follow from other
+//! arguments, such as `ENOSPC` of an `open` that creates a file. `EAGAIN` of `connect` depends on
+//! the family, `EINTR` of a wait on its timeout. `closedir` closes a directory, which no file
+//! system of Linux v6.1 fails.
 //!
-//! Sources: man-pages 6.03, section 2 and 3, by the function's name; Linux v6.1 where a row names a file of it.
+//! Sources: man-pages 6.03, sections 2 and 3, by the function's name; Linux v6.1 where a row names
+//! a source file.
 
-/// What a row is for.
+/// A row: a function, and the errors that it may return.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Legal {
-    /// The function, as glibc names it.
+    /// The function's name in glibc.
     pub function: &'static str,
-    /// Of `epoll_ctl`: `ADD`, `MOD`, `DEL`; else empty.
+    /// For `epoll_ctl`: `ADD`, `MOD` or `DEL`. Otherwise empty.
     pub operation: &'static str,
     pub resources: &'static [&'static str],
     pub others: &'static [&'static str],
-    /// The call has done its work also where it fails (the rules' `made`).
+    /// The call has done its work even if it fails (the action `made` of rules).
     pub is_made: bool,
 }
 
@@ -51,29 +58,34 @@ const RECEIVE: &[&str] = &["ENOMEM", "ECONNREFUSED", "EAGAIN", "EINTR"];
 const MEMORY: &[&str] = &["ENOMEM"];
 const PROCESS: &[&str] = &["EAGAIN", "ENOMEM"];
 
-/// All of it. A function that the library does not hook yet is skipped by whoever looks for it there.
+/// All rows. A caller skips a function that the library does not hook.
 pub const TABLE: &[Legal] = &[
     row("epoll_create", OBJECT, &[]),
     row("epoll_create1", OBJECT, &[]),
     // fs/eventpoll.c ep_insert: the user's quota of watches; no memory.
     ctl("ADD", &["ENOSPC", "ENOMEM"], &["EPERM"]),
-    // fs/eventpoll.c ep_modify needs memory for EPOLLWAKEUP alone: not one of the failures that any call may meet.
+    // fs/eventpoll.c ep_modify needs memory only for EPOLLWAKEUP: not any call may fail that way.
     ctl("MOD", &[], &["ENOMEM"]),
     // Another thread has deleted the interest, or closed the descriptor.
     made(ctl("DEL", &[], &["ENOENT"])),
-    // close(2), "Dealing with error returns from close()": Linux has released the descriptor all the same.
+    // close(2), "Dealing with error returns from close()": Linux has released the descriptor
+    // nevertheless.
     made(row("close", &[], &["EIO", "ENOSPC", "EDQUOT"])),
-    // fclose(3): what close(2) and write(2) fail with, since it writes what is buffered. The stream is gone (POSIX).
+    // fclose(3): what close(2) and write(2) fail with, since it writes what is buffered. The stream
+    // is gone (POSIX).
     made(row("fclose", &[], &["EIO", "ENOSPC", "EDQUOT"])),
-    // pclose(3): the child's status cannot be had, since the program ignores SIGCHLD or has waited for all its children.
+    // pclose(3): the child's status is not available, since the program ignores SIGCHLD or has
+    // waited for all its children.
     made(row("pclose", &[], &["ECHILD"])),
     row("dup", &["EMFILE"], &[]),
-    // fs/file.c ksys_dup3: the table of descriptors grows; EBUSY: another thread is opening that number.
+    // fs/file.c ksys_dup3: the table of descriptors grows; EBUSY: another thread is opening that
+    // number.
     row("dup2", &["ENOMEM"], &["EBUSY"]),
     row("dup3", &["ENOMEM"], &["EBUSY"]),
-    // F_DUPFD and F_DUPFD_CLOEXEC alone.
+    // Only F_DUPFD and F_DUPFD_CLOEXEC.
     row("fcntl", &["EMFILE"], &[]),
-    // ENOSPC and EROFS need O_CREAT or writing: that is known only of the functions which always make a file.
+    // ENOSPC and EROFS need O_CREAT or writing. That is known only for functions that always create
+    // a file.
     row("open", OBJECT, PATH),
     row("openat", OBJECT, PATH),
     row("creat", NEW_FILE, NEW_PATH),
@@ -109,19 +121,22 @@ pub const TABLE: &[Legal] = &[
     row("posix_spawn", PROCESS, &["ENOENT", "EACCES"]),
     row("posix_spawnp", PROCESS, &["ENOENT", "EACCES"]),
     row("system", PROCESS, &[]),
-    // net/ipv4/af_inet.c __inet_bind has EADDRINUSE also where memory is lacking; net/unix/af_unix.c unix_bind has ENOMEM.
+    // net/ipv4/af_inet.c __inet_bind returns EADDRINUSE also if memory is lacking;
+    // net/unix/af_unix.c unix_bind returns ENOMEM.
     row("bind", &[], &["EADDRINUSE", "EACCES", "ENOMEM"]),
     row("listen", &[], &["EADDRINUSE"]),
     row("connect", &[], &["ECONNREFUSED", "ETIMEDOUT", "ENETUNREACH", "EINTR"]),
-    // net/core/sock.c sk_setsockopt needs memory for few options. kernel/bpf/cgroup.c __cgroup_bpf_run_filter_setsockopt: for any, where the
-    // control group has such a program.
+    // net/core/sock.c sk_setsockopt needs memory for few options. kernel/bpf/cgroup.c
+    // __cgroup_bpf_run_filter_setsockopt: any option needs it if the control group has such a
+    // program.
     row("setsockopt", &[], &["ENOMEM"]),
     // fork(2): RLIMIT_NPROC, and the limits of the machine and of the control group.
     row("fork", PROCESS, &[]),
     row("vfork", PROCESS, &[]),
     row("clone", PROCESS, &[]),
     row("pthread_create", &["EAGAIN"], &[]),
-    // malloc(3), posix_memalign(3), mmap(2): "Out of memory": also by RLIMIT_AS and RLIMIT_DATA. Tried only where --calls names them.
+    // malloc(3), posix_memalign(3), mmap(2): "Out of memory", also because of RLIMIT_AS and
+    // RLIMIT_DATA. They are tried only if --calls names them.
     row("malloc", &[], MEMORY),
     row("calloc", &[], MEMORY),
     row("realloc", &[], MEMORY),
@@ -130,13 +145,14 @@ pub const TABLE: &[Legal] = &[
     row("mmap", &[], MEMORY),
 ];
 
-/// The row of a function, and of `epoll_ctl` that of an operation.
+/// The row of a function, for `epoll_ctl` that of an operation.
 #[must_use]
 pub fn of(function: &str, operation: &str) -> Option<&'static Legal> {
     TABLE.iter().find(|row| row.function == function && row.operation == operation)
 }
 
-/// Errors that a call may get only if its descriptor (of `epoll_ctl`, its target) is of a certain nature.
+/// Errors that a call may return only if its descriptor (for `epoll_ctl`, its target) has a certain
+/// property.
 struct Limit {
     functions: &'static [&'static str],
     errors: &'static [&'static str],
@@ -152,7 +168,8 @@ enum Needs {
 }
 
 const LIMITS: &[Limit] = &[
-    // accept(2), connect(2), recvmsg(2): a signal interrupts the call before there is a connection or data: while it waits.
+    // accept(2), connect(2), recvmsg(2): a signal interrupts the call while it waits for a
+    // connection or data.
     Limit {
         functions: &["accept", "accept4", "connect", "recvmsg", "recvmmsg"],
         errors: &["EINTR"],
@@ -160,15 +177,17 @@ const LIMITS: &[Limit] = &[
     },
     // accept(2), recvmsg(2): "The socket is marked nonblocking".
     Limit { functions: &["accept", "accept4", "recvmsg", "recvmmsg"], errors: &["EAGAIN"], needs: Needs::Nonblocking },
-    // fs/eventpoll.c do_epoll_ctl: what has no poll operation. (Some devices have none; which, the kind does not say.)
+    // fs/eventpoll.c do_epoll_ctl: the file has no poll operation. (Some devices have none. The
+    // kind does not say which.)
     Limit { functions: &["epoll_ctl"], errors: &["EPERM"], needs: Needs::Kind(&["file", "directory"]) },
-    // fs/open.c filp_close: only what has a flush operation can fail: files of NFS, FUSE and others.
+    // fs/open.c filp_close: only files with a flush operation can fail: those of NFS, FUSE and
+    // others.
     Limit { functions: &["close"], errors: &["EIO", "ENOSPC", "EDQUOT"], needs: Needs::Kind(&["file"]) },
 ];
 
 impl Legal {
-    /// Whether the kernel may give one of the row's errors to a call whose descriptor is `on`: a kind, and `,nonblock` if it does not
-    /// block; empty: not known.
+    /// Whether the kernel may return one of the row's errors from a call whose descriptor is `on`:
+    /// a kind, with `,nonblock` if it does not block; empty: not known.
     #[must_use]
     pub fn may_be(&self, error: &str, on: &str) -> bool {
         let (kind, is_nonblocking) = match on.split_once(',') {
@@ -216,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn every_error_has_a_name_that_rules_know_and_stands_once() {
+    fn every_error_has_a_name_that_rules_know_and_is_listed_once() {
         for row in TABLE {
             let all = || row.resources.iter().chain(row.others);
             assert!(all().count() > 0, "{}", row.function);
@@ -228,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_descriptor_is_decides_some_errors() {
+    fn some_errors_depend_on_the_descriptors_kind() {
         for (function, operation, error, on, may_be) in [
             ("accept4", "", "EINTR", "socket", true),
             ("accept4", "", "EINTR", "socket,nonblock", false),
@@ -264,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_made_and_then_fails_is_what_rules_allow() {
+    fn errors_of_calls_that_had_an_effect_are_those_that_rules_allow() {
         for row in TABLE.iter().filter(|row| row.is_made) {
             let operation = if row.operation.is_empty() { "" } else { ":op=DEL" };
             for error in row.others {

@@ -1,7 +1,8 @@
-//! What the shim and its command share, and nothing else: names, grammars, layouts.
+//! What the library and the command share: names, grammars and layouts.
 //!
-//! It knows nobody: no system call, no allocation, no `std`. Everything here may be called from the
-//! shim's constructor and from its report; `errno::name` and `Call` also from a hook.
+//! It depends on nothing: it makes no system call, allocates nothing and uses no `std`. The
+//! library's constructor and its reports may call everything here. Hooks may call [`errno::name`]
+//! and use [`call::Call`].
 #![no_std]
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::indexing_slicing))]
@@ -33,7 +34,8 @@ pub mod suggest;
 pub mod suppressions;
 pub mod words;
 
-/// The schema that the exit report's JSON follows. Keys are added, never renamed or removed, within it.
+/// The schema that the exit report's JSON follows. Within one schema keys are added, never renamed
+/// or removed.
 pub const REPORT_SCHEMA: &str = "epollshim.report/1";
 
 /// The schema that the lines of a JSON log follow, by the same rule.

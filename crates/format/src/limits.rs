@@ -1,31 +1,31 @@
 //! Limits: `EPOLLSHIM_LIMIT=key=value,...`.
 //!
-//! Each key may stand once; a number is written in digits alone. See section 5 of the contract for what a key counts
-//! and what a refused call gets.
+//! Each key may be given once. A number consists of digits only. docs/limits.md says what a key
+//! counts and what a refused call gets.
 
 use crate::problem::{Fault, Vocabulary};
 use crate::scan;
 use crate::words::words;
 
-/// What a breach does.
+/// What happens to a call that would exceed a limit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum OnLimit {
     /// The call fails with the limit's errno.
     #[default]
     Deny,
-    /// The call is let through, and reported.
+    /// The call is made, and reported.
     Warn,
-    /// It is reported, and the program aborted.
+    /// The call is reported, and the program is aborted.
     Abort,
 }
 
-/// What is made of the promise to `epoll_create(size)`.
+/// How the `size` of `epoll_create(size)` is treated.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum OnSize {
     #[default]
     Ignore,
     Warn,
-    /// An ADD beyond it fails with ENOSPC.
+    /// An ADD beyond that size fails with ENOSPC.
     Enforce,
 }
 
@@ -49,7 +49,7 @@ pub struct Limits {
 /// The highest number that a limit may have.
 pub const MOST: u64 = 1 << 40;
 
-/// In this order: findings in recordings name a key by its number, and `on-limit` has none.
+/// The order matters: findings in recordings name a key by its place here. `on-limit` has none.
 pub const KEYS: [&str; 10] = [
     "instances",
     "user-instances",
@@ -66,20 +66,20 @@ static KEY_NAMES: Vocabulary = Vocabulary {
     noun: "limit",
     known: words!(&KEYS),
     prefix: "",
-    wanted: "instances=, user-instances=, watches=, instance-watches=, user-watches=, memory=, size=, events=, \
+    expected: "instances=, user-instances=, watches=, instance-watches=, user-watches=, memory=, size=, events=, \
              descriptors= or on-limit=",
 };
 static SIZES: Vocabulary = Vocabulary {
-    noun: "word",
+    noun: "value",
     known: words!(&["ignore", "warn", "enforce"]),
     prefix: "",
-    wanted: "size=ignore, size=warn or size=enforce",
+    expected: "size=ignore, size=warn or size=enforce",
 };
 static BREACHES: Vocabulary = Vocabulary {
-    noun: "word",
+    noun: "value",
     known: words!(&["deny", "warn", "abort"]),
     prefix: "",
-    wanted: "on-limit=deny, on-limit=warn or on-limit=abort",
+    expected: "on-limit=deny, on-limit=warn or on-limit=abort",
 };
 const NUMBER: &str = "a number from 0 to 1099511627776";
 const BYTES: &str = "a number of bytes, or one with K, M or G, up to 1099511627776 bytes";
@@ -91,7 +91,11 @@ pub fn parse(text: &[u8]) -> Result<Limits, Fault<'_>> {
     let mut seen = 0u32;
     for (index, at) in text.split(|byte| *byte == b',').enumerate() {
         if at.is_empty() {
-            return Err(Fault::Nothing { what: "element", place: index + 1, wanted: "key=value, such as instances=8" });
+            return Err(Fault::Nothing {
+                what: "element",
+                place: index + 1,
+                expected: "key=value, such as instances=8",
+            });
         }
         let equals = at.iter().position(|byte| *byte == b'=');
         let (word, value) = at.split_at_checked(equals.unwrap_or(at.len())).unwrap_or((at, b""));
@@ -100,7 +104,7 @@ pub fn parse(text: &[u8]) -> Result<Limits, Fault<'_>> {
         };
         let key = KEYS.get(place).copied().unwrap_or_default();
         let Some(value) = value.strip_prefix(b"=") else {
-            return Err(Fault::Value { key, at, wanted: wanted(key) });
+            return Err(Fault::Value { key, at, expected: expected(key) });
         };
         if seen & 1 << place != 0 {
             return Err(Fault::Twice { key, at });
@@ -111,18 +115,18 @@ pub fn parse(text: &[u8]) -> Result<Limits, Fault<'_>> {
     Ok(limits)
 }
 
-fn wanted(key: &str) -> &'static str {
+fn expected(key: &str) -> &'static str {
     match key {
         "memory" => BYTES,
-        "size" => SIZES.wanted,
-        "on-limit" => BREACHES.wanted,
+        "size" => SIZES.expected,
+        "on-limit" => BREACHES.expected,
         "events" => EVENTS,
         _ => NUMBER,
     }
 }
 
 fn set<'a>(limits: &mut Limits, key: &'static str, value: &'a [u8], at: &'a [u8]) -> Result<(), Fault<'a>> {
-    let fault = |bad| Fault::Number { bad, word: value, at, wanted: wanted(key) };
+    let fault = |bad| Fault::Number { bad, word: value, at, expected: expected(key) };
     let limit = || scan::between(value, 0, MOST).map(Some).map_err(fault);
     match key {
         "instances" => limits.instances = limit()?,
@@ -141,7 +145,7 @@ fn set<'a>(limits: &mut Limits, key: &'static str, value: &'a [u8], at: &'a [u8]
                 b"ignore" => OnSize::Ignore,
                 b"warn" => OnSize::Warn,
                 b"enforce" => OnSize::Enforce,
-                b"" => return Err(Fault::Value { key, at, wanted: wanted(key) }),
+                b"" => return Err(Fault::Value { key, at, expected: expected(key) }),
                 word => return Err(Fault::Name { of: &SIZES, word, at }),
             }
         }
@@ -150,7 +154,7 @@ fn set<'a>(limits: &mut Limits, key: &'static str, value: &'a [u8], at: &'a [u8]
                 b"deny" => OnLimit::Deny,
                 b"warn" => OnLimit::Warn,
                 b"abort" => OnLimit::Abort,
-                b"" => return Err(Fault::Value { key, at, wanted: wanted(key) }),
+                b"" => return Err(Fault::Value { key, at, expected: expected(key) }),
                 word => return Err(Fault::Name { of: &BREACHES, word, at }),
             }
         }

@@ -1,21 +1,21 @@
 //! Which calls are logged: `EPOLLSHIM_LOG_FILTER`, comma-separated words.
 //!
-//! Names of functions and sets of them ([`Functions::named`]), `failed`, `injected`, `limited`, `slow=TIME`,
-//! `epfd=N`, `fd=N`. A number may be asked for as often as there is room; a word said twice is said once.
+//! The words are names of functions and of sets of them ([`Functions::named`]), `failed`,
+//! `injected`, `limited`, `slow=TIME`, `epfd=N` and `fd=N`. `epfd=` and `fd=` may be given up to
+//! [`NUMBERS`] times each. A word that is repeated counts once.
 
-use crate::faults;
 use crate::function::{self, Functions};
 use crate::problem::{Fault, Vocabulary};
 use crate::scan;
 use crate::words::words;
 
-/// The most numbers of one kind.
+/// The most `epfd=` or `fd=` elements.
 pub const NUMBERS: usize = 16;
 
 /// What a call must be to be logged.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Filter {
-    /// Empty: all that `<sys/epoll.h>` declares.
+    /// Empty: the functions of `<sys/epoll.h>`.
     pub functions: Functions,
     pub failed: bool,
     pub injected: bool,
@@ -42,7 +42,7 @@ impl Default for Filter {
     }
 }
 
-/// Words that are no functions.
+/// Words that are not functions.
 const OWN: [&str; 6] = ["failed", "injected", "limited", "slow", "epfd", "fd"];
 
 #[allow(clippy::indexing_slicing, reason = "the compiler evaluates it")]
@@ -57,20 +57,18 @@ const ALL_WORDS: [&str; function::NAMES.len() + OWN.len()] = {
 };
 
 static WORDS: Vocabulary = Vocabulary {
-    noun: "word",
+    noun: "filter",
     known: words!(&ALL_WORDS),
     prefix: "",
-    wanted: "names such as epoll_wait or openat, epoll, %creat, all, failed, injected, limited, slow=TIME, epfd=N or fd=N",
+    expected: "names such as epoll_wait or openat, epoll, %creat, all, failed, injected, limited, slow=TIME, epfd=N or fd=N",
 };
-const TIME: &str = "a number of microseconds, or one with s, ms, us or ns";
-const DESCRIPTOR: &str = "a number from 0 to 2147483647";
 
 /// The filter of a text, or its first problem.
 pub fn parse(text: &[u8]) -> Result<Filter, Fault<'_>> {
     let mut filter = Filter::default();
     for (index, at) in text.split(|byte| *byte == b',').enumerate() {
         if at.is_empty() {
-            return Err(Fault::Nothing { what: "element", place: index + 1, wanted: WORDS.wanted });
+            return Err(Fault::Nothing { what: "element", place: index + 1, expected: WORDS.expected });
         }
         let equals = at.iter().position(|byte| *byte == b'=');
         let (word, value) = at.split_at_checked(equals.unwrap_or(at.len())).unwrap_or((at, b""));
@@ -82,11 +80,11 @@ pub fn parse(text: &[u8]) -> Result<Filter, Fault<'_>> {
             return Err(Fault::Name { of: &WORDS, word, at });
         };
         match (key, value) {
-            ("slow", None | Some(b"")) => return Err(Fault::Value { key, at, wanted: TIME }),
-            ("epfd" | "fd", None | Some(b"")) => return Err(Fault::Value { key, at, wanted: DESCRIPTOR }),
+            ("slow", None | Some(b"")) => return Err(Fault::Value { key, at, expected: scan::TIME }),
+            ("epfd" | "fd", None | Some(b"")) => return Err(Fault::Value { key, at, expected: scan::DESCRIPTOR }),
             ("slow", Some(_)) if filter.slow.is_some() => return Err(Fault::Twice { key, at }),
             ("slow", Some(word)) => {
-                let fault = |bad| Fault::Number { bad, word, at, wanted: TIME };
+                let fault = |bad| Fault::Number { bad, word, at, expected: scan::TIME };
                 filter.slow = Some(scan::time(word).map_err(fault)?);
             }
             ("epfd", Some(word)) => add(&mut filter.epfds, word, at, "epfd= elements")?,
@@ -104,8 +102,8 @@ pub fn parse(text: &[u8]) -> Result<Filter, Fault<'_>> {
 }
 
 fn add<'a>(numbers: &mut [i32], word: &'a [u8], at: &'a [u8], what: &'static str) -> Result<(), Fault<'a>> {
-    let fault = |bad| Fault::Number { bad, word, at, wanted: DESCRIPTOR };
-    let number = faults::descriptor(word).map_err(fault)?;
+    let fault = |bad| Fault::Number { bad, word, at, expected: scan::DESCRIPTOR };
+    let number = scan::descriptor(word).map_err(fault)?;
     if numbers.contains(&number) {
         return Ok(());
     }
@@ -138,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_take_the_places_that_there_are() {
+    fn numbers_are_accepted_up_to_the_maximum() {
         let filter = parse(b"epfd=5,fd=0,fd=2147483647,fd=0").unwrap_or_default();
         assert_eq!(filter.epfds[..2], [5, -1]);
         assert_eq!(filter.fds[..3], [0, i32::MAX, -1]);

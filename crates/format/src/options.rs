@@ -1,7 +1,7 @@
-//! The options that the shim reads from the environment, and what is said of a bad one.
+//! The options that the library reads from the environment.
 //!
-//! Parsing borrows from its input and allocates nothing. The first problem found is the one told; all
-//! other options still hold, so that `EPOLLSHIM_ON_BAD_CONFIG=ignore` is known whatever its place.
+//! Parsing borrows from its input and allocates nothing. It reports the first problem, and applies
+//! all other options, so that `EPOLLSHIM_ON_BAD_CONFIG=ignore` works in any place.
 
 use crate::limits::{self, Limits};
 use crate::log_filter::{self, Filter};
@@ -10,7 +10,7 @@ use crate::{faults, scan, suggest};
 
 pub use crate::problem::{Fault, Problem};
 
-/// What every option's name begins with.
+/// The beginning of every option's name.
 pub const PREFIX: &str = "EPOLLSHIM_";
 
 /// Where the exit report goes.
@@ -19,7 +19,8 @@ pub enum Report<'a> {
     /// Descriptor 2, if it is still the file that it was at load.
     Stderr,
     None,
-    /// A descriptor, if it is still the file that it was at load: `-` (1), `/dev/stdout`, `/dev/fd/N`.
+    /// A descriptor, if it is still the file that it was at load: `-` (1), `/dev/stdout`,
+    /// `/dev/fd/N`.
     Descriptor(i32),
     /// A path with `%p` (pid), `%e` (program name), `%t` (start time), `%%`.
     File(&'a [u8]),
@@ -30,7 +31,7 @@ pub enum Report<'a> {
 pub enum Log<'a> {
     /// Descriptor 2, if it is still the file that it was at load.
     Stderr,
-    /// As of [`Report::Descriptor`].
+    /// As in [`Report::Descriptor`].
     Descriptor(i32),
     /// A path with the patterns of [`Report::File`].
     File(&'a [u8]),
@@ -42,11 +43,12 @@ pub enum Format {
     Json,
 }
 
-/// What time stands before a line of the text log.
+/// Which time begins a line of the text log.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum LogTime {
     None,
-    /// The date and the time of day at the beginning of the call, in UTC (RFC 3339), with microseconds.
+    /// The date and the time of day at the beginning of the call, in UTC (RFC 3339), with
+    /// microseconds.
     Wall,
     /// Seconds from the start of the process to the beginning of the call, with microseconds.
     Relative,
@@ -62,43 +64,45 @@ pub enum OnBadConfig {
 pub struct Options<'a> {
     pub report: Report<'a>,
     pub format: Format,
-    /// Program names to act in, comma-separated; None: in all.
+    /// The names of programs in which the library is active, comma-separated; None: it is active in
+    /// every program.
     pub only: Option<&'a [u8]>,
     pub on_bad_config: OnBadConfig,
     /// None: the variable is not set.
     pub limit: Option<Limits>,
-    /// Rules without a problem, for [`faults::parse`]; empty: none.
+    /// Valid rules for [`faults::parse`]; empty: none.
     pub inject: &'a [u8],
-    /// Whether faults that no kernel gives are allowed.
+    /// Whether faults that no kernel causes are allowed.
     pub impossible: bool,
-    /// Where a line for each decision of a rule goes.
+    /// Where the log of the rules' decisions goes.
     pub inject_log: Option<Log<'a>>,
-    /// A file of such lines, whose decisions are to be made again.
+    /// A log of decisions to repeat.
     pub inject_replay: Option<&'a [u8]>,
-    /// None: to be drawn.
+    /// None: a random seed is drawn.
     pub seed: Option<u64>,
     pub log: Option<Log<'a>>,
     pub log_format: Format,
     pub log_time: LogTime,
     pub log_filter: Filter,
-    /// The directory that processes share; None: the user's own.
+    /// The directory that the processes of a session share; None: the user's own.
     pub session: Option<&'a [u8]>,
     /// The directory of recordings; None: no recording.
     pub record: Option<&'a [u8]>,
-    /// Calls of each thread that a recording holds: a power of two; 0: all of them.
+    /// The number of calls of each thread that a recording holds: a power of two; 0: all calls.
     pub ring: u32,
-    /// Bytes up to which a recording that holds all calls grows for them.
+    /// The size in bytes up to which a recording grows that holds all calls.
     pub record_max: u64,
     /// A file for [`crate::suppressions::parse`].
     pub suppressions: Option<&'a [u8]>,
-    /// Whether the birth and death of every descriptor is followed.
+    /// Whether the census follows every descriptor from its creation to its close.
     pub census: bool,
-    /// Callers that are kept of each create, ADD and birth of a descriptor; 0: the direct one alone.
+    /// How many callers are kept of each epoll_create, ADD and creation of a descriptor; 0: only
+    /// the direct caller.
     pub stacks: u32,
 }
 
 impl Options<'_> {
-    /// Whether every descriptor is followed: for its own sake, or for a limit.
+    /// Whether the census is needed: it was requested, or a limit needs it.
     #[must_use]
     pub fn wants_census(&self) -> bool {
         self.census || self.limit.is_some_and(|limits| limits.descriptors.is_some())
@@ -154,7 +158,7 @@ const RECORD_MAX: &str = "EPOLLSHIM_RECORD_MAX";
 const SUPPRESSIONS: &str = "EPOLLSHIM_SUPPRESSIONS";
 const CENSUS: &str = "EPOLLSHIM_CENSUS";
 const STACKS: &str = "EPOLLSHIM_STACKS";
-/// The options that there are. Each has a flag of `epollshim run` of the same name.
+/// The names of all options. Each has a flag of `epollshim run` with the same name.
 pub const NAMES: [&str; 21] = [
     REPORT,
     REPORT_FORMAT,
@@ -179,20 +183,22 @@ pub const NAMES: [&str; 21] = [
     STACKS,
 ];
 
-/// The longest path that the system takes (PATH_MAX of limits.h, without the final zero byte).
+/// The longest path that the system accepts (PATH_MAX of limits.h, without the final zero byte).
 const LONGEST_PATH: usize = 4095;
-/// The same for a directory in which the shim names files of its own.
+/// The same for a directory in which the library creates files.
 const LONGEST_DIRECTORY: usize = 4000;
 
 const DESTINATIONS: &str = "stderr, none or a file name";
-const SESSION_DIRECTORY: &str = "a directory of at most 4000 bytes";
+const DIRECTORY: &str = "a directory of at most 4000 bytes";
 const SUPPRESSION_FILE: &str = "a file of lines such as leak:libfoo.so";
-const REPLAY_FILE: &str = "a file that EPOLLSHIM_INJECT_LOG has made";
-const SEEDS: &str = "a number from 0 to 18446744073709551615, or one in hex behind 0x";
+const REPLAY_FILE: &str = "a file written by EPOLLSHIM_INJECT_LOG";
+const SEEDS: &str = "a number from 0 to 18446744073709551615, or one in hex after 0x";
 
-/// Reads the options out of `NAME=VALUE` entries; other variables are passed over.
+/// Reads the options from `NAME=VALUE` entries, and ignores other variables. Returns the first
+/// problem as well.
 ///
-/// Of the faults a problem is told last: whether they are allowed may stand behind them.
+/// A problem in the rules of faults is reported last, because the variable that allows impossible
+/// faults may come after them.
 pub fn parse<'a>(environment: impl Iterator<Item = &'a [u8]>) -> (Options<'a>, Option<Problem<'a>>) {
     let mut options = Options::default();
     let mut first = None;
@@ -239,16 +245,16 @@ fn set<'a>(options: &mut Options<'a>, name: &[u8], value: &'a [u8]) -> Result<()
         }
         ONLY => {
             if value.split(|byte| *byte == b',').any(<[u8]>::is_empty) {
-                return Err(Fault::Empty { wanted: "program names, separated by commas" });
+                return Err(Fault::Empty { expected: "program names, separated by commas" });
             }
             options.only = Some(value);
         }
-        LIMIT if value.is_empty() => return Err(Fault::Empty { wanted: "key=value, such as instances=8" }),
+        LIMIT if value.is_empty() => return Err(Fault::Empty { expected: "key=value, such as instances=8" }),
         LIMIT => options.limit = Some(limits::parse(value)?),
         INJECT_IMPOSSIBLE => options.impossible = word(value, &["0", "1"], &[false, true])?,
-        SEED if value.is_empty() => return Err(Fault::Empty { wanted: SEEDS }),
+        SEED if value.is_empty() => return Err(Fault::Empty { expected: SEEDS }),
         SEED => {
-            let fault = |bad| Fault::Number { bad, word: value, at: b"", wanted: SEEDS };
+            let fault = |bad| Fault::Number { bad, word: value, at: b"", expected: SEEDS };
             options.seed = Some(seed(value).map_err(fault)?);
         }
         LOG => options.log = log(value)?,
@@ -260,41 +266,35 @@ fn set<'a>(options: &mut Options<'a>, name: &[u8], value: &'a [u8]) -> Result<()
             options.log_time = word(value, &["none", "wall", "relative"], &TIMES)?;
         }
         LOG_FILTER if value.is_empty() => {
-            return Err(Fault::Empty { wanted: "names of calls, failed, injected, limited, slow=TIME, epfd=N, fd=N" });
+            return Err(Fault::Empty {
+                expected: "names of calls, failed, injected, limited, slow=TIME, epfd=N, fd=N",
+            });
         }
         LOG_FILTER => options.log_filter = log_filter::parse(value)?,
-        SESSION if value.is_empty() => return Err(Fault::Empty { wanted: SESSION_DIRECTORY }),
-        SESSION if value.len() > LONGEST_DIRECTORY => {
-            return Err(Fault::Path { path: value, why: "is too long", wanted: SESSION_DIRECTORY });
-        }
-        SESSION => options.session = Some(value),
-        RECORD if value.is_empty() => return Err(Fault::Empty { wanted: "a directory" }),
-        RECORD if value.len() > LONGEST_DIRECTORY => {
-            return Err(Fault::Path { path: value, why: "is too long", wanted: SESSION_DIRECTORY });
-        }
-        RECORD => options.record = Some(value),
+        SESSION => options.session = Some(directory(value)?),
+        RECORD => options.record = Some(directory(value)?),
         RECORD_RING if value == b"full" => options.ring = 0,
         RECORD_RING => {
-            let wanted = "full, or a number of calls from 16 to 1048576";
+            let expected = "full, or a number of calls from 16 to 1048576";
             let most = scan::between(value, 16, 1 << 20).map_err(|bad| Fault::Number {
                 bad,
                 word: value,
-                at: value,
-                wanted,
+                at: b"",
+                expected,
             })?;
             options.ring = u32::try_from(most).unwrap_or(1024).next_power_of_two();
         }
         RECORD_MAX => {
-            let wanted = "a number of bytes, or one with K, M or G, from 64K to 64G";
-            let fault = |bad| Fault::Number { bad, word: value, at: value, wanted };
+            let expected = "a number of bytes, or one with K, M or G, from 64K to 64G";
+            let fault = |bad| Fault::Number { bad, word: value, at: b"", expected };
             options.record_max = scan::bytes(value, 64 << 10, 64 << 30).map_err(fault)?;
         }
         SUPPRESSIONS => options.suppressions = Some(path(value, SUPPRESSION_FILE)?),
         CENSUS => options.census = word(value, &["0", "1"], &[false, true])?,
         STACKS => {
-            let wanted = "a number of callers from 0 to 64";
+            let expected = "a number of callers from 0 to 64";
             let most =
-                scan::between(value, 0, 64).map_err(|bad| Fault::Number { bad, word: value, at: b"", wanted })?;
+                scan::between(value, 0, 64).map_err(|bad| Fault::Number { bad, word: value, at: b"", expected })?;
             options.stacks = u32::try_from(most).unwrap_or(0);
         }
         other => {
@@ -306,11 +306,20 @@ fn set<'a>(options: &mut Options<'a>, name: &[u8], value: &'a [u8]) -> Result<()
     Ok(())
 }
 
-/// A file that is to be read.
-fn path<'a>(value: &'a [u8], wanted: &'static str) -> Result<&'a [u8], Fault<'a>> {
+/// The path of a file to read.
+fn path<'a>(value: &'a [u8], expected: &'static str) -> Result<&'a [u8], Fault<'a>> {
     match value {
-        b"" => Err(Fault::Empty { wanted }),
-        path if path.len() > LONGEST_PATH => Err(Fault::Path { path, why: "is longer than 4095 bytes", wanted }),
+        b"" => Err(Fault::Empty { expected }),
+        path if path.len() > LONGEST_PATH => Err(Fault::Path { path, why: "is longer than 4095 bytes", expected }),
+        path => Ok(path),
+    }
+}
+
+/// The path of a directory in which the library creates files.
+fn directory(value: &[u8]) -> Result<&[u8], Fault<'_>> {
+    match value {
+        b"" => Err(Fault::Empty { expected: DIRECTORY }),
+        path if path.len() > LONGEST_DIRECTORY => Err(Fault::Path { path, why: "is too long", expected: DIRECTORY }),
         path => Ok(path),
     }
 }
@@ -326,12 +335,12 @@ fn log(value: &[u8]) -> Result<Option<Log<'_>>, Fault<'_>> {
 
 fn inject(text: &[u8], impossible_allowed: bool) -> Result<(), Fault<'_>> {
     if text.is_empty() {
-        return Err(Fault::Empty { wanted: "rules such as epoll_wait:error=EINTR:when=3, separated by semicolons" });
+        return Err(Fault::Empty { expected: "rules such as epoll_wait:error=EINTR:when=3, separated by semicolons" });
     }
     faults::check(text, impossible_allowed).map(|_| ())
 }
 
-/// A number in digits, or in hex digits behind `0x`.
+/// A number in decimal digits, or in hex digits after `0x`.
 fn seed(value: &[u8]) -> Result<u64, Bad> {
     match value {
         [b'0', b'x' | b'X', ..] => scan::wide(value),
@@ -355,8 +364,8 @@ enum Destination<'a> {
     File(&'a [u8]),
 }
 
-/// The number that a name of one of the program's own descriptors stands for. Such a name cannot be opened later, by a
-/// thread with another table of descriptors.
+/// The descriptor that a name such as `/dev/fd/3` stands for. A thread with another descriptor
+/// table could not open it later by this name.
 fn descriptor(value: &[u8]) -> Option<i32> {
     match value {
         b"-" | b"/dev/stdout" => return Some(1),
@@ -373,7 +382,7 @@ fn descriptor(value: &[u8]) -> Option<i32> {
 
 fn destination(value: &[u8]) -> Result<Destination<'_>, Fault<'_>> {
     match value {
-        b"" => return Err(Fault::Empty { wanted: DESTINATIONS }),
+        b"" => return Err(Fault::Empty { expected: DESTINATIONS }),
         b"stderr" => return Ok(Destination::Stderr),
         b"none" => return Ok(Destination::None),
         _ => {}
@@ -384,10 +393,10 @@ fn destination(value: &[u8]) -> Result<Destination<'_>, Fault<'_>> {
         None => {}
     }
     if value.ends_with(b"/") {
-        return Err(Fault::Path { path: value, why: "is a directory", wanted: DESTINATIONS });
+        return Err(Fault::Path { path: value, why: "is a directory", expected: DESTINATIONS });
     }
     if value.len() > LONGEST_PATH {
-        return Err(Fault::Path { path: value, why: "is longer than 4095 bytes", wanted: DESTINATIONS });
+        return Err(Fault::Path { path: value, why: "is longer than 4095 bytes", expected: DESTINATIONS });
     }
     let mut rest = value;
     while let Some(at) = rest.iter().position(|byte| *byte == b'%') {
@@ -400,144 +409,4 @@ fn destination(value: &[u8]) -> Result<Destination<'_>, Fault<'_>> {
 }
 
 #[cfg(test)]
-mod tests {
-    extern crate std;
-    use super::{Format, Log, LogTime, OnBadConfig, Options, Report, parse};
-    use crate::function::Functions;
-    use std::format;
-    use std::string::{String, ToString};
-
-    fn read<'a>(entries: &'a [&'a str]) -> (Options<'a>, Option<String>) {
-        let (options, problem) = parse(entries.iter().map(|entry| entry.as_bytes()));
-        (options, problem.map(|problem| problem.to_string()))
-    }
-
-    fn complaint(entry: &str) -> String {
-        read(&[entry]).1.unwrap_or_default()
-    }
-
-    #[test]
-    fn without_variables_the_defaults_hold() {
-        assert_eq!(read(&["PATH=/bin", "EPOLLSHIM", "X=EPOLLSHIM_REPORT=7"]), (Options::default(), None));
-    }
-
-    #[test]
-    fn every_word_is_understood() {
-        let (options, problem) = read(&[
-            "EPOLLSHIM_REPORT=/tmp/a-%p-%e-%t-%%.json",
-            "EPOLLSHIM_REPORT_FORMAT=json",
-            "EPOLLSHIM_ONLY=nginx,redis-server",
-            "EPOLLSHIM_ON_BAD_CONFIG=ignore",
-            "EPOLLSHIM_LIMIT=instances=8",
-            "EPOLLSHIM_INJECT=epoll_wait:error=EINTR;epoll_ctl:retval=0",
-            "EPOLLSHIM_INJECT_IMPOSSIBLE=0",
-            "EPOLLSHIM_INJECT_LOG=faults.%p",
-            "EPOLLSHIM_INJECT_REPLAY=faults.71",
-            "EPOLLSHIM_SEED=42",
-            "EPOLLSHIM_LOG=log.%p",
-            "EPOLLSHIM_LOG_FORMAT=json",
-            "EPOLLSHIM_LOG_TIME=wall",
-            "EPOLLSHIM_LOG_FILTER=failed,epoll_ctl",
-            "EPOLLSHIM_SESSION=run",
-            "EPOLLSHIM_SUPPRESSIONS=known.supp",
-            "EPOLLSHIM_CENSUS=1",
-            "EPOLLSHIM_STACKS=64",
-        ]);
-        assert_eq!(problem, None);
-        assert_eq!(options.report, Report::File(b"/tmp/a-%p-%e-%t-%%.json"));
-        assert_eq!(options.format, Format::Json);
-        assert_eq!(options.only, Some(&b"nginx,redis-server"[..]));
-        assert_eq!(options.on_bad_config, OnBadConfig::Ignore);
-        assert_eq!(options.limit.and_then(|limits| limits.instances), Some(8));
-        assert_eq!(options.inject, b"epoll_wait:error=EINTR;epoll_ctl:retval=0");
-        assert!(!options.impossible);
-        assert_eq!(options.inject_log, Some(Log::File(b"faults.%p")));
-        assert_eq!(options.inject_replay, Some(&b"faults.71"[..]));
-        assert_eq!(options.seed, Some(42));
-        assert_eq!(options.log, Some(Log::File(b"log.%p")));
-        assert_eq!(options.log_format, Format::Json);
-        assert_eq!(options.log_time, LogTime::Wall);
-        assert!(options.log_filter.failed && options.log_filter.functions == Functions(1 << 2));
-        assert_eq!(options.session, Some(&b"run"[..]));
-        assert_eq!(options.suppressions, Some(&b"known.supp"[..]));
-        assert!(options.census);
-        assert_eq!(options.stacks, 64);
-        assert_eq!(read(&["EPOLLSHIM_REPORT=none"]).0.report, Report::None);
-        for (word, number) in
-            [("-", 1), ("/dev/stdout", 1), ("/dev/fd/1", 1), ("/dev/fd/17", 17), ("/proc/self/fd/3", 3)]
-        {
-            assert_eq!(read(&[&format!("EPOLLSHIM_REPORT={word}")]).0.report, Report::Descriptor(number), "{word}");
-            assert_eq!(read(&[&format!("EPOLLSHIM_LOG={word}")]).0.log, Some(Log::Descriptor(number)), "{word}");
-        }
-        for word in ["/dev/stderr", "/dev/fd/2"] {
-            assert_eq!(read(&[&format!("EPOLLSHIM_REPORT={word}")]).0.report, Report::Stderr, "{word}");
-        }
-        assert_eq!(read(&["EPOLLSHIM_REPORT=/dev/fd/x"]).0.report, Report::File(b"/dev/fd/x"));
-        assert_eq!(read(&["EPOLLSHIM_LOG=stderr"]).0.log, Some(Log::Stderr));
-        assert_eq!(read(&["EPOLLSHIM_LOG=none"]).0.log, None);
-    }
-
-    #[test]
-    fn a_seed_is_decimal_or_hex() {
-        for (text, seed) in [
-            ("EPOLLSHIM_SEED=0", 0),
-            ("EPOLLSHIM_SEED=0xdeadBEEF", 0xdead_beef),
-            ("EPOLLSHIM_SEED=010", 10),
-            ("EPOLLSHIM_SEED=0xffffffffffffffff", u64::MAX),
-            ("EPOLLSHIM_SEED=18446744073709551615", u64::MAX),
-        ] {
-            assert_eq!(read(&[text]).0.seed, Some(seed), "{text}");
-        }
-    }
-
-    #[test]
-    fn impossible_faults_are_allowed_wherever_that_is_said() {
-        let rule = "EPOLLSHIM_INJECT=epoll_ctl:retval=7";
-        let allowed = "EPOLLSHIM_INJECT_IMPOSSIBLE=1";
-        for entries in [[rule, allowed], [allowed, rule]] {
-            let (options, problem) = read(&entries);
-            assert_eq!((options.inject, problem), (&b"epoll_ctl:retval=7"[..], None));
-        }
-        let forbidden = [rule, "EPOLLSHIM_INJECT_IMPOSSIBLE=0"];
-        let (options, problem) = read(&forbidden);
-        assert!(options.inject.is_empty() && problem.is_some());
-    }
-
-    #[test]
-    fn a_complaint_names_the_variable_the_word_and_what_is_allowed() {
-        assert_eq!(
-            complaint("EPOLLSHIM_REPORT_FORMAT=xml"),
-            "EPOLLSHIM_REPORT_FORMAT: unknown word 'xml'; allowed: text, json"
-        );
-        assert_eq!(
-            complaint("EPOLLSHIM_REPORT_FORMAT=jsn"),
-            "EPOLLSHIM_REPORT_FORMAT: unknown word 'jsn'; allowed: text, json; did you mean json?"
-        );
-        assert_eq!(
-            complaint("EPOLLSHIM_ONLY=a,,b"),
-            "EPOLLSHIM_ONLY: empty; wanted: program names, separated by commas"
-        );
-        assert!(complaint("EPOLLSHIM_REPORT=/tmp/%q").contains("unknown pattern at '%q'"));
-        assert!(complaint("EPOLLSHIM_REPORT=/tmp/x%").contains("unknown pattern at '%'"));
-        assert!(complaint("EPOLLSHIM_REPORT=/tmp/").contains("is a directory"));
-        assert!(complaint("EPOLLSHIM_REPORT=").contains("empty"));
-        assert_eq!(complaint("EPOLLSHIM_REPROT=x"), "EPOLLSHIM_REPROT: no such option; did you mean EPOLLSHIM_REPORT?");
-        assert_eq!(complaint("EPOLLSHIM_CENSUS=yes"), "EPOLLSHIM_CENSUS: unknown word 'yes'; allowed: 0, 1");
-        assert_eq!(
-            complaint("EPOLLSHIM_REPORT_FORMAT=\u{1b}[31m"),
-            "EPOLLSHIM_REPORT_FORMAT: unknown word '\\x1b[31m'; allowed: text, json"
-        );
-    }
-
-    #[test]
-    fn variables_of_a_users_own_are_left_alone() {
-        assert_eq!(complaint("EPOLLSHIM_MY_HARNESS=1"), "");
-    }
-
-    #[test]
-    fn ignore_is_known_wherever_it_stands() {
-        let (options, problem) = read(&["EPOLLSHIM_REPORT_FORMAT=xml", "EPOLLSHIM_ON_BAD_CONFIG=ignore"]);
-        assert_eq!(options.on_bad_config, OnBadConfig::Ignore);
-        assert!(problem.is_some());
-    }
-}
+mod tests;

@@ -1,25 +1,26 @@
 //! Patterns for names: the part of POSIX extended regular expressions that names of functions need.
 //!
-//! `.`, `[abc]`, `[^a-z]`, `^`, `$`, `(one|other)`, `*`, `+`, `?`, and `\` before any of them. No `{m,n}`, no `[:class:]`.
-//! Nothing is allocated, and the work is bounded: a pattern is read where signal handlers may run.
+//! `.`, `[abc]`, `[^a-z]`, `^`, `$`, `(one|other)`, `*`, `+`, `?`, and `\` before any of them.
+//! There is no `{m,n}` and no `[:class:]`. Nothing is allocated, and the work is bounded, because
+//! signal handlers may match patterns.
 
 use core::cell::Cell;
 
 /// The longest pattern.
 pub const LONGEST: usize = 128;
-/// Groups within groups.
+/// The deepest nesting of groups.
 const DEEPEST: usize = 4;
 /// Steps of one match. A pattern that needs more does not match.
 const STEPS: u32 = 20_000;
 
-/// Whether a pattern is one.
+/// Whether a pattern is valid.
 #[must_use]
 pub fn is_valid(pattern: &[u8]) -> bool {
     if pattern.is_empty() || pattern.len() > LONGEST {
         return false;
     }
     let (mut rest, mut depth) = (pattern, 0);
-    // Whether something is there that a `*` can repeat.
+    // Whether the last element is one that a `*` can repeat.
     let mut can_repeat = false;
     while let [first, behind @ ..] = rest {
         rest = behind;
@@ -55,12 +56,12 @@ pub fn matches(pattern: &[u8], text: &[u8]) -> bool {
     is_valid(pattern) && (0..=text.len()).any(|at| search.alternatives(pattern, at, &mut |_| true))
 }
 
-/// The bytes from the one before `rest` on, of which `rest` is a part.
+/// The suffix of `pattern` that begins one byte before its suffix `rest`.
 fn first_and<'a>(pattern: &'a [u8], rest: &[u8]) -> &'a [u8] {
     pattern.get(pattern.len() - rest.len() - 1..).unwrap_or_default()
 }
 
-/// How long the class `[...]` at the beginning is. None: it has no end.
+/// The length of the class `[...]` at the beginning. None: it has no end.
 fn class_length(pattern: &[u8]) -> Option<usize> {
     let begin = if pattern.get(1) == Some(&b'^') { 2 } else { 1 };
     // A bracket that comes first stands for itself.
@@ -68,7 +69,7 @@ fn class_length(pattern: &[u8]) -> Option<usize> {
     Some(begin + 1 + close + 1)
 }
 
-/// How long the first thing is that a `*` would repeat.
+/// The length of the first element, which a `*` would repeat.
 fn atom_length(pattern: &[u8]) -> usize {
     match pattern {
         [] => 0,
@@ -79,7 +80,7 @@ fn atom_length(pattern: &[u8]) -> usize {
     }
 }
 
-/// Where a group ends (at its `)`), or else an alternative (at a `|`, or at the end).
+/// The end of a group (its `)`), or of an alternative (a `|`, or the end of the pattern).
 fn end_of(pattern: &[u8], of_group: bool) -> usize {
     let (mut at, mut depth) = (0, 0usize);
     while let Some(rest) = pattern.get(at..).filter(|rest| !rest.is_empty()) {
@@ -138,7 +139,7 @@ impl Search<'_> {
         then: &mut dyn FnMut(usize) -> bool,
     ) -> bool {
         let again = |next: usize, then: &mut dyn FnMut(usize) -> bool| {
-            // What matches nothing is not repeated for ever.
+            // An element that matches the empty text is not repeated for ever.
             (next > at || least > 0) && self.repeat(atom, (least.saturating_sub(1), most - 1), rest, next, then)
         };
         most > 0 && self.one(atom, at, &mut |next| again(next, then)) || least == 0 && self.sequence(rest, at, then)
@@ -202,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_pattern_matches_nothing() {
+    fn an_invalid_pattern_matches_nothing() {
         for pattern in ["", "(", ")", "a(b", "[a", "*a", "+", "(*a)", "a|*", "a{2}", "\\", "((((((a))))))", "a**"] {
             assert!(!is_valid(pattern.as_bytes()) && !matches(pattern.as_bytes(), b"aa"), "{pattern}");
         }

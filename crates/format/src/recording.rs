@@ -1,28 +1,35 @@
-//! The layout of a recording: one file a process, mapped by it, readable at any moment, also after SIGKILL.
+//! The layout of a recording: one file per process, which the process maps. It is readable at any
+//! moment, even after SIGKILL.
 //!
 //! ```text
-//! page 0        header: who, since when, how it ended, what was dropped
-//! pages 1 to 8  directory: one entry a segment, in the order in which they were made
-//! then          segments, each of whole pages: control, totals, threads, instances, interests, modules, records
+//! page 0        header: program, times, how the process ended, what was dropped
+//! pages 1 to 8  directory: one entry per segment, in the order in which they were created
+//! then          segments, each of whole pages: control, totals, threads, instances, interests,
+//!               modules, records
 //! ```
 //!
-//! All numbers are little-endian words of 64 bits at multiples of 8 unless said otherwise; places are bytes from the
-//! beginning of what they are in. Words that were never written are zero. The writer reserves the blocks of a segment before it
-//! enters it into the directory, and writes an entry's kind last: so a reader that finds a kind finds a whole
-//! segment in the file. Numbers change while a reader looks, each by itself: a reader of a running process copies, and does not
-//! expect two numbers to agree.
+//! All numbers are little-endian words of 64 bits at multiples of 8 unless said otherwise. Places
+//! are byte offsets from the beginning of the header, segment or entry. Words that were never
+//! written are zero.
 //!
-//! Written on x86-64 only: `MACHINE` says so.
+//! The writer reserves the blocks of a segment before it enters the segment into the directory, and
+//! writes the entry's kind last. So a reader that finds a kind finds a whole segment in the file.
+//! Numbers change while a reader looks, each independently: a reader of a running process copies
+//! them, and does not expect two numbers to agree.
+//!
+//! Only x86-64 writes recordings: `MACHINE` says so. docs/recording.md ("The layout") has the same
+//! in prose.
 
-use crate::call::Call;
-use crate::{errno, histogram};
+pub mod census;
+pub mod policy;
+pub mod thread;
 
-/// `EPOLLREC`.
+/// The text `EPOLLREC`.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"EPOLLREC");
-/// Grows when something is moved or means something else. What is only added (words that were zero, kinds of segments) does not
-/// change it.
+/// Grows when something is moved or changes its meaning. Additions (words that were zero, kinds of
+/// segments) do not change it.
 pub const VERSION: u64 = 2;
-/// ELF's number of x86-64 (EM_X86_64).
+/// ELF's number for x86-64 (EM_X86_64).
 pub const MACHINE: u64 = 62;
 
 pub const PAGE: usize = 4096;
@@ -40,56 +47,63 @@ pub mod header {
     pub const MACHINE: usize = 16;
     pub const PID: usize = 24;
     pub const PPID: usize = 32;
-    /// CLOCK_MONOTONIC and CLOCK_REALTIME when the process was first seen (load, or after a fork), nanoseconds.
+    /// CLOCK_MONOTONIC and CLOCK_REALTIME in nanoseconds when the library was loaded, or after the
+    /// fork that created the process.
     pub const BEGAN: usize = 40;
     pub const BEGAN_UNIX: usize = 48;
-    /// CLOCK_MONOTONIC when it ended; 0: it runs, or was killed.
+    /// CLOCK_MONOTONIC when the process ended; 0: it runs, or was killed.
     pub const ENDED: usize = 56;
-    /// How: one of [`super::end`].
+    /// How it ended: one of [`super::end`].
     pub const END: usize = 64;
-    /// Seed of faults, and whether there is one (0 or 1).
+    /// The seed of faults, and whether there is one (0 or 1).
     pub const SEED: usize = 72;
     pub const HAS_SEED: usize = 80;
-    /// Threads that have no segment, for want of space or of places in the directory: their calls are not in this file.
+    /// Threads without a segment, because space or places in the directory were missing. Their
+    /// calls are not in this file.
     pub const THREADS_DROPPED: usize = 88;
     /// Calls of such threads.
     pub const CALLS_DROPPED: usize = 96;
-    /// Entries of the tables that found no space.
+    /// Entries of the tables for which there was no space.
     pub const ENTRIES_DROPPED: usize = 104;
-    /// Records that a ring holds (the same for all threads); 0: there are no rings, each record is kept ([`super::area`]).
+    /// The number of records in a ring (the same for all threads); 0: there are no rings, because
+    /// every record is kept ([`super::area`]).
     pub const RING: usize = 112;
-    /// An errno of the first reservation that failed; 0: none did.
+    /// The errno of the first reservation that failed; 0: none failed.
     pub const TROUBLE: usize = 120;
     /// The beginning of `/proc/self/comm`: 16 bytes, filled with zeros.
     pub const COMM: usize = 128;
-    /// Length of the program's path, and its bytes, at most [`EXE_BYTES`].
+    /// The length of the program's path, and its bytes, at most [`EXE_BYTES`].
     pub const EXE_LENGTH: usize = 144;
     pub const EXE: usize = 152;
     pub const EXE_BYTES: usize = 1024;
-    /// Length of the arguments, and their bytes as `/proc/self/cmdline` has them, at most [`ARGUMENTS_BYTES`].
+    /// The length of the arguments, and their bytes as `/proc/self/cmdline` has them, at most
+    /// [`ARGUMENTS_BYTES`].
     pub const ARGUMENTS_LENGTH: usize = 1176;
     pub const ARGUMENTS: usize = 1184;
     pub const ARGUMENTS_BYTES: usize = 2048;
-    /// Processes of this one's family (forked, without an exec) that could make no file of their own and found no nearer
-    /// relative's: they count themselves here. And the errno of the first one.
+    /// Forked processes (without an exec) that could create no file of their own, and whose nearest
+    /// relative with a file is this process. They count themselves here. Then the errno of the
+    /// first one.
     pub const CHILDREN_LOST: usize = ARGUMENTS + ARGUMENTS_BYTES;
     pub const CHILDREN_TROUBLE: usize = CHILDREN_LOST + 8;
-    /// Programs that this process, or a forked one without a file of its own, has started, and whose calls the library does not
-    /// see: how many, the path of the first (its length, and at most [`UNSEEN_BYTES`]), and why ([`super::unseen`], bits of all).
+    /// Programs whose calls the library does not see, and that this process or a forked one without
+    /// a file of its own has started: how many, the path of the first (its length, and at most
+    /// [`UNSEEN_BYTES`]), and the reasons ([`super::unseen`], the bits of all).
     pub const UNSEEN: usize = CHILDREN_TROUBLE + 8;
     pub const UNSEEN_LENGTH: usize = UNSEEN + 8;
     pub const UNSEEN_PATH: usize = UNSEEN_LENGTH + 8;
     pub const UNSEEN_BYTES: usize = 256;
     pub const UNSEEN_WHY: usize = UNSEEN_PATH + UNSEEN_BYTES;
-    /// Where each record is kept: the bytes up to which the file grows for them, and what they have found in their way
-    /// ([`super::stopped`]; bits).
+    /// If every record is kept: the size in bytes up to which the file grows for records, and why
+    /// records were dropped (the bits of [`super::stopped`]).
     pub const RECORDS_MOST: usize = 4000;
     pub const RECORDS_STOPPED: usize = 4008;
 }
 
 /// Why a program's calls are not seen.
 pub mod unseen {
-    /// The loader leaves the library out (AT_SECURE). Recordings of before there were others have no bit.
+    /// The loader ignores the library (AT_SECURE). Recordings of versions that knew only this
+    /// reason have no bit set.
     pub const SECURE: u64 = 1;
     /// It has no loader.
     pub const STATIC: u64 = 2;
@@ -97,13 +111,13 @@ pub mod unseen {
     pub const GO: u64 = 4;
 }
 
-/// Why a record found no place.
+/// Why a record was dropped.
 pub mod stopped {
-    /// The file had the size that it may have.
+    /// The file had its maximal size.
     pub const MOST: u64 = 1;
-    /// The file could not grow: `header::TROUBLE` tells why the first time.
+    /// The file could not grow: `header::TROUBLE` has the first errno.
     pub const SPACE: u64 = 2;
-    /// The directory had no place for another segment.
+    /// The directory was full.
     pub const PLACES: u64 = 4;
 }
 
@@ -119,58 +133,63 @@ pub mod end {
     pub const ABORTED: u64 = 5;
     /// By `syscall(SYS_exit_group)`.
     pub const EXIT_GROUP: u64 = 6;
-    /// By a signal that it sent to itself. It may have gone on, as after a failed exec.
+    /// By a signal that it sent to itself. It may have continued, as after a failed exec.
     pub const SIGNAL: u64 = 7;
 }
 
 /// Places in an entry of the directory.
 pub mod entry {
     pub const SIZE: usize = 32;
-    /// One of [`super::kind`]; 0: none, and none after it.
+    /// One of [`super::kind`]; 0: neither this entry nor any later one is used.
     pub const KIND: usize = 0;
     /// Bytes from the beginning of the file, a multiple of [`super::PAGE`].
     pub const START: usize = 8;
     /// Bytes, a multiple of [`super::PAGE`].
     pub const LENGTH: usize = 16;
-    /// Of a thread: its kernel thread id when it began. Of a table: the index of its first entry. Of records: the place in
-    /// this directory, from 0, of their thread.
+    /// For a thread: its kernel thread id when it began. For a table: the index of its first entry.
+    /// For records: the place of their thread in this directory, from 0.
     pub const EXTRA: usize = 24;
 }
 
 /// Kinds of segments.
 pub mod kind {
-    /// What is counted once a process ([`super::totals`]).
+    /// The counts of the process ([`super::totals`]).
     pub const TOTALS: u64 = 1;
-    /// A thread's counters, and behind them its ring or the first area of its records ([`super::thread`]).
+    /// A thread's counters, followed by its ring or the first area of its records
+    /// ([`super::thread`]).
     pub const THREAD: u64 = 2;
     /// A part of the table of instances ([`super::instance`]).
     pub const INSTANCES: u64 = 3;
     /// A part of the table of interests ([`super::interest`]).
     pub const INTERESTS: u64 = 4;
-    /// Text: the objects that were mapped, one line each: start (hexadecimal), end, build id (hexadecimal, or -), path. The
-    /// last such segment is the newest.
+    /// Text: the objects that were mapped, one line each: start (hexadecimal), end, build id
+    /// (hexadecimal, or -), path. The last such segment is the newest.
     pub const MODULES: u64 = 5;
-    /// What was found wrong ([`super::findings`], [`super::finding`]).
+    /// Findings ([`super::findings`], [`super::finding`]).
     pub const FINDINGS: u64 = 8;
-    /// How the program is steered while it runs ([`crate::control`]). The first segment, made with the file.
+    /// The control pages of a running program ([`crate::control`]). It is the first segment,
+    /// created with the file.
     pub const CONTROL: u64 = 6;
-    /// Records of a thread that has filled those it has ([`super::area`]).
+    /// A further area of records, for a thread whose areas are full ([`super::area`]).
     pub const RECORDS: u64 = 7;
-    /// A part of the arena of call stacks ([`super::stacks`]), whose address was the entry's EXTRA.
+    /// A part of the arena of call stacks ([`super::stacks`]). EXTRA: its address in the process.
     pub const STACKS: u64 = 9;
-    /// The totals of the census ([`super::census`]). (10 was the census at the end, in an earlier layout.)
+    /// The totals of the census ([`super::census`]). (In an earlier layout 10 was the census at the
+    /// end.)
     pub const CENSUS: u64 = 11;
     /// A part of the census's rows ([`super::census::place`]); EXTRA: the first one's number.
     pub const PLACES: u64 = 12;
-    /// A part of the words of the descriptor numbers ([`super::census::number`]); EXTRA: the first number.
+    /// A part of the words of the descriptor numbers ([`super::census::number`]); EXTRA: the first
+    /// number.
     pub const NUMBERS: u64 = 13;
     /// What is armed: limits and rules of faults ([`super::policy`]).
     pub const POLICY: u64 = 14;
     /// A coarse series of the whole run ([`super::series`]).
     pub const SERIES: u64 = 15;
-    /// What the descriptors of findings were ([`super::described`]).
+    /// What the descriptors of findings referred to ([`super::described`]).
     pub const DESCRIBED: u64 = 20;
-    /// Some of the descriptors that were open at the end, with what they were ([`super::open_at_end`]).
+    /// Some of the descriptors that were open at the end, with what they referred to
+    /// ([`super::open_at_end`]).
     pub const OPEN_AT_END: u64 = 21;
 }
 
@@ -186,81 +205,27 @@ pub mod totals {
     pub const UNSEEN_WATCHES: usize = 56;
     pub const HEALED: usize = 64;
     pub const LOST: usize = 72;
-    /// CLOCK_MONOTONIC when the waits of all instances were last marked ([`super::instance::MARK`]); 0: they never were.
+    /// CLOCK_MONOTONIC when the waits of all instances were last marked
+    /// ([`super::instance::MARK`]); 0: they never were.
     pub const MARKED: usize = 80;
-    /// The highest descriptor number of an instance or a watch, and one; and RLIMIT_NOFILE when it became so (0: not asked).
+    /// One more than the highest descriptor number of an instance or a watch, and RLIMIT_NOFILE
+    /// when that number was reached (0: it was not read).
     pub const NUMBERS: usize = 88;
     pub const NUMBERS_LIMIT: usize = 96;
-    /// How many instances each site has created: [`SITES`] pairs of a site (0: free) and a number.
+    /// How many instances each call site has created: [`SITES`] pairs of a site (0: free) and a
+    /// count.
     pub const CREATIONS: usize = 1024;
     pub const SITES: usize = 64;
 }
 
-/// Places in a thread's segment. Counters first; they are the shim's own memory (src/ledger/counters.rs asserts the places).
-pub mod thread {
-    use super::{Call, errno, histogram};
-
-    // What a common call touches comes first, in few cache lines.
-
-    /// CLOCK_MONOTONIC at the end of the last wait that could block.
-    pub const LAST_WAIT_END: usize = 0;
-    /// Waits that could not block and returned nothing; waits that could; of these, after a timeout of 1 ms; waits that returned
-    /// `maxevents`.
-    pub const POLLED: usize = 8;
-    pub const EMPTY: usize = 16;
-    pub const SHORT: usize = 24;
-    pub const FULL: usize = 32;
-    /// Events by kind: IN, OUT, RDHUP, HUP, ERR, PRI.
-    pub const KINDS: usize = 40;
-    pub const KIND_NAMES: [&str; 6] = ["IN", "OUT", "RDHUP", "HUP", "ERR", "PRI"];
-    /// Calls, [`Call::COUNT`] words in the order of `Call`.
-    pub const CALLS: usize = KINDS + KIND_NAMES.len() * 8;
-
-    /// Histograms by number: events in a batch; nanoseconds of work between two waits; nanoseconds blocked, by call, in the order
-    /// of `Call::WAITS`.
-    pub const BATCH: usize = 0;
-    pub const WORK: usize = 1;
-    pub const BLOCKED: usize = 2;
-    pub const HISTOGRAMS: usize = BLOCKED + Call::WAITS.len();
-    /// Of each its sum and its highest value.
-    pub const TOPS: usize = CALLS + Call::COUNT * 8;
-    pub const TOP_SIZE: usize = 16;
-    pub const TOP_SUM: usize = 0;
-    pub const TOP_MAX: usize = 8;
-    /// Of each [`histogram::BUCKETS`] buckets.
-    pub const BUCKETS: usize = TOPS + HISTOGRAMS * TOP_SIZE;
-    pub const BUCKETS_SIZE: usize = histogram::BUCKETS * 8;
-
-    /// One call's other counters: injected, limited, failures by errno (0: without a name), and those that returned a value
-    /// by a fault, without being made: they are no failures, and made nothing.
-    pub const CALL_SIZE: usize = (3 + errno::NAMED) * 8;
-    pub const CALL_INJECTED: usize = 0;
-    pub const CALL_LIMITED: usize = 8;
-    pub const CALL_ERRORS: usize = 16;
-    pub const CALL_MADE_UP: usize = CALL_ERRORS + errno::NAMED * 8;
-    /// [`Call::COUNT`] of them, in the order of `Call`.
-    pub const OF_CALLS: usize = BUCKETS + HISTOGRAMS * BUCKETS_SIZE;
-    pub const COUNTERS_SIZE: usize = OF_CALLS + Call::COUNT * CALL_SIZE;
-    /// Records begun since the thread began. Record number N (from 0) lies in place N modulo the ring's length; those that were
-    /// overwritten are `begun - length`, where that is positive.
-    pub const BEGUN: usize = COUNTERS_SIZE.next_multiple_of(super::PAGE);
-    /// Records that found no place, where each is to be kept. (Then [`BEGUN`] stays zero: begun are those, and the places that
-    /// are taken in the thread's areas.)
-    pub const DROPPED: usize = BEGUN + 8;
-    /// Nanoseconds of processor time that the thread had used when the last row of the series was written, and [`POLLED`] then. (Of
-    /// the process, where several threads have counted here in turn.)
-    pub const PROCESSOR_TIME: usize = BEGUN + 16;
-    pub const POLLED_THEN: usize = BEGUN + 24;
-    /// Where the ring begins, or the first area of records: a page behind.
-    pub const RING: usize = BEGUN + super::PAGE;
-}
-
-/// Places in an area of records, where each record is kept: the first lies in the thread's segment, each other is a segment
-/// ([`kind::RECORDS`]). Behind a head of 64 bytes lie records, in the order in which they were begun.
+/// Places in an area of records, for recordings that keep every record. A thread's first area lies
+/// in the thread's segment. Each further one is a segment ([`kind::RECORDS`]). A head of 64 bytes
+/// is followed by records, in the order in which they were begun.
 pub mod area {
-    /// How many places are taken. More than there are: who asked further found it full.
+    /// How many places are taken. It may exceed the number of places: a thread that finds the area
+    /// full has counted too.
     pub const TAKEN: usize = 0;
-    /// The number of the first record (from 0, of this thread's records that have a place).
+    /// The number of the first record, from 0. Only records that have a place are numbered.
     pub const FIRST: usize = 8;
     pub const RECORDS: usize = 64;
     /// The size of a thread's first area.
@@ -270,23 +235,27 @@ pub mod area {
 /// Places in a record of a call.
 pub mod record {
     pub const SIZE: usize = 64;
-    /// The record's number and one, written last; another: it is being written, or was never.
+    /// One more than the record's number, written last. Any other value: the record is being
+    /// written, or was never written.
     pub const NUMBER: usize = 0;
-    /// CLOCK_MONOTONIC when the call began, nanoseconds.
+    /// CLOCK_MONOTONIC when the call began, in nanoseconds.
     pub const BEGAN: usize = 8;
     pub const DURATION: usize = 16;
-    /// From the lowest byte: `Function`, flags ([`INJECTED`], [`LIMITED`]), operation of epoll_ctl (16 bits); errno in the upper 32.
+    /// From the lowest byte: `Function` (8 bits), flags ([`INJECTED`], [`LIMITED`]; 8 bits),
+    /// operation of epoll_ctl (16 bits), errno (32 bits).
     pub const CALL: usize = 24;
     pub const INJECTED: u64 = 1;
     pub const LIMITED: u64 = 2;
     /// The result, signed.
     pub const RESULT: usize = 32;
-    /// The first argument (epfd, size, flags) in the lower 32 bits; fd of epoll_ctl, or maxevents of a wait, above.
+    /// The first argument (epfd, size or flags) in the lower 32 bits. The fd of epoll_ctl or the
+    /// maxevents of a wait in the upper 32 bits.
     pub const ARGUMENTS: usize = 40;
-    /// Of a wait: the timeout in nanoseconds, or [`NO_TIMEOUT`], or [`UNKNOWN_TIMEOUT`]. Of epoll_ctl: the event mask asked for.
+    /// For a wait: the timeout in nanoseconds, or [`NO_TIMEOUT`], or [`UNKNOWN_TIMEOUT`]. For
+    /// epoll_ctl: the requested event mask.
     pub const EXTRA: usize = 48;
     pub const NO_TIMEOUT: u64 = u64::MAX;
-    /// Of an epoll_pwait2 whose timeout the kernel did not read.
+    /// The timeout of an epoll_pwait2 that the kernel did not read.
     pub const UNKNOWN_TIMEOUT: u64 = u64::MAX - 1;
     /// The return address.
     pub const CALLER: usize = 56;
@@ -295,30 +264,33 @@ pub mod record {
 /// Places in an entry of the table of instances; the table's entry 0 is unused.
 pub mod instance {
     pub const SIZE: usize = 136;
-    /// 1 for the process's first; 0: not in use.
+    /// The instance's number, 1 for the first of the process; 0: not in use.
     pub const ID: usize = 0;
     pub const SITE: usize = 8;
-    /// `size` of epoll_create or `flags` of epoll_create1 in the lower 32 bits; above: 1 create, 2 create1, 3 out of sight;
-    /// bit 63: it was there before the fork or exec.
+    /// The `size` of epoll_create or the `flags` of epoll_create1 in the lower 32 bits. Above them
+    /// 1 (epoll_create), 2 (epoll_create1) or 3 (created where no hook saw it). Bit 63: it existed
+    /// before the fork or exec.
     pub const ORIGIN: usize = 16;
     pub const INHERITED: u64 = 1 << 63;
-    /// The descriptor that it was made under, in the lower 32 bits. Above: [`MARK`].
+    /// The descriptor as which it was created in the lower 32 bits. The upper 32 bits: see
+    /// [`MARK`].
     pub const EPFD: usize = 24;
-    /// Where the lower half of its waits begins as they were at the last mark ([`super::totals::MARKED`]).
+    /// The bit of [`EPFD`] at which the number of its waits at the last mark begins, modulo 2^32
+    /// ([`super::totals::MARKED`]).
     pub const MARK: u32 = 32;
     pub const WATCHES: usize = 32;
     pub const WATCHES_PEAK: usize = 40;
     /// CLOCK_MONOTONIC when it was noted.
     pub const BEGAN: usize = 48;
-    /// Waits, events, empty, full, interrupted: two sets of five words, to be added up.
+    /// Two sets of five words: waits, events, empty, full, interrupted. Readers add the sets.
     pub const WAITS: usize = 56;
-    /// Entries of a segment.
+    /// The number of entries of a segment.
     pub const ENTRIES: usize = 512;
 }
 
-/// The table of findings: a page, and behind it the entries, in no order.
+/// The table of findings: a page, followed by the entries in no order.
 pub mod findings {
-    /// Findings that found no place.
+    /// How many findings were dropped because the table was full.
     pub const DROPPED: usize = 0;
     /// Where the entries begin.
     pub const FIRST: usize = super::PAGE;
@@ -330,14 +302,15 @@ pub mod findings {
 /// Places in an entry of the table of findings.
 pub mod finding {
     pub const SIZE: usize = 128;
-    /// What tells it from the others; 0: not in use.
+    /// A key that differs from those of all others; 0: not in use.
     pub const KEY: usize = 0;
-    /// [`crate::findings::Id`] in the lowest byte, above it the variant; written last: 0: it is being filled in.
+    /// [`crate::findings::Id`] in the lowest byte, the variant above it. Written last; 0: the entry
+    /// is being written.
     pub const WHAT: usize = 8;
     /// [`crate::findings::Severity`].
     pub const SEVERITY: usize = 16;
     pub const COUNT: usize = 24;
-    /// epfd and one in the lower 32 bits, fd and one above; 0: none.
+    /// One more than the epfd in the lower 32 bits, one more than the fd in the upper; 0: none.
     pub const DESCRIPTORS: usize = 32;
     pub const SITE: usize = 40;
     pub const OTHER: usize = 48;
@@ -346,185 +319,51 @@ pub mod finding {
     pub const FIRST: usize = 88;
 }
 
-/// What the descriptors of findings were when these were made. Entry N belongs to entry N of the table of findings.
+/// What the descriptors of findings referred to when the findings were made. Entry N belongs to
+/// entry N of the table of findings.
 pub mod described {
     pub const SIZE: usize = 8 + crate::descriptor::BYTES;
-    /// The number of the descriptor and one in the lower 32 bits, the length of the list in the upper; written last; 0: none.
+    /// One more than the descriptor's number in the lower 32 bits, the length of the list in the
+    /// upper. Written last; 0: none.
     pub const WHAT: usize = 0;
     /// The list ([`crate::descriptor`]).
     pub const FIELDS: usize = 8;
     pub const ALL: usize = super::findings::ENTRIES * SIZE;
 }
 
-/// Descriptors that were open when the process ended: of each call that made some, the first few. A page, and behind it an entry
-/// for each.
+/// Descriptors that were open when the process ended: the first few of each call site that created
+/// some. A page, followed by an entry for each.
 pub mod open_at_end {
     /// How many entries follow.
     pub const COUNT: usize = 0;
     pub const FIRST: usize = super::PAGE;
-    /// The most of one call, and of all.
+    /// The most entries of one call site, and of all.
     pub const OF_A_CALL: usize = 8;
     pub const MOST: usize = 512;
     pub const SIZE: usize = 16 + super::described::SIZE;
-    /// The call, and what kind it made, as in the census.
+    /// The call site and the kind, as in the census.
     pub const SITE: usize = 0;
     pub const KIND: usize = 8;
     /// An entry as in [`super::described`].
     pub const DESCRIBED: usize = 16;
 }
 
-/// The arena of call stacks. A site that lies in a part of it stands for a stack: there lie the number of its return addresses,
-/// and these, the innermost first, each a word.
+/// The arena of call stacks. A site whose address lies in a part of it stands for a stack. At that
+/// address are the number of return addresses, and then these, the innermost first, each a word.
 pub mod stacks {
-    /// Bytes of a part, which is a segment; a stack lies in one part.
+    /// The size of a part, which is a segment. A stack lies in one part.
     pub const PART: usize = 64 * 1024;
     /// The most return addresses of a stack.
     pub const DEEPEST: usize = 64;
 }
 
-/// The census, which follows the process from change to change: a page of totals, a row for each place and kind, and a word for
-/// each descriptor number. All other sums follow from the rows.
-pub mod census {
-    use crate::census::Kind;
-
-    /// The most descriptors that were open at once.
-    pub const PEAK: usize = 0;
-    /// Found open at load; 0 in the child of a fork.
-    pub const AT_START: usize = 8;
-    /// Creations and ends that were found only by comparing with `/proc`, or by a later creation.
-    pub const CORRECTED: usize = 16;
-    /// How many forks lie between the load and this process, in 8 bits.
-    pub const GENERATION: usize = 24;
-    /// 1: a call that creates descriptors has failed for lack of room (EMFILE, ENFILE).
-    pub const HAS_MET_THE_LIMIT: usize = 32;
-
-    /// Places in a row: what one call of the program has created of one kind. Row 0 is for all that found no row.
-    pub mod place {
-        use super::Kind;
-
-        pub const SIZE: usize = 128;
-        /// Rows of a segment.
-        pub const ENTRIES: usize = 256;
-        /// The site in the lower 48 bits (0: out of sight), the kind in 4 above them, and the highest bit; 0: not in use.
-        pub const KEY: usize = 0;
-        /// Open ones in the lower 28 bits, closed ones above.
-        pub const COUNTS: usize = 8;
-        /// Closed ones besides.
-        pub const MORE: usize = 16;
-        /// Open when this process was forked.
-        pub const BASE: usize = 24;
-        pub const PEAK: usize = 32;
-        /// The fewest that were open since creations reached a power of two; and in the four spans before, the newest first.
-        pub const FLOOR: usize = 40;
-        pub const FLOORS: usize = 48;
-        /// CLOCK_MONOTONIC when creations reached the last power of two, and the one before.
-        pub const TURNED: usize = 80;
-        pub const TURNED_BEFORE: usize = 88;
-        /// Sockets and pipes that had lost their other end and stayed open: how many there were when creations reached the last
-        /// power of two, in the lowest 16 bits, and the times before, above.
-        pub const GONE: usize = 96;
-        pub const WORDS: usize = 13;
-
-        pub const USED: u64 = 1 << 63;
-        const SITE: u64 = (1 << 48) - 1;
-        const KIND: u32 = 48;
-        /// Where the closed ones begin in [`COUNTS`].
-        pub const CLOSED: u32 = 28;
-
-        #[must_use]
-        pub const fn key(site: u64, kind: Kind) -> u64 {
-            site & SITE | (kind as u64) << KIND | USED
-        }
-
-        #[must_use]
-        pub const fn site(key: u64) -> u64 {
-            key & SITE
-        }
-
-        #[must_use]
-        pub const fn kind(key: u64) -> Kind {
-            Kind::from_number(key >> KIND & 15)
-        }
-
-        #[must_use]
-        pub const fn live(counts: u64) -> u64 {
-            counts & ((1 << CLOSED) - 1)
-        }
-    }
-
-    /// What is known of a descriptor number, in a word: from the lowest bit its row (16 bits), the flags (8), the kind (4), the
-    /// generation of the process that created it (8), and a mark of the thread.
-    pub mod number {
-        use super::Kind;
-
-        pub const ALIVE: u64 = 1 << 16;
-        pub const CLOSED: u64 = 1 << 17;
-        /// It closes at exec.
-        pub const CLOEXEC: u64 = 1 << 18;
-        /// Its number was chosen by the program (dup2).
-        pub const PLACED: u64 = 1 << 19;
-        /// Close-on-exec was removed from it.
-        pub const HANDED_ON: u64 = 1 << 20;
-        /// It was open at load.
-        pub const AT_START: u64 = 1 << 21;
-        /// Closed by close_range or closefrom.
-        pub const SWEPT: u64 = 1 << 22;
-        /// `popen` created it: later calls of `popen` do not hand it on.
-        pub const POPENS: u64 = 1 << 23;
-        pub const KIND: u32 = 24;
-        pub const GENERATION: u32 = 28;
-        /// Closed by the thread that created it. While open: what had the number before was.
-        pub const BY_ITS_OWN: u64 = 1 << 36;
-        /// Closed by the thread that had closed what had the number before, and that another thread
-        /// had opened: it may have meant the one before.
-        pub const STRAY: u64 = 1 << 37;
-        /// The thread that created it: 26 bits of its identity.
-        pub const THREAD: u32 = 38;
-
-        #[must_use]
-        pub const fn place(word: u64) -> u16 {
-            word as u16
-        }
-
-        #[must_use]
-        pub const fn kind(word: u64) -> Kind {
-            Kind::from_number(word >> KIND & 15)
-        }
-
-        #[must_use]
-        pub const fn generation(word: u64) -> u8 {
-            (word >> GENERATION) as u8
-        }
-
-        /// Numbers of the first segment; each further one ends at twice the number where it begins.
-        pub const NEAR: u32 = 4096;
-        /// Numbers from here on are not in the file.
-        pub const END: u32 = NEAR << (SEGMENTS - 1);
-        pub const SEGMENTS: usize = 11;
-
-        /// The segment of a number below [`END`].
-        #[must_use]
-        pub const fn segment(fd: u32) -> usize {
-            if fd < NEAR { 0 } else { (fd.ilog2() - NEAR.ilog2() + 1) as usize }
-        }
-
-        /// The first number of a segment, and how many it has.
-        #[must_use]
-        pub const fn range(segment: usize) -> (u32, u32) {
-            match segment {
-                0 => (0, NEAR),
-                _ => (NEAR << (segment - 1), NEAR << (segment - 1)),
-            }
-        }
-    }
-}
-
-/// A coarse series of the whole run, in the order of time: a head of [`FIRST`](series::FIRST) bytes, and the rows behind it. When all are
-/// taken, each second one is given up, and from then on they come half as often.
+/// A coarse series of the whole run, in the order of time: a head of [`FIRST`](series::FIRST)
+/// bytes, followed by rows. When all rows are taken, every second one is discarded, and from then
+/// on rows are written half as often.
 pub mod series {
     /// How many rows are taken.
     pub const COUNT: usize = 0;
-    /// Nanoseconds between rows, at least; 0: [`FIRST_STEP`].
+    /// The least number of nanoseconds between rows; 0: [`FIRST_STEP`].
     pub const STEP: usize = 8;
     pub const FIRST_STEP: u64 = 1_000_000_000;
     pub const FIRST: usize = 64;
@@ -532,81 +371,29 @@ pub mod series {
     pub const ROW: usize = 160;
     pub const SIZE: usize = FIRST + ROWS * ROW;
     // Words of a row, by number.
-    /// CLOCK_MONOTONIC; 0: the row is none. A process that was killed may have left a row twice.
+    /// CLOCK_MONOTONIC; 0: the row is not used. A process that was killed may have left a row
+    /// twice.
     pub const AT: usize = 0;
-    /// Calls of the epoll family and waits by then.
+    /// The number of epoll calls and of waits until then.
     pub const CALLS: usize = 1;
     pub const WAITS: usize = 2;
-    /// Live ones.
+    /// The number of live instances and interests.
     pub const INSTANCES: usize = 3;
     pub const WATCHES: usize = 4;
-    /// Open descriptors by the numbers of [`crate::census::Kind`], with a census.
+    /// If the census is on: open descriptors, by the numbers of [`crate::census::Kind`].
     pub const KINDS: usize = 5;
 }
 
 const _: () = assert!((series::KINDS + crate::census::Kind::ALL.len()) * 8 <= series::ROW);
 
-/// What is armed, and what it has counted.
-pub mod policy {
-    /// How many rules there are; written last.
-    pub const COUNT: usize = 0;
-    /// How often all rules were taken back, modulo 256.
-    pub const GENERATION: usize = 8;
-    /// The limits, in the order of [`crate::limits::KEYS`].
-    pub const LIMITS: usize = 64;
-    pub const KEYS: usize = 9;
-    pub const LIMIT: usize = 48;
-    /// One more than the limit; 0: there is none.
-    pub const LIMIT_SET: usize = 0;
-    /// The highest count that it has met.
-    pub const LIMIT_PEAK: usize = 8;
-    /// Calls that were refused; calls that were let through.
-    pub const LIMIT_DENIED: usize = 16;
-    pub const LIMIT_LET_THROUGH: usize = 24;
-    /// Of `size`: 1 warn, 2 enforce.
-    pub const LIMIT_MODE: usize = 32;
-
-    /// The rules.
-    pub const FIRST: usize = 1024;
-    pub const RULES: usize = 64;
-    pub const RULE: usize = 32;
-    pub const MATCHED: usize = 0;
-    pub const FIRED: usize = 8;
-    /// 0: a fault that no kernel has.
-    pub const IS_LEGAL: usize = 16;
-    /// Where the rule's text begins, from [`TEXT`] on, in the lower 32 bits, and its length above.
-    pub const WORDS: usize = 24;
-
-    /// The faults that fired last, each in the place of its number modulo their count.
-    pub const LAST: usize = FIRST + RULES * RULE;
-    pub const FIRINGS: usize = 16;
-    pub const FIRING: usize = 64;
-    /// One more than how many had fired before it; 0: none. Written last.
-    pub const NUMBER: usize = 0;
-    /// From the lowest byte: the rule's place from 0, the function's number, the operation of `epoll_ctl` (0: none), the
-    /// [`GENERATION`]; above 32 bits, the thread.
-    pub const WHAT: usize = 8;
-    /// CLOCK_MONOTONIC.
-    pub const AT: usize = 16;
-    /// The rule's count that `when=` goes by.
-    pub const ORDINAL: usize = 24;
-    /// The hash of the innermost [`crate::faults::decisions::DEPTH`] callers; 0: stacks could not be walked.
-    pub const STACK: usize = 32;
-    pub const SITE: usize = 40;
-
-    pub const TEXT: usize = 4096;
-    pub const TEXT_BYTES: usize = 16 * 1024;
-    pub const SIZE: usize = TEXT + TEXT_BYTES;
-    const _: () = assert!(LAST + FIRINGS * FIRING <= TEXT);
-}
-
 /// Places in an entry of the table of interests; the table's entry 0 is unused.
 pub mod interest {
     pub const SIZE: usize = 24;
-    /// The index of its instance in the table (lower 32 bits), the descriptor above; 0: not in use.
+    /// The index of its instance in the table in the lower 32 bits, the descriptor in the upper; 0:
+    /// not in use.
     pub const INSTANCE: usize = 0;
     pub const SITE: usize = 8;
     pub const RESERVED: usize = 16;
-    /// Entries of a segment.
+    /// The number of entries of a segment.
     pub const ENTRIES: usize = 4096;
 }

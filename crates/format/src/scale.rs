@@ -1,4 +1,4 @@
-//! Numbers for people, put together on the stack.
+//! Numbers for people, formatted on the stack.
 
 use core::fmt::{self, Display, Write};
 
@@ -51,7 +51,7 @@ impl Scaled {
             10..100 => write!(scaled, "{whole}.{} {unit}", part / 100),
             _ => write!(scaled, "{whole} {unit}"),
         };
-        // The space that stands before a unit, where that is of no name.
+        // Removes the space before a unit without a name.
         while let Some(last) = scaled.length.checked_sub(1)
             && scaled.text.get(last) == Some(&b' ')
         {

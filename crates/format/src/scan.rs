@@ -1,11 +1,12 @@
 //! Numbers, times and probabilities, each from the whole of a word.
 //!
-//! What strace 6.1 takes is read as strace reads it: [`leading`] is its `string_to_uint_ex` (strtoll in base 10),
-//! [`time`] its `parse_ts`, [`wide`] strtoull in base 0. The shim's own keys take digits alone.
+//! A value that strace 6.1 accepts is read as strace reads it: [`leading`] is its
+//! `string_to_uint_ex` (strtoll in base 10), [`time`] its `parse_ts`, [`wide`] strtoull in base 0.
+//! Keys that strace does not have accept only digits.
 
 use crate::problem::Bad;
 
-/// A number in digits alone.
+/// A number of digits only.
 pub(crate) fn digits(word: &[u8]) -> Result<u64, Bad> {
     match word {
         [] => Err(Bad::Missing),
@@ -17,7 +18,7 @@ pub(crate) fn digits(word: &[u8]) -> Result<u64, Bad> {
     }
 }
 
-/// A number within bounds, in digits alone.
+/// A number of digits only, within bounds.
 pub(crate) fn between(word: &[u8], least: u64, most: u64) -> Result<u64, Bad> {
     match digits(word)? {
         number if number < least => Err(Bad::TooSmall),
@@ -26,7 +27,7 @@ pub(crate) fn between(word: &[u8], least: u64, most: u64) -> Result<u64, Bad> {
     }
 }
 
-/// Bytes, or with K, M, G 1024 times as many for each, within bounds.
+/// A number of bytes within bounds, with K, M or G for multiples of 1024.
 pub(crate) fn bytes(word: &[u8], least: u64, most: u64) -> Result<u64, Bad> {
     let (figures, unit) = match word {
         [figures @ .., b'K'] => (figures, 10),
@@ -41,7 +42,7 @@ pub(crate) fn bytes(word: &[u8], least: u64, most: u64) -> Result<u64, Bad> {
     }
 }
 
-/// The number at the beginning of a text, behind white space and a sign, and the rest of the text.
+/// The number at the beginning of a text, after white space and a sign, and the rest of the text.
 pub(crate) fn leading(text: &[u8]) -> Result<(u64, &[u8]), Bad> {
     let (negative, text) = sign(text.trim_ascii_start());
     match take(text, 10) {
@@ -54,7 +55,8 @@ pub(crate) fn leading(text: &[u8]) -> Result<(u64, &[u8]), Bad> {
     }
 }
 
-/// A number as C writes it: decimal, `0x` hex, `0` octal; a minus wraps it round 2^64.
+/// A number as C writes it: decimal, hex after `0x`, octal after `0`. A minus sign negates it
+/// modulo 2^64.
 pub(crate) fn wide(word: &[u8]) -> Result<u64, Bad> {
     let (negative, text) = sign(word.trim_ascii_start());
     let (text, base) = match text {
@@ -71,7 +73,8 @@ pub(crate) fn wide(word: &[u8]) -> Result<u64, Bad> {
     }
 }
 
-/// The digits at the beginning: their number (None: more than 64 bits hold) and what follows. None without a digit.
+/// The number that the digits at the beginning form (None: it exceeds 64 bits), and the rest. None:
+/// there is no digit.
 fn take(text: &[u8], base: u32) -> Option<(Option<u64>, &[u8])> {
     let digit = |byte: u8| char::from(byte).to_digit(base);
     let count = text.iter().take_while(|byte| digit(**byte).is_some()).count();
@@ -91,11 +94,23 @@ fn sign(text: &[u8]) -> (bool, &[u8]) {
     }
 }
 
-/// The longest time, about 292 years: a clock's reading and a time together still fit into 64 bits.
+/// What is expected of a descriptor's number.
+pub(crate) const DESCRIPTOR: &str = "a number from 0 to 2147483647";
+
+/// The number of a descriptor.
+pub(crate) fn descriptor(word: &[u8]) -> Result<i32, Bad> {
+    i32::try_from(between(word, 0, i32::MAX as u64)?).map_err(|_| Bad::TooLarge)
+}
+
+/// What is expected of a time.
+pub(crate) const TIME: &str = "a number of microseconds, or one with s, ms, us or ns";
+
+/// The longest time, about 292 years: the sum of a clock's reading and a time fits into 64 bits.
 pub(crate) const LONGEST: u64 = i64::MAX as u64;
 
-/// A time in nanoseconds: a decimal number, which may have a fraction and an exponent, in microseconds or in `s`,
-/// `ms`, `us`, `ns`. What is finer than a nanosecond is cut off; what is longer than [`LONGEST`] is that.
+/// A time in nanoseconds: a decimal number, which may have a fraction and an exponent, in
+/// microseconds or in `s`, `ms`, `us`, `ns`. Fractions of a nanosecond are cut off. A longer time
+/// than [`LONGEST`] becomes that.
 pub(crate) fn time(word: &[u8]) -> Result<u64, Bad> {
     if word.is_empty() {
         return Err(Bad::Missing);
@@ -118,7 +133,7 @@ pub(crate) fn time(word: &[u8]) -> Result<u64, Bad> {
         unit if unit.eq_ignore_ascii_case(b"ns") => 0,
         _ => return Err(Bad::Unit),
     };
-    // strtoll, and so strace, takes no larger number, whatever its unit.
+    // strtoll, and so strace, accepts no larger number, whatever its unit.
     if shifted(whole, fraction, exponent) > u128::from(LONGEST) {
         return Err(Bad::TooLarge);
     }
@@ -135,9 +150,10 @@ fn figures(text: &[u8]) -> (&[u8], &[u8]) {
     text.split_at_checked(count).unwrap_or((text, b""))
 }
 
-/// `e`, a sign, digits: the exponent and what follows. None where a digit is missing: then it is no exponent.
+/// `e`, a sign, digits: the exponent and the rest. None: there is no digit, so it is not an
+/// exponent.
 fn exponent(text: &[u8]) -> Option<(i64, &[u8])> {
-    // No text is long enough for its digits to stand in a place beyond this.
+    // No text is long enough to have digits at a place beyond this.
     const MOST: u64 = 1 << 40;
     let [b'e' | b'E', text @ ..] = text else { return None };
     let (negative, text) = sign(text);
@@ -146,8 +162,8 @@ fn exponent(text: &[u8]) -> Option<(i64, &[u8])> {
     Some((if negative { -exponent } else { exponent }, rest))
 }
 
-/// The decimal `whole.fraction` times 10^`exponent`, without what is left behind the point; u128::MAX where it has
-/// more than 19 digits.
+/// The decimal `whole.fraction` times 10^`exponent`, rounded down; u128::MAX if that has more than
+/// 19 digits.
 fn shifted(whole: &[u8], fraction: &[u8], exponent: i64) -> u128 {
     let first = exponent.saturating_add(i64::try_from(whole.len()).unwrap_or(i64::MAX));
     let mut sum = 0u128;
@@ -163,8 +179,8 @@ fn shifted(whole: &[u8], fraction: &[u8], exponent: i64) -> u128 {
     sum
 }
 
-/// A probability from 0 to 1 as a threshold: an event happens where a uniform number of 64 bits is below it. None
-/// stands for 1. Exact: 2^64 times the probability, rounded down.
+/// A probability from 0 to 1 as a threshold: an event happens if a uniform number of 64 bits is
+/// below it. The threshold is exactly 2^64 times the probability, rounded down. None stands for 1.
 pub(crate) fn probability(word: &[u8]) -> Result<Option<u64>, Bad> {
     let (negative, text) = match word {
         [] => return Err(Bad::Missing),

@@ -1,14 +1,17 @@
-//! Names of signals as `<signal.h>` and strace spell them (x86-64 Linux, arch/x86/include/uapi/asm/signal.h).
+//! Names of signals as `<signal.h>` and strace spell them (x86-64 Linux,
+//! arch/x86/include/uapi/asm/signal.h).
 
 use crate::words::{Words, words};
 
 /// The highest signal number (`_NSIG`).
 pub const HIGHEST: u8 = 64;
 
-/// The first real-time signal that glibc leaves to programs (its `SIGRTMIN`): it keeps 32 and 33 for itself.
+/// The first real-time signal that glibc leaves to programs (its `SIGRTMIN`): it uses 32 and 33
+/// itself.
 const FIRST_FREE: u8 = 34;
 
-/// Index 0 stands for signal 1. From 32 on the names are strace's: the kernel's first real-time signal is 32.
+/// Index 0 stands for signal 1. From 32 on the names are strace's: the kernel's first real-time
+/// signal is 32.
 const LIST: [&str; HIGHEST as usize] = [
     "SIGHUP",
     "SIGINT",
@@ -78,7 +81,7 @@ const LIST: [&str; HIGHEST as usize] = [
 
 pub const NAMES: Words = words!(&LIST);
 
-/// What the names begin with; it may be left out where a name is read.
+/// The beginning of the names. A user may leave it out.
 pub const PREFIX: &str = "SIG";
 
 /// The name of a signal (1 to 64), such as `SIGUSR1` for 10.
@@ -87,10 +90,11 @@ pub fn name(number: u8) -> Option<&'static str> {
     NAMES.get(usize::from(number.checked_sub(1)?))
 }
 
-/// The signal that a word stands for: a number from 1 to 64, or a name, with or without `SIG`, in any case.
+/// The signal that a word names: a number from 1 to 64, or a name, with or without `SIG`, in any
+/// case.
 ///
-/// `RTMIN` alone and `RT_N` are strace's: 32 and 32+N. `RTMIN+N` and `RTMAX-N` are what a C program and kill(1)
-/// mean by them: 34+N and 64-N. `RTMAX` is 64.
+/// `RTMIN` alone and `RT_N` are strace's: 32 and 32+N. `RTMIN+N` and `RTMAX-N` have the meaning of
+/// C programs and kill(1): 34+N and 64-N. `RTMAX` is 64.
 #[must_use]
 pub fn number(word: &[u8]) -> Option<u8> {
     if word.first().is_some_and(u8::is_ascii_digit) {

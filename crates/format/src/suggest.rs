@@ -1,7 +1,8 @@
 //! "Did you mean": the known word nearest to a mistyped one.
 
-/// The known word that is at most two edits (insert, delete, replace) away. Of two that are equally near, the one that
-/// begins more like the mistyped word: few slips happen at the beginning.
+/// The known word that is at most two edits (insert, delete, replace) away. Of two that are equally
+/// near, it returns the one that shares more of its beginning with the mistyped word: few typing
+/// errors happen at the beginning.
 #[must_use]
 pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let mut best: Option<(usize, usize, &str)> = None;
@@ -16,7 +17,7 @@ pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
     best.map(|(_, _, candidate)| candidate)
 }
 
-/// Levenshtein distance; words longer than the row are called far apart, which they are.
+/// Levenshtein distance. Words longer than the row have a distance of usize::MAX.
 fn distance(left: &[u8], right: &[u8]) -> usize {
     const ROW: usize = 64;
     if left.len() >= ROW || right.len() >= ROW || left.len().abs_diff(right.len()) > 2 {

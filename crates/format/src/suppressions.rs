@@ -1,4 +1,5 @@
-//! Findings that are not to be told: `EPOLLSHIM_SUPPRESSIONS` names a file of lines `id:pattern`, as the sanitizers have them.
+//! Findings that are not reported: `EPOLLSHIM_SUPPRESSIONS` names a file of lines `id:pattern`, as
+//! the sanitizers have them.
 //!
 //! ```text
 //! # an instance that libfoo keeps for the life of the process
@@ -6,9 +7,10 @@
 //! spin:^main_loop$
 //! ```
 //!
-//! A pattern is looked for anywhere in a name; `*` stands for any text, `^` at its beginning and `$` at its end hold it to
-//! the name's beginning and end. Names are those of the finding's two places: the object's path, its file name, the function.
-//! Empty lines, those that begin with `#`, and space around a line are passed over.
+//! A pattern matches anywhere in a name. `*` stands for any text. `^` at the beginning of the
+//! pattern and `$` at its end anchor it to the beginning and the end of the name. The names are
+//! those of the finding's two places: the object's path, its file name, and the function. Empty
+//! lines, lines that begin with `#`, and space around a line are ignored.
 
 use core::fmt;
 
@@ -20,7 +22,7 @@ use crate::words::words;
 pub const LONGEST_FILE: usize = 1 << 20;
 
 const PATTERN: &str = "id:pattern, such as leak:libfoo.so";
-static IDS: Vocabulary = Vocabulary { noun: "finding", known: words!(Id::NAMES), prefix: "", wanted: PATTERN };
+static IDS: Vocabulary = Vocabulary { noun: "finding", known: words!(Id::NAMES), prefix: "", expected: PATTERN };
 
 /// One line of the file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -31,7 +33,7 @@ pub struct Rule<'a> {
     pub text: &'a [u8],
 }
 
-/// What is wrong with a line, as `NUMBER: what`, for behind the file's name and a colon.
+/// What is wrong with a line. It is shown as `NUMBER: what`, after the file's name and a colon.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Wrong<'a> {
     /// From 1.
@@ -45,7 +47,7 @@ impl fmt::Display for Wrong<'_> {
     }
 }
 
-/// The rules of a file, in order, and the lines that are none.
+/// The rules of a file and its bad lines, in order.
 pub fn parse(text: &[u8]) -> impl Iterator<Item = Result<Rule<'_>, Wrong<'_>>> + Clone {
     let lines = text.split(|byte| *byte == b'\n').enumerate();
     lines.filter_map(|(index, line)| {
@@ -69,21 +71,21 @@ fn rule(text: &[u8]) -> Result<Rule<'_>, Fault<'_>> {
         return Err(Fault::Name { of: &IDS, word, at: text });
     };
     match rest.strip_prefix(b":").map(<[u8]>::trim_ascii) {
-        // `leak:` and `leak:^$` would be taken for all, and for none.
-        None | Some(b"" | b"^" | b"$" | b"^$") => Err(Fault::Value { key: id.name(), at: text, wanted: PATTERN }),
+        // A reader might expect `leak:` to match every name, and `leak:^$` none.
+        None | Some(b"" | b"^" | b"$" | b"^$") => Err(Fault::Value { key: id.name(), at: text, expected: PATTERN }),
         Some(pattern) => Ok(Rule { id, pattern, text }),
     }
 }
 
 impl Rule<'_> {
-    /// Whether it is about a finding of this kind in a place of this name.
+    /// Whether it applies to a finding of this kind in a place of this name.
     #[must_use]
     pub fn matches(&self, id: Id, name: &[u8]) -> bool {
         self.id == id && !name.is_empty() && matches(self.pattern, name)
     }
 }
 
-/// Whether a pattern is found in a name.
+/// Whether a pattern matches a name.
 #[must_use]
 pub fn matches(pattern: &[u8], name: &[u8]) -> bool {
     let (pattern, mut is_held) = match pattern.strip_prefix(b"^") {
@@ -97,7 +99,8 @@ pub fn matches(pattern: &[u8], name: &[u8]) -> bool {
     let mut rest = name;
     let mut parts = pattern.split(|byte| *byte == b'*').peekable();
     while let Some(part) = parts.next() {
-        // The first place is the best for what follows, except at the end, which the last part is held to.
+        // The first match leaves the most text for the parts that follow. Only the last part may be
+        // anchored to the end.
         let found = match (is_held, is_whole && parts.peek().is_none()) {
             (true, true) => (rest == part).then_some(&b""[..]),
             (true, false) => rest.strip_prefix(part),
@@ -113,7 +116,7 @@ pub fn matches(pattern: &[u8], name: &[u8]) -> bool {
     true
 }
 
-/// What stands behind the first place of a part; all, where it is empty.
+/// The text after the first occurrence of a part. The whole text if the part is empty.
 fn behind<'a>(part: &[u8], text: &'a [u8]) -> Option<&'a [u8]> {
     let mut rest = text;
     loop {
@@ -136,27 +139,27 @@ mod tests {
     fn lines_are_read_as_the_sanitizers_read_them() {
         let text = b"# a comment\n\n  leak:libfoo.so  \r\n\tspin:main_loop\n#leak:x\nfd-leak:a:b # c";
         let rules: Vec<_> = parse(text).map(|rule| rule.map(|rule| (rule.id, rule.pattern))).collect();
-        let wanted: [(Id, &[u8]); 3] = [(Id::Leak, b"libfoo.so"), (Id::Spin, b"main_loop"), (Id::FdLeak, b"a:b # c")];
-        assert_eq!(rules, wanted.map(Ok));
+        let expected: [(Id, &[u8]); 3] = [(Id::Leak, b"libfoo.so"), (Id::Spin, b"main_loop"), (Id::FdLeak, b"a:b # c")];
+        assert_eq!(rules, expected.map(Ok));
         assert_eq!(check(b""), Ok(0));
     }
 
     #[test]
-    fn a_bad_line_is_told_with_its_number() {
-        for (text, wanted) in [
-            ("leak:a\nleek:b", "2: unknown finding 'leek' at 'leek:b'; did you mean leak?"),
-            ("\n\nlibfoo.so", "3: unknown finding 'libfoo.so'; wanted: id:pattern, such as leak:libfoo.so"),
-            ("leak", "1: leak has no value at 'leak'; wanted: id:pattern, such as leak:libfoo.so"),
-            ("spin: ", "1: spin has no value at 'spin:'; wanted: id:pattern, such as leak:libfoo.so"),
-            ("spin:^$", "1: spin has no value at 'spin:^$'; wanted: id:pattern, such as leak:libfoo.so"),
-            ("LEAK:a", "1: unknown finding 'LEAK' at 'LEAK:a'; did you mean leak?"),
+    fn a_bad_line_is_reported_with_its_number() {
+        for (text, expected) in [
+            ("leak:a\nleek:b", "2: unknown finding 'leek' in 'leek:b'; did you mean leak?"),
+            ("\n\nlibfoo.so", "3: unknown finding 'libfoo.so'; expected id:pattern, such as leak:libfoo.so"),
+            ("leak", "1: leak has no value in 'leak'; expected id:pattern, such as leak:libfoo.so"),
+            ("spin: ", "1: spin has no value in 'spin:'; expected id:pattern, such as leak:libfoo.so"),
+            ("spin:^$", "1: spin has no value in 'spin:^$'; expected id:pattern, such as leak:libfoo.so"),
+            ("LEAK:a", "1: unknown finding 'LEAK' in 'LEAK:a'; did you mean leak?"),
             (
                 "interceptor_via_lib:x",
-                "1: unknown finding 'interceptor_via_lib' at 'interceptor_via_lib:x'; wanted: \
+                "1: unknown finding 'interceptor_via_lib' in 'interceptor_via_lib:x'; expected \
               id:pattern, such as leak:libfoo.so",
             ),
         ] {
-            assert_eq!(check(text.as_bytes()).map_err(|wrong| wrong.to_string()), Err(wanted.to_string()), "{text}");
+            assert_eq!(check(text.as_bytes()).map_err(|wrong| wrong.to_string()), Err(expected.to_string()), "{text}");
         }
     }
 

@@ -1,14 +1,15 @@
-//! Lists of words, each of which is one text in the library. A list of `&str` would take a relocation for each word: 40 bytes more.
+//! Lists of words, each of which is one text in the library. A list of `&str` would need a
+//! relocation for each word: 40 bytes more.
 
-/// A list of words, none of which has a newline in it.
+/// A list of words, none of which contains a newline.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Words {
-    /// A newline behind each.
+    /// The words, each with a newline after it.
     joined: &'static [u8],
 }
 
 impl Words {
-    /// Use [`words!`].
+    /// Use `words!`.
     #[must_use]
     pub const fn of(joined: &'static [u8]) -> Words {
         Words { joined }
@@ -16,7 +17,7 @@ impl Words {
 
     pub fn iter(self) -> impl Iterator<Item = &'static str> + Clone {
         let ends = |byte: &u8| *byte == b'\n';
-        // By bytes: no way to panic.
+        // It splits bytes: that cannot panic.
         self.joined
             .split_inclusive(ends)
             .map(|word| core::str::from_utf8(word.strip_suffix(b"\n").unwrap_or(word)).unwrap_or_default())
@@ -40,7 +41,7 @@ pub const fn length(list: &[&str]) -> usize {
     bytes
 }
 
-/// The words of a list with a newline behind each.
+/// The words of a list, each with a newline after it.
 #[must_use]
 #[allow(clippy::indexing_slicing, reason = "the compiler evaluates it")]
 pub const fn join<const BYTES: usize>(list: &[&str]) -> [u8; BYTES] {

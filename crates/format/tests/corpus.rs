@@ -1,4 +1,4 @@
-//! The inputs that the fuzzer kept (fuzz/corpus), each tried again.
+//! Tries again the inputs that the fuzzer kept (fuzz/corpus).
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 mod invariants;
@@ -12,7 +12,7 @@ fn each(target: &str, holds: fn(&[u8])) {
     for entry in fs::read_dir(&directory).unwrap() {
         let path = entry.unwrap().path();
         let text = fs::read(&path).unwrap();
-        // Tells which one it was.
+        // Shows the input if the test fails.
         println!("{}: {}", path.display(), text.escape_ascii());
         holds(&text);
         files += 1;

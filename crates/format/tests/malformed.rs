@@ -1,4 +1,5 @@
-//! What is said of a bad option, word for word: `malformed.txt` has an entry of the environment, and below it the line.
+//! The messages about bad options, word for word: `malformed.txt` has an entry of the environment,
+//! and below it the message.
 #![allow(clippy::indexing_slicing, clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
@@ -7,7 +8,7 @@ use epollshim_format::faults;
 use epollshim_format::options::parse;
 
 #[test]
-fn every_complaint_is_the_one_that_is_wanted() {
+fn every_message_is_the_expected_one() {
     let lines: Vec<_> = include_str!("malformed.txt").lines().collect();
     let mut cases = BTreeMap::<_, usize>::new();
     for case in lines.chunks(2) {
@@ -22,7 +23,7 @@ fn every_complaint_is_the_one_that_is_wanted() {
 }
 
 #[test]
-fn a_complaint_is_one_line_of_printable_ascii_whatever_it_is_about() {
+fn a_message_is_one_line_of_printable_ascii_whatever_the_option() {
     let text = [b"epoll_wait:\x1b[31m\n\xff".as_slice(), &[b'\''; 300]].concat();
     let complaint = faults::check(&text, false).map_err(|fault| fault.to_string()).unwrap_err();
     assert!(complaint.starts_with(r"unknown action or condition '\x1b[31m\n\xff\'\'"), "{complaint}");

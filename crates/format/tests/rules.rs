@@ -1,4 +1,4 @@
-//! What well-formed rules mean.
+//! The meaning of well-formed rules.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use epollshim_format::faults::shared::Phase;
@@ -12,7 +12,7 @@ fn one(text: &str) -> Rule<'_> {
     rule
 }
 
-/// A rule of `epoll_wait:timeout`, to be changed.
+/// The rule `epoll_wait:timeout`, as a base for others.
 fn plain(text: &str) -> Rule<'_> {
     Rule {
         text: text.as_bytes(),
@@ -111,7 +111,7 @@ fn every_action_and_every_condition_sets_its_own_field() {
     expect("epoll_ctl:error=5:events=EPOLLET|IN", &|rule| {
         (rule.functions, rule.outcome, rule.events) = (ctl, Some(Outcome::Error(5)), 0x8000_0001);
     });
-    // strtok, and so strace, sees no empty token; the last `when` holds.
+    // strtok, and so strace, ignores empty tokens. The last `when` applies.
     expect(",epoll_wait,::error=4::when=1:when=3..5:", &|rule| {
         (rule.outcome, rule.when) = (Some(Outcome::Error(4)), When { first: 3, last: 5, step: 1 });
     });
@@ -181,9 +181,9 @@ fn rules_come_in_order_and_as_many_as_there_is_room_for() {
     let full = vec!["close:error=EIO"; RULES].join(";");
     assert_eq!(check(full.as_bytes(), false), Ok(RULES));
     let more = full + ";close:error=EIO";
-    assert_eq!(check(more.as_bytes(), false).unwrap_err().to_string(), "too many rules; wanted: at most 64");
+    assert_eq!(check(more.as_bytes(), false).unwrap_err().to_string(), "too many rules; at most 64 are allowed");
     assert_eq!(parse(more.as_bytes(), false).count(), RULES + 1);
-    // Nothing is told after the first problem.
+    // Nothing follows the first problem.
     assert_eq!(parse(b"close:error=EIO;;close:error=EIO", false).count(), 2);
 }
 
@@ -207,8 +207,8 @@ fn every_form_of_when_is_understood() {
     }
 }
 
-/// What strace 6.1 does at each call (tamper_with_syscall_entering of src/syscall.c): it counts FIRST and LAST down,
-/// and starts again at STEP. Whether the call numbered 1, 2, ... is tampered with.
+/// Whether strace 6.1 tampers with the calls numbered 1, 2, ... (tamper_with_syscall_entering of
+/// src/syscall.c): it counts FIRST and LAST down, and restarts at STEP.
 fn strace(when: When, calls: usize) -> Vec<bool> {
     let (mut first, mut last) = (when.first, when.last);
     let tampers = |_| {

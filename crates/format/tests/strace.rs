@@ -1,10 +1,12 @@
-//! strace itself is asked: what it takes is taken here, but for what `faults` says is not taken over.
+//! Compares the parser with strace itself: it must accept what strace accepts, except for the
+//! features that `faults` lists as not supported.
 
 use std::process::Command;
 
 use epollshim_format::faults::check;
 
-/// Expressions that strace and the shim judge alike, the shim with EPOLLSHIM_INJECT_IMPOSSIBLE=1.
+/// Expressions that strace and the library both accept or both refuse, the library with
+/// EPOLLSHIM_INJECT_IMPOSSIBLE=1.
 const ALIKE: &str = "
 epoll_wait:error=EINTR
 epoll_wait:error=eintr
@@ -172,7 +174,7 @@ net:error=5
 openat,socket,accept4,pipe2,eventfd2,signalfd4:error=EMFILE
 ";
 
-/// What only one of the two takes: the expression, and whether it is strace.
+/// Expressions that only one of the two accepts, and whether that is strace.
 const APART: [(&str, bool); 21] = [
     ("epoll_wait:syscall=getpid:error=5", true),
     ("epoll_wait:poke_enter=@arg1=00:error=5", true),
@@ -180,7 +182,7 @@ const APART: [(&str, bool); 21] = [
     ("%memory:error=5", true),
     ("?nonsense:error=5", true),
     ("/a**:error=5", true),
-    // The shim's own.
+    // Only the library has these.
     ("epoll:error=5", false),
     ("%creat:error=5", false),
     ("mkstemp:error=5", false),
@@ -198,14 +200,14 @@ const APART: [(&str, bool); 21] = [
     ("epoll_wait:delay_enter=1S", false),
 ];
 
-/// Whether strace takes an expression; it shows its version, and traces nothing.
+/// Whether strace accepts an expression. It prints its version, and traces nothing.
 fn strace(expression: &str) -> bool {
     let answer = Command::new("strace").arg("-e").arg(format!("inject={expression}")).arg("-V").output();
     answer.is_ok_and(|answer| answer.status.success())
 }
 
 #[test]
-fn what_strace_takes_is_taken() {
+fn rules_that_strace_accepts_are_accepted() {
     if !testkit::have("strace") {
         return;
     }

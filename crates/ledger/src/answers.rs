@@ -1,16 +1,18 @@
-//! What the kernel said of duplicates before the lock was taken: under the lock it is not asked.
+//! What the kernel answered about duplicates before the lock was taken. Under the lock it is not
+//! asked.
 
 use crate::descriptors::RING;
 use crate::records::{Long, Word};
 
-/// What the kernel said of the numbers in one ring of aliases, by their places in it.
+/// The kernel's answers about the numbers in one ring of aliases, by their places in it.
 #[derive(Clone, Copy)]
 pub struct Ring {
     fd: i32,
     places: u32,
-    /// Of the numbers in the ring, in order: it tells a ring that has changed since.
+    /// A digest of the numbers in the ring, in order. It shows whether the ring has changed since.
     digest: u64,
-    /// Bits of those that refer to what `fd` refers to, and of those that do not.
+    /// One bit for each number that refers to what `fd` refers to, and in `other` for each that
+    /// does not.
     same: u64,
     other: u64,
 }
@@ -22,7 +24,8 @@ impl Ring {
         Ring { fd, places: 0, digest: 0, same: 0, other: 0 }
     }
 
-    /// The next number of the ring; None: the kernel does not say.
+    /// Appends the next number of the ring. `is_same` is the kernel's answer; None: it does not
+    /// say.
     #[inline(never)]
     pub fn push(&mut self, alias: i32, is_same: Option<bool>) {
         let bit = 1_u64.checked_shl(self.places).unwrap_or(0);
@@ -35,7 +38,7 @@ impl Ring {
         }
     }
 
-    /// What was said of the number at a place.
+    /// The answer about the number at a place.
     pub fn answer(&self, place: u32) -> Option<bool> {
         let bit = 1_u64.checked_shl(place).unwrap_or(0);
         if self.same & bit != 0 {
@@ -48,7 +51,7 @@ impl Ring {
     }
 }
 
-/// What was said of a few numbers. Small: hooks run on stacks of any size.
+/// Answers about a few numbers. Small, because hooks run on stacks of any size.
 pub struct Answers<const NUMBERS: usize> {
     rings: [Ring; NUMBERS],
     count: usize,
@@ -61,7 +64,7 @@ impl<const NUMBERS: usize> Answers<NUMBERS> {
         self.rings.get(..self.count).unwrap_or(&[])
     }
 
-    /// Of more numbers than there is room for nothing is known.
+    /// Answers for which there is no room are dropped.
     pub fn keep(&mut self, ring: Ring) {
         if let Some(place) = self.rings.get_mut(self.count) {
             *place = ring;
@@ -70,10 +73,11 @@ impl<const NUMBERS: usize> Answers<NUMBERS> {
     }
 }
 
-/// So many rings are lent at most.
+/// The most rings that are lent.
 pub const MOST: usize = 16;
 
-/// The answers that the change which is being made has brought. Atomics, as all that the holder of the lock writes.
+/// The answers that came with the change that is being made. They are atomics, like everything that
+/// the holder of the lock writes.
 pub struct Lent {
     rings: [[Long; 4]; MOST],
     count: Word,
@@ -84,7 +88,7 @@ impl Lent {
         Lent { rings: [const { [const { Long::new() }; 4] }; MOST], count: Word::new() }
     }
 
-    /// By the holder of the lock, here and below.
+    /// Only the holder of the lock calls this function and those below.
     #[cold]
     #[inline(never)]
     pub fn lend(&self, rings: &[Ring]) {
@@ -104,7 +108,7 @@ impl Lent {
         self.count.set(0);
     }
 
-    /// What was said of a ring that is the same still.
+    /// The answers about a ring, if it has not changed since.
     #[inline(never)]
     pub fn find(&self, ring: &Ring) -> Option<Ring> {
         let key = u64::from(ring.fd as u32) << 32 | u64::from(ring.places);
@@ -127,11 +131,11 @@ mod tests {
     }
 
     #[test]
-    fn what_was_asked_of_a_ring_is_found_while_the_ring_is_the_same() {
+    fn answers_about_a_ring_are_found_while_the_ring_is_unchanged() {
         let asked = ring([(4, Some(true)), (1 << 30, Some(false)), (5, None)]);
         let mut answers = Answers::<1>::NONE;
         answers.keep(asked);
-        // There is no room for it.
+        // There is no room for this one.
         answers.keep(Ring::of(9));
         let lent = Lent::new();
         lent.lend(answers.rings());

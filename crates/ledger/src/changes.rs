@@ -1,5 +1,5 @@
-//! The changes of the ledger, and what each does. The holder of the lock makes a change at once, or
-//! takes it from the queue.
+//! The changes of the ledger, and what each does. The holder of the lock makes its own change at
+//! once, and those of others from the queue.
 
 use core::ops::Range;
 
@@ -48,7 +48,7 @@ pub enum Change {
         epfd: i32,
         fd: i32,
     },
-    /// `at` is the return address of the call, here and below; 0: not known.
+    /// `at` is the return address of the call, in this variant and those below; 0: not known.
     Closed {
         fd: i32,
         at: usize,
@@ -58,8 +58,8 @@ pub enum Change {
         last: i32,
         at: usize,
     },
-    /// The same, by a thread that will report when the kernel has closed it. Limits count it until
-    /// then.
+    /// The same, by a thread that will report when the kernel has closed the range. Limits count
+    /// its descriptors until then.
     ClosedFor {
         first: i32,
         last: i32,
@@ -78,7 +78,8 @@ pub enum Change {
         epfd: i32,
         fd: i32,
     },
-    /// The kernel does not have what this word stands for, as it said when this was the ledger's version.
+    /// The kernel answered, when the ledger had this version, that it does not have what this word
+    /// stands for.
     NotThere {
         fd: i32,
         slot: FdState,
@@ -89,7 +90,7 @@ pub enum Change {
 }
 
 impl Change {
-    /// The numbers that it may make known; -1: none.
+    /// The numbers that the change may make known; -1: none.
     pub fn numbers(&self) -> [i32; 2] {
         match self {
             Change::Created { fd, .. } | Change::Adopted { fd } => [*fd, -1],
@@ -130,8 +131,9 @@ impl<K: Kernel, O: Observer> Core<K, O> {
             Change::Duplicated { old, new, at } => self.duplicated(old, new, at),
             Change::Gone { epfd, fd } => self.gone(epfd, fd),
             Change::NotThere { fd, slot, version } => {
-                // Whoever closes a number that the ledger knows says so first, so that one which is known here, and not there, was
-                // closed out of sight; unless anything has changed since the kernel was asked.
+                // A hook notes the close of a known number before the kernel makes it. So a number
+                // that is known here and closed in the kernel was closed where no hook saw it,
+                // unless anything has changed since the kernel was asked.
                 if self.descriptors.get(fd) == slot && version == before {
                     self.heal(fd);
                 }
@@ -140,7 +142,7 @@ impl<K: Kernel, O: Observer> Core<K, O> {
         }
     }
 
-    /// Makes a change for which the thread has reserved this much ahead of the call.
+    /// Makes a change for which the thread reserved `prepaid` before the call.
     #[inline(always)]
     pub fn charged<T>(&self, prepaid: u64, make: impl FnOnce() -> T) -> T {
         if prepaid == 0 { make() } else { self.reservations.with(prepaid, |index| self.instance_at(index), make) }

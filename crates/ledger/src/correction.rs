@@ -1,4 +1,4 @@
-//! Compares the whole ledger with what the kernel says of all instances, and corrects it. Only the
+//! Compares the whole ledger with the kernel's lists of all instances, and corrects it. Only the
 //! holder of the lock calls it.
 
 use crate::core::{Core, Head, Line, Unmatched};
@@ -12,7 +12,7 @@ mod tests;
 /// file ([`Core::watched_alias`]).
 pub type Strangers = (i32, i32);
 
-/// What the kernel says.
+/// What the kernel has: all instances and their lists.
 #[derive(Clone, Copy)]
 pub struct Picture<'reading> {
     /// In the order of instances. In each group the lowest number comes first.
@@ -56,8 +56,8 @@ impl<K: Kernel, O: Observer> Core<K, O> {
             && self.compare_lists(picture, notepad, false, is_under_way)
     }
 
-    /// Gets memory for what a correction may need, and asks the kernel about duplicates. Not under the lock. (Only the answers
-    /// about the first few numbers are kept.)
+    /// Gets memory for what a correction may need, and asks the kernel about duplicates. Not under
+    /// the lock. (It keeps only the answers about the first 16 rings.)
     pub fn prepare_for(&self, picture: Picture<'_>) -> Answers<{ answers::MOST }> {
         self.grow();
         let mut answers = Answers::NONE;

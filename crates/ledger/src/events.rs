@@ -88,9 +88,9 @@ impl Events {
     }
 }
 
-/// Where the holder of the lock keeps them. They are atomics, since a holder that was wrongly
-/// judged gone may write while another one reads. A mix of two events is an event that did not
-/// happen. In that case the records are rebuilt as well.
+/// Where the holder of the lock keeps events until it unlocks. They are atomics, since a holder
+/// that was wrongly judged gone may write while another one reads. A mix of two events is an event
+/// that did not happen. In that case the records are rebuilt as well.
 pub struct Pending {
     count: Word,
     missed: Word,
@@ -102,7 +102,7 @@ impl Pending {
         Pending { count: Word::new(), missed: Word::new(), words: [const { [const { Long::new() }; 5] }; MOST] }
     }
 
-    /// Only the holder of the lock calls it, here and below.
+    /// Only the holder of the lock calls this function and those below.
     pub fn note(&self, event: Event) {
         let count = self.count.get();
         match self.words.get(count as usize) {

@@ -1,13 +1,15 @@
-//! Where the descriptors of instances were closed last, by number: what is said of a call that fails because its epoll descriptor
-//! is closed.
+//! Where the descriptors of instances were closed last, by number. A finding about a call that
+//! fails because its epoll descriptor is closed names that place.
 //!
-//! One entry for 64 numbers: a later close of another number with the same entry overwrites it. The holder of the ledger's lock
-//! writes, and any thread reads. Relaxed: a word is complete in itself.
+//! One entry serves all numbers that are equal modulo 64: a close of another such number overwrites
+//! it. The holder of the ledger's lock writes, and any thread reads. Relaxed: a word is complete in
+//! itself.
 
 use crate::sync::{AtomicU64, Ordering};
 
 const ENTRIES: usize = 64;
-/// An address has 48 bits; above it is one more than the number's upper bits (number / 64), cut to 16 bits. 0: nothing.
+/// An address has 48 bits. The upper 16 bits are one more than the number divided by 64. A word of
+/// 0 is an empty entry.
 const ADDRESS: u64 = (1 << 48) - 1;
 
 /// All zero: nothing was closed.
@@ -25,7 +27,8 @@ impl InstanceCloses {
         InstanceCloses([const { AtomicU64::new(0) }; ENTRIES])
     }
 
-    /// A descriptor of an instance was closed at this return address, which has 48 bits; 0: not known.
+    /// A descriptor of an instance was closed at this return address, which has 48 bits; 0: the
+    /// place is not known.
     #[inline(always)]
     pub fn note(&self, fd: i32, at: u64) {
         if let Some(entry) = self.0.get(fd as usize % ENTRIES) {
@@ -33,7 +36,8 @@ impl InstanceCloses {
         }
     }
 
-    /// Where a number was closed that was an instance's; 0: it is not known where. None: no such close is known.
+    /// Where a number was closed that was an instance's; 0: the place is not known. None: no close
+    /// of it is known.
     #[must_use]
     pub fn last(&self, fd: i32) -> Option<u64> {
         let word = self.0.get(fd as usize % ENTRIES)?.load(Ordering::Relaxed);

@@ -1,7 +1,7 @@
-//! What the ledger asks of the system that it runs on, and whom it notifies.
+//! What the ledger asks of the system that it runs on, and what it notifies.
 //!
-//! Both are types without values: what they know belongs to the process. Nothing here may allocate,
-//! wait for a lock or panic.
+//! Implementors are types without values: their state belongs to the process. No function of theirs
+//! may allocate, wait for a lock or panic.
 
 use crate::core::Totals;
 use crate::events::Events;
@@ -18,14 +18,15 @@ pub trait Memory: 'static {
     /// Unmaps memory.
     ///
     /// # Safety
-    /// It is a whole mapping of [`Memory::map`], and nothing refers to it any more.
+    /// `start` and `bytes` are a whole mapping of [`Memory::map`], and nothing refers to it any
+    /// more.
     unsafe fn unmap(start: *mut u8, bytes: usize);
 }
 
 /// What the ledger must ask the kernel.
 pub trait Kernel: Memory {
-    /// Whether two descriptors refer to one open file description (kcmp(2)); None: the kernel does not say. A number that is
-    /// not open is nobody's duplicate. Not called under the lock.
+    /// Whether two descriptors refer to one open file description (kcmp(2)); None: the kernel does
+    /// not say. A number that is not open is no duplicate of any. Not called under the lock.
     fn are_aliases(fd: i32, other: i32) -> Option<bool>;
 
     /// CLOCK_MONOTONIC, in nanoseconds.
@@ -41,7 +42,7 @@ pub trait Kernel: Memory {
     /// interrupted a hook. True also where that is not known.
     fn is_amid_a_hook(view: View, bytes: usize) -> bool;
 
-    /// Yields the processor; for longer if the queue of changes `is_nearly_full`.
+    /// Yields the processor, for longer if the queue of changes `is_nearly_full`.
     fn give_way(is_nearly_full: bool);
 
     /// Adds one of a kind to the user's count, which processes keep together, whatever the limit
@@ -51,7 +52,7 @@ pub trait Kernel: Memory {
     /// Subtracts one.
     fn release(kind: Kind);
 
-    /// Whether one more of what this process had claimed before, by an exec or by a close that was
+    /// Whether one more of what this process had claimed before an exec, or before a close that was
     /// not made, is to be claimed again.
     fn take_former(kind: Kind) -> bool;
 
@@ -64,8 +65,8 @@ pub trait Kernel: Memory {
 }
 
 /// An observer that follows the records, entry by entry, if the lock says so (`Lock::is_followed`).
-/// The holder of the ledger's lock calls each function but the last two. Those write only memory
-/// that is mapped already: no system call, no file. Everything else is reported as an
+/// The holder of the ledger's lock calls each function but the last two. What it calls may write
+/// only memory that is mapped already: no system call, no file. Everything else is reported as an
 /// [`Event`](crate::Event).
 pub trait Observer: 'static {
     /// An instance, or the descriptor that it is known by, is new.

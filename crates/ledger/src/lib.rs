@@ -2,29 +2,32 @@
 //! are epoll instances, and which interests each instance has. It follows, from outside, what the
 //! kernel does in fs/eventpoll.c and fs/file.c.
 //!
-//! The ledger is a model by itself. It makes no system call, opens nothing and allocates nothing.
-//! It asks a [`Kernel`] for what it needs of the kernel, and notifies an [`Observer`] of what
-//! others follow. So its tests need no kernel, and run under models that stop, interrupt and fork
-//! it at each step.
+//! The ledger is a model of its own. It makes no system call, opens nothing and allocates nothing.
+//! It asks a [`Kernel`] for what it needs of the kernel, and notifies an [`Observer`] of each
+//! change that others follow. So its tests need no kernel, and run under models that stop,
+//! interrupt and fork it at each step.
 //!
 //! | file | what |
 //! |---|---|
 //! | `kernel.rs` | the traits `Kernel` and `Observer` |
-//! | `core.rs` | the records as a whole: what refers to what, and how each change is followed |
-//! | `descriptors.rs`, `records.rs`, `pool.rs`, `numbers.rs`, `chunk.rs` | what they are made of, and their memory |
-//! | `lock.rs`, `queue.rs`, `lock_protocol.rs` | how a change gets the lock, or into the queue; a holder that is gone |
-//! | `answers.rs` | what the kernel said of duplicates before the lock was taken |
-//! | `changes.rs`, `events.rs` | the changes that there are; what others hear of them, when the lock is free |
-//! | `correction.rs` | the ledger beside what the kernel says |
+//! | `core.rs` | the records as a whole, and how each change is followed |
+//! | `descriptors.rs`, `records.rs` | the state of a number; instances and interests |
+//! | `pool.rs`, `numbers.rs`, `chunk.rs` | the memory of these |
+//! | `lock.rs`, `queue.rs`, `lock_protocol.rs` | how a change gets the lock or into the queue |
+//! | `answers.rs` | the kernel's answers about duplicates, from before the lock was taken |
+//! | `changes.rs` | the changes |
+//! | `events.rs` | events that are delivered when the lock is free |
+//! | `correction.rs` | compares the ledger with the kernel, and corrects it |
 //! | `reservations.rs` | what limits count |
-//! | `recent_closes.rs`, `creation_sites.rs` | for findings: where a watched descriptor was closed, where instances are created |
+//! | `recent_closes.rs` | for findings: where a watched descriptor was closed |
+//! | `creation_sites.rs` | for findings: where instances are created |
 //! | `instance_closes.rs` | for findings: where the descriptors of instances were closed |
 //! | `sync.rs`, `model.rs` | the atomics, and the models that step through them |
 //!
 //! Any thread reads the records without the lock. Only the holder of the lock calls what changes
 //! them.
 #![no_std]
-// These are parts of a static, which `const fn new` initialises. Nothing would use a `Default`.
+// These are parts of a static, which `const fn new` initialises. Nothing would use `Default`.
 #![allow(clippy::new_without_default)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic))]
 

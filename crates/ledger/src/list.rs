@@ -1,7 +1,7 @@
 //! A growing list in memory that the caller provides.
 
 pub trait List<T> {
-    /// Gets memory for so many elements, so that `push` needs none. False: there is none.
+    /// Gets memory for `elements` elements, so that `push` needs none. False: there is no memory.
     fn reserve(&mut self, elements: usize) -> bool;
     fn clear(&mut self);
     /// False: there is no memory.

@@ -1,4 +1,4 @@
-//! The ledger's lock: one writer at a time, and nobody blocks.
+//! The ledger's lock: one writer at a time, and no thread blocks.
 //!
 //! The lock is a try-lock. A thread that finds it taken spins for a moment (docs/performance.md,
 //! "The ledger's lock"), and then appends its change to the queue (queue.rs). The holder empties
@@ -17,7 +17,7 @@ use crate::sync::{AtomicU64, Ordering};
 const QUEUED: u64 = 1;
 const FLAGS: u32 = 32;
 
-/// Has a cache line fetched, of whatever address, while the processor goes on. Elsewhere than on x86-64 nothing is done.
+/// Prefetches the cache line of any address. On processors other than x86-64 it does nothing.
 #[inline(always)]
 pub fn fetch<T>(place: *const T) {
     #[cfg(target_arch = "x86_64")]
@@ -38,9 +38,9 @@ pub mod flags {
     pub const FIRST_USES: u32 = 2;
     /// The holder has noted events that are to be delivered.
     pub const EVENTS: u32 = 4;
-    /// Whoever unlocks next gets memory for more records.
+    /// The thread that unlocks next gets memory for more records.
     pub const MEMORY: u32 = 8;
-    /// The records are to be rebuilt by whoever unlocks next.
+    /// The thread that unlocks next rebuilds the records.
     pub const REBUILD: u32 = 1 << 31;
 }
 
@@ -62,7 +62,7 @@ const STACK: u64 = (1 << STACK_BITS) - 1;
 const SIGNAL_FRAME: u64 = 1024 / 32;
 
 impl Hold {
-    /// `token` is the thread's own, never 0.
+    /// `token` is the thread's token, which is never 0.
     #[inline(always)]
     pub fn new(token: usize, stack: usize) -> Hold {
         Hold(Self::thread(token) | (stack as u64 >> 5) & STACK)
@@ -198,8 +198,8 @@ impl Lock {
         self.holder.compare_exchange(holder.0, hold.0, Ordering::Acquire, Ordering::Relaxed).is_ok()
     }
 
-    /// Whether the queue is empty. A thread sees its own changes. It may learn of another thread's
-    /// later.
+    /// Whether the queue is empty. A thread sees its own changes at once, and those of other
+    /// threads perhaps later.
     #[inline(always)]
     pub fn is_quiet(&self) -> bool {
         // Acquire: pairs with the Release in `mark_drained`. A thread that sees the cleared flag
@@ -216,7 +216,7 @@ impl Lock {
     /// Whether a change waits, or the records are to be rebuilt.
     #[inline(always)]
     pub fn has_arrears(&self) -> bool {
-        // Acquire: as in `is_quiet`.
+        // Acquire: pairs with the Release in `mark_drained`.
         self.slow_path.load(Ordering::Acquire) & (u64::from(u32::MAX) | u64::from(flags::REBUILD) << FLAGS) != 0
     }
 
@@ -230,7 +230,7 @@ impl Lock {
         self.slow_path.fetch_and(!(u64::from(flags) << FLAGS), Ordering::Relaxed);
     }
 
-    /// Whether limits, a recording or the look for first uses follow each change.
+    /// Whether limits, a recording or the detection of first uses follow each change.
     #[inline(always)]
     pub fn is_followed(&self) -> bool {
         self.slow_path_flags() & (flags::FOLLOWED | flags::FIRST_USES) != 0
@@ -241,14 +241,14 @@ impl Lock {
         (self.slow_path.load(Ordering::Relaxed) >> FLAGS) as u32
     }
 
-    /// Whether nobody holds the lock, and no change waits.
+    /// Whether the lock is free, and no change waits.
     #[inline(always)]
     pub fn is_idle(&self) -> bool {
         // Acquire: pairs with the Release of `unlock`.
         self.holder.load(Ordering::Acquire) == 0 && self.is_quiet()
     }
 
-    /// Called before a change is appended to the queue.
+    /// Called before a change is appended to the queue. SeqCst: see `Locked::append`.
     pub fn mark_queued(&self) {
         self.slow_path.fetch_or(QUEUED, Ordering::SeqCst);
     }
@@ -271,7 +271,7 @@ mod tests {
     const TOKEN: usize = 0x7f12_3456_7740;
 
     #[test]
-    fn a_hold_knows_its_thread_and_nobody_elses() {
+    fn a_hold_names_its_thread_and_no_other() {
         let hold = Hold::new(TOKEN, 0x7ffe_0000_1234);
         assert!(hold.is_of(TOKEN) && !hold.is_of(TOKEN + 8) && !hold.is_of(TOKEN + (1 << 46)));
         assert_eq!(Hold::from_word(hold.to_word()), Some(hold));
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_is_left_behind_unless_a_handler_may_lie_above_it() {
+    fn a_frame_is_gone_unless_a_handler_may_lie_above_it() {
         let at = |stack| Hold::new(TOKEN, stack);
         // Also where the stored bits of the stack pointer wrap around.
         for holder in [0x7ffe_1234_5000, 0x7ffe_0000_0100] {

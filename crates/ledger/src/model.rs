@@ -2,8 +2,8 @@
 //! without a lock.
 //!
 //! A model has participants. Each runs the production code of a structure, whose atomics come from
-//! `sync.rs`. Each operation there is a step. Shuttle switches between participants at every step. A
-//! participant may also meet an [`Event`] at a step that the model chooses:
+//! `sync.rs`. Each operation there is a step. Shuttle switches between participants at every step.
+//! A participant may also meet an [`Event`] at a step that the model chooses:
 //!
 //! - it stops for ever: its thread jumped out of the frame (`siglongjmp`), or ended in a handler
 //!   (`pthread_exit`);

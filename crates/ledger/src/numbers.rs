@@ -13,10 +13,10 @@ use crate::{Memory, chunk};
 /// An entry of the table: made of atomics, and valid as zero bytes.
 ///
 /// # Safety
-/// The implementor promises the above.
+/// The type consists of atomics only, and zero bytes are a valid value of it.
 pub unsafe trait Entry: Sync + 'static {}
 
-// SAFETY: an atomic; zero is valid.
+// SAFETY: it is an atomic, for which zero is valid.
 unsafe impl Entry for AtomicU64 {}
 
 /// Numbers in a chunk below `NEAR_END`, and above.
@@ -58,7 +58,7 @@ impl<T: Entry, M: Memory> Numbers<T, M> {
     #[inline(always)]
     pub fn get(&self, fd: i32) -> Option<&'static T> {
         let (chunk, place, _) = self.chunk(fd)?;
-        // Acquire: pairs with the Release in `make`. The kernel has zeroed the chunk.
+        // Acquire: pairs with the Release in `chunk::make`. The kernel has zeroed the chunk.
         let start = chunk.load(Ordering::Acquire);
         // SAFETY: a chunk has more entries than `place`, which are valid as zero bytes, and is
         // never unmapped.

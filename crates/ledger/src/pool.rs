@@ -1,9 +1,9 @@
 //! Records in chunks of memory that is never unmapped: an index stays valid for ever.
 //!
-//! Allocation and release happen under the ledger's lock, and find their memory there; [`Pool::grow`] asks for more, without
-//! the lock. `get` may be called by any thread at any time.
-//! Type-stable memory of atomics is what makes that sound: a reader that lost a race reads a record that means
-//! something else by now, never memory that is something else.
+//! The holder of the ledger's lock allocates and releases records, from memory that is mapped
+//! already. [`Pool::grow`] maps more, without the lock. Any thread may call `get` at any time. That
+//! is sound because a record's memory never becomes anything else than a record of atomics: a
+//! reader that lost a race reads a record that was reused, never other memory.
 
 use core::marker::PhantomData;
 
@@ -13,7 +13,7 @@ use crate::{Memory, chunk};
 /// A record made of atomics only, for which zero bytes are a valid, empty value.
 ///
 /// # Safety
-/// The implementor promises the above.
+/// The type consists of atomics only, and zero bytes are a valid value of it.
 pub unsafe trait Record: Sync + 'static {
     /// A field that the pool may use while the record is free.
     fn link(&self) -> &AtomicU32;
@@ -21,8 +21,8 @@ pub unsafe trait Record: Sync + 'static {
 
 /// Up to `CHUNKS * CHUNK` records. Index 0 is never allocated and stands for "none".
 ///
-/// The order of the fields matters: what changes lies apart from what is only read. Of the latter
-/// the first chunk comes first, which most programs never fill.
+/// The order of the fields matters: fields that change lie apart from those that are only read. Of
+/// the latter the first chunk comes first, which most programs never fill.
 #[repr(C)]
 pub struct Pool<T: 'static, M, const CHUNKS: usize, const CHUNK: u32> {
     free: AtomicU32,
@@ -53,8 +53,8 @@ impl<T: Record, M: Memory, const CHUNKS: usize, const CHUNK: u32> Pool<T, M, CHU
         if index == 0 {
             return None;
         }
-        // Acquire: pairs with the Release in `extend`. The kernel zeroed the chunk's pages before
-        // the pointer was stored.
+        // Acquire: pairs with the Release in `chunk::make`. The kernel zeroed the chunk's pages
+        // before the pointer was stored.
         let chunk = self.chunks.get((index / CHUNK) as usize)?.load(Ordering::Acquire);
         if chunk.is_null() {
             return None;
@@ -64,7 +64,8 @@ impl<T: Record, M: Memory, const CHUNKS: usize, const CHUNK: u32> Pool<T, M, CHU
     }
 
     /// The same without a test. Index 0 is allowed: its record belongs to nothing, and what is
-    /// written there is never read. So the neighbours in a list need no branch.
+    /// written there is never read. So a caller that writes to the neighbours in a list needs no
+    /// branch.
     ///
     /// # Safety
     /// The index was allocated at some time. For 0: any index was.
@@ -92,8 +93,8 @@ impl<T: Record, M: Memory, const CHUNKS: usize, const CHUNK: u32> Pool<T, M, CHU
         self.free.store(record.link().load(Ordering::Relaxed), Ordering::Relaxed);
     }
 
-    /// A record for a new purpose, with the content that it had when it was released. `extends` is called where it was never
-    /// given out before. Under the lock only.
+    /// Allocates a record, with the content that it had when it was released. Calls `extends` if
+    /// the record was never allocated before. Under the lock only.
     #[inline(always)]
     pub fn allocate(&self, extends: impl FnOnce()) -> Option<(u32, &'static T)> {
         let index = self.free.load(Ordering::Relaxed);
@@ -114,13 +115,13 @@ impl<T: Record, M: Memory, const CHUNKS: usize, const CHUNK: u32> Pool<T, M, CHU
         Some((index, record))
     }
 
-    /// Whether few records are left that have memory and were never given out.
+    /// Whether few records are left that have memory and were never allocated.
     #[inline(always)]
     pub fn is_short(&self) -> bool {
         self.spare() < CHUNK / 4
     }
 
-    /// Whether so few are left that the changes that wait may need more.
+    /// Whether so few are left that the waiting changes may need more.
     pub fn is_nearly_out(&self) -> bool {
         self.spare() < CHUNK / 16
     }
@@ -129,7 +130,8 @@ impl<T: Record, M: Memory, const CHUNKS: usize, const CHUNK: u32> Pool<T, M, CHU
         self.ready.load(Ordering::Relaxed).saturating_sub(self.end())
     }
 
-    /// Gets memory for more records, where few are left. Not under the lock. False: there is no memory, or the pool is full.
+    /// Maps memory for more records if few are left. Not under the lock. False: there is no memory,
+    /// or the pool is full.
     pub fn grow(&self) -> bool {
         while self.is_short() {
             let ready = self.ready.load(Ordering::Relaxed);
@@ -137,7 +139,8 @@ impl<T: Record, M: Memory, const CHUNKS: usize, const CHUNK: u32> Pool<T, M, CHU
             if !chunk::make::<T, M>(chunk, CHUNK as usize) {
                 return false;
             }
-            // Relaxed: who needs the record finds its chunk by `get`. Whoever comes second finds it done.
+            // Relaxed: a reader finds a record's chunk by `get`, which is Acquire. If two threads
+            // map the chunk at once, the second exchange fails.
             let _ = self.ready.compare_exchange(ready, ready + CHUNK, Ordering::Relaxed, Ordering::Relaxed);
         }
         true

@@ -1,7 +1,7 @@
 //! The changes that wait for the ledger's lock. A participant may stop at any step.
 //!
 //! It is the queue of Michael and Scott (PODC 1996), with one consumer at a time, the holder of the
-//! lock. An entry is filled in before anybody can see it, and becomes visible by one
+//! lock. An entry is filled in before any other thread can see it, and becomes visible by one
 //! compare-exchange. So there is no half-written entry. A writer that stops before that instruction
 //! has appended nothing. One that stops after it has appended everything. The same holds in the
 //! child of a fork.
@@ -28,8 +28,8 @@ use crate::lock::Hold;
 use crate::sync::{AtomicPtr, AtomicU32, AtomicU64, Ordering, fence};
 use crate::{Memory, chunk};
 
-/// Nodes in a chunk of 40 KiB. The kernel provides chunks as they are needed. (The models have few
-/// nodes, so that nodes are reused at once.)
+/// Nodes in a chunk of 40 KiB. The kernel provides chunks as they are needed. (In the models there
+/// are few nodes, so that nodes are reused at once.)
 const CHUNK: u32 = if cfg!(test) { 2 } else { 512 };
 const CHUNKS: usize = 128;
 /// The most entries that wait. It covers what other threads may do while the holder waits some tens
@@ -44,21 +44,23 @@ type Content = [MaybeUninit<u64>; WORDS];
 
 // A node's owner is a frame, or one of these.
 const FREE: u64 = 0;
-/// Found to belong to nobody. It is free once it is known not to be in the queue.
+/// Its frame is gone. It is free once it is known not to be in the queue.
 const UNREACHED: u64 = 1;
-/// In the queue. Its writer may be gone.
+/// The node is in the queue. Its writer may be gone.
 const IN_QUEUE: u64 = 2;
 
 #[repr(C)]
 struct Node {
-    /// How often this node was used in the upper half, and the index of the next node; 0: none.
+    /// The upper half counts the uses of this node. The lower half is the index of the next node;
+    /// 0: none.
     next: AtomicU64,
     owner: AtomicU64,
     content: UnsafeCell<Content>,
 }
 
 pub struct Queue<T: 'static, M: Memory> {
-    /// The index of the node that was consumed last, and above it how many were consumed.
+    /// The lower half is the index of the node that was consumed last. The upper half counts the
+    /// consumed entries.
     head: AtomicU64,
     /// The newest node, or an older one, in the same form.
     tail: AtomicU64,
@@ -66,9 +68,9 @@ pub struct Queue<T: 'static, M: Memory> {
     /// queue begins as zero.
     first: Node,
     chunks: [AtomicPtr<Node>; CHUNKS],
-    /// How many nodes the mapped chunks have.
+    /// How many nodes the mapped chunks contain.
     extent: AtomicU32,
-    /// Where the next search for a free node begins.
+    /// The place where the next search for a free node begins.
     cursor: AtomicU32,
     holds: PhantomData<fn(T, M) -> T>,
 }
@@ -82,7 +84,7 @@ const fn index_of(word: u64) -> u32 {
     word as u32
 }
 
-/// The word that follows, with another index.
+/// The word that follows `word`: the count is one more, and the index another.
 const fn after(word: u64, index: u32) -> u64 {
     (word >> 32).wrapping_add(1) << 32 | index as u64
 }
@@ -109,10 +111,11 @@ impl<T: Copy + Send + 'static, M: Memory> Queue<T, M> {
 
     fn node(&self, index: u32) -> Option<&Node> {
         let Some(place) = index.checked_sub(1) else { return Some(&self.first) };
-        // Acquire: pairs with the Release in `extend`. The kernel zeroed the chunk before its
+        // Acquire: pairs with the Release in `chunk::make`. The kernel zeroed the chunk before its
         // address was stored.
         let chunk = self.chunks.get((place / CHUNK) as usize)?.load(Ordering::Acquire);
-        // SAFETY: a chunk has CHUNK nodes, for which zero is valid, and is never unmapped.
+        // SAFETY: a chunk has CHUNK nodes, for which zero bytes are valid, and is never unmapped
+        // while the queue exists.
         (!chunk.is_null()).then(|| unsafe { &*chunk.add((place % CHUNK) as usize) })
     }
 
@@ -187,14 +190,16 @@ impl<T: Copy + Send + 'static, M: Memory> Queue<T, M> {
         if self.tail.load(Ordering::Acquire) == head {
             self.advance(&self.tail, head, next);
         }
-        // SAFETY: this is a copy. It is used only if the node was not reused in the meantime, and a
-        // node is reused only after `head` has passed it.
+        // SAFETY: `node.content` is a node's content. The copy is used only if `head` shows below
+        // that the node was not reused while it was read: a node is reused only after `head` has
+        // passed it.
         let content = unsafe { read::<T>(node.content.get()) };
         fence(Ordering::Acquire);
         if self.head.load(Ordering::Relaxed) != head {
             return false;
         }
-        // SAFETY: the node was published, and so its content is a T.
+        // SAFETY: the node was published, so `push` had written a T to it. `head` has not moved, so
+        // the node was not reused while it was copied.
         apply(unsafe { content.assume_init() });
         if self.advance(&self.head, head, next) && index_of(head) != 0 {
             // Release: pairs with the Acquire in `claim`. This consumer has finished reading the
@@ -233,7 +238,7 @@ impl<T: Copy + Send + 'static, M: Memory> Queue<T, M> {
         if !chunk::make::<Node, M>(chunk, CHUNK as usize) {
             return false;
         }
-        // The frame that comes second finds it done.
+        // If another frame has counted the chunk first, the exchange fails.
         let _ = self.extent.compare_exchange(extent, extent + CHUNK, Ordering::Release, Ordering::Relaxed);
         true
     }
@@ -290,7 +295,8 @@ impl<T: 'static, M: Memory> Drop for Queue<T, M> {
         for chunk in &self.chunks {
             let start = chunk.load(Ordering::Relaxed);
             if !start.is_null() {
-                // SAFETY: `extend` mapped it, and nothing uses the queue any more.
+                // SAFETY: `extend` mapped this chunk, and `&mut self` proves that nothing else uses
+                // the queue.
                 unsafe { M::unmap(start.cast(), CHUNK as usize * size_of::<Node>()) };
             }
         }
@@ -309,7 +315,7 @@ unsafe fn write<T: Copy>(place: *mut Content, value: T) {
     for (at, word) in words.iter().enumerate() {
         #[cfg(test)]
         crate::model::step();
-        // SAFETY: within the content.
+        // SAFETY: `at` is below WORDS, so the word is within the content.
         unsafe { place.cast::<MaybeUninit<u64>>().add(at).write_volatile(*word) };
     }
 }
@@ -323,7 +329,7 @@ unsafe fn read<T: Copy>(place: *const Content) -> MaybeUninit<T> {
     for (at, word) in words.iter_mut().enumerate() {
         #[cfg(test)]
         crate::model::step();
-        // SAFETY: within the content.
+        // SAFETY: `at` is below WORDS, so the word is within the content.
         *word = unsafe { place.cast::<MaybeUninit<u64>>().add(at).read_volatile() };
     }
     // SAFETY: a T fits (`Queue::FITS`). The caller knows whether it is initialised.
@@ -331,201 +337,4 @@ unsafe fn read<T: Copy>(place: *const Content) -> MaybeUninit<T> {
 }
 
 #[cfg(test)]
-mod tests {
-    extern crate std;
-    use super::{Hold, Queue};
-    use crate::kernel::tests::Heap;
-    use crate::model::{Event, Search, check, check_each_step, participate};
-    use std::boxed::Box;
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicU32 as Plain, Ordering::Relaxed as Unordered};
-
-    /// All of its words follow from one number.
-    type Entry = [u64; 3];
-
-    const ENTRIES: usize = 16;
-    /// The entry of the frame that stops or is suspended.
-    const ITS_OWN: usize = 15;
-    const A_THIRDS: usize = 14;
-    /// What other frames do in the meantime, a bit for each step. They push an entry where it is
-    /// set, and consume one where it is not.
-    const DEEDS: u32 = 7;
-
-    struct State {
-        queue: Queue<Entry, Heap>,
-        pushed: Plain,
-        /// How often each was applied, and its position in the order, from 1.
-        applied: [Plain; ENTRIES],
-        turns: [Plain; ENTRIES],
-        turn: Plain,
-    }
-
-    fn its_frame() -> Hold {
-        Hold::new(0x7f00_0000_1000, 0x7ffe_0010_0000)
-    }
-
-    fn third_frame() -> Hold {
-        Hold::new(0x7f00_0000_3000, 0x7ffe_0010_0000)
-    }
-
-    fn other_frame() -> Hold {
-        Hold::new(0x7f00_0000_2000, 0x7ffe_0010_0000)
-    }
-
-    impl State {
-        /// Two entries wait, and one was consumed.
-        fn new() -> Arc<State> {
-            let zeros = || [const { Plain::new(0) }; ENTRIES];
-            let state = State {
-                queue: Queue::new(),
-                pushed: Plain::new(0),
-                applied: zeros(),
-                turns: zeros(),
-                turn: Plain::new(0),
-            };
-            state.others_do(0b111, 3);
-            state.others_do(0, 1);
-            Arc::new(state)
-        }
-
-        fn push(&self, number: usize, hold: Hold) {
-            let number = number as u64;
-            assert!(self.queue.push([number, number + 100, number + 200], hold));
-        }
-
-        fn consume(&self) -> bool {
-            self.queue.apply_next(|entry| {
-                let [number, ..] = entry;
-                assert_eq!(entry, [number, number + 100, number + 200], "an entry of two");
-                let number = number as usize;
-                if self.applied[number].fetch_add(1, Unordered) == 0 {
-                    self.turns[number].store(1 + self.turn.fetch_add(1, Unordered), Unordered);
-                }
-            })
-        }
-
-        fn others_do(&self, deeds: u32, count: u32) {
-            for deed in 0..count {
-                if deeds & 1 << deed != 0 {
-                    self.push(self.pushed.fetch_add(1, Unordered) as usize, other_frame());
-                } else {
-                    self.consume();
-                }
-            }
-        }
-
-        /// To be called when everything is consumed. Each entry of the others was applied, in
-        /// order, and at most `most` times. At most `lost` nodes are lost.
-        fn check_at_end(&self, most: u32, lost: usize) {
-            (0..2 * ENTRIES).any(|_| !self.consume());
-            assert!(self.queue.is_empty(), "it has no end");
-            let pushed = self.pushed.load(Unordered) as usize;
-            let applied = self.applied.each_ref().map(|applied| applied.load(Unordered));
-            assert!(applied[..pushed].iter().all(|times| (1..=most).contains(times)), "{applied:?}");
-            assert!(applied[pushed..A_THIRDS].iter().all(|times| *times == 0), "{applied:?}");
-            let turns = self.turns.each_ref().map(|turn| turn.load(Unordered));
-            assert!(turns[..pushed].is_sorted(), "out of order: {turns:?}");
-            assert!(self.queue.owned() <= 1 + lost, "a node was lost");
-        }
-    }
-
-    fn for_each_step_and_deeds(count: u32, model: impl Fn(usize, u32) + Copy + Send + Sync + 'static) {
-        for deeds in 0..1 << count {
-            check_each_step(Search::Exhaustive(1), move |at| model(at, deeds));
-        }
-    }
-
-    #[test]
-    fn a_writer_that_is_suspended_at_any_step_appends_its_entry_once() {
-        for_each_step_and_deeds(DEEDS, |at, deeds| {
-            let state = State::new();
-            let others = state.clone();
-            let work = Box::new(move || others.others_do(deeds, DEEDS));
-            participate(at, Some(Event::Handler(work)), || state.push(ITS_OWN, its_frame()));
-            state.check_at_end(1, 0);
-            assert_eq!(state.applied[ITS_OWN].load(Unordered), 1);
-        });
-    }
-
-    /// What a frame appends does not depend on a third frame that stopped.
-    #[test]
-    fn a_writer_that_is_suspended_while_another_stops_appends_its_entry_once() {
-        for stops_at in 0..24 {
-            for_each_step_and_deeds(4, move |at, deeds| {
-                let state = State::new();
-                let others = state.clone();
-                let work = Box::new(move || {
-                    others.others_do(deeds, 4);
-                    participate(stops_at, Some(Event::Stop), || others.push(A_THIRDS, third_frame()));
-                });
-                participate(at, Some(Event::Handler(work)), || state.push(ITS_OWN, its_frame()));
-                // The third frame's node may be lost.
-                state.check_at_end(1, 1);
-                assert_eq!(state.applied[ITS_OWN].load(Unordered), 1);
-            });
-        }
-    }
-
-    #[test]
-    fn a_writer_that_stops_at_any_step_takes_nothing_along() {
-        for reclaimed_at in [0, 2, DEEDS] {
-            for_each_step_and_deeds(DEEDS, move |at, deeds| {
-                let state = State::new();
-                participate(at, Some(Event::Stop), || state.push(ITS_OWN, its_frame()));
-                state.others_do(deeds, reclaimed_at);
-                state.queue.reclaim(|owner| owner == its_frame());
-                state.others_do(deeds >> reclaimed_at, DEEDS - reclaimed_at);
-                state.check_at_end(1, 0);
-                assert!(state.applied[ITS_OWN].load(Unordered) <= 1);
-            });
-        }
-    }
-
-    #[test]
-    fn a_consumer_that_stops_at_any_step_leaves_what_it_has_not_applied() {
-        for_each_step_and_deeds(DEEDS, |at, deeds| {
-            let state = State::new();
-            participate(at, Some(Event::Stop), || {
-                state.consume();
-            });
-            state.others_do(deeds, DEEDS);
-            // It may have removed the entry without freeing the node.
-            state.check_at_end(2, 1);
-        });
-    }
-
-    /// It was judged gone: there are two consumers.
-    #[test]
-    fn a_consumer_that_is_suspended_at_any_step_applies_what_was_an_entry_then() {
-        for_each_step_and_deeds(DEEDS, |at, deeds| {
-            let state = State::new();
-            let others = state.clone();
-            let work = Box::new(move || others.others_do(deeds, DEEDS));
-            participate(at, Some(Event::Handler(work)), || {
-                state.consume();
-            });
-            state.check_at_end(2, 0);
-        });
-    }
-
-    #[test]
-    fn writers_and_consumers_at_once_lose_no_entry_and_no_node() {
-        check(Search::Suspending(10_000), || {
-            let state = State::new();
-            let thread = |work: fn(&State)| {
-                let state = state.clone();
-                shuttle::thread::spawn(move || work(&state))
-            };
-            let threads = [
-                thread(|state| state.others_do(0b1011, 4)),
-                thread(|state| state.push(ITS_OWN, its_frame())),
-                thread(|state| state.others_do(0, 3)),
-            ];
-            for thread in threads {
-                thread.join().unwrap();
-            }
-            state.check_at_end(2, 0);
-            assert!((1..=2).contains(&state.applied[ITS_OWN].load(Unordered)));
-        });
-    }
-}
+mod tests;

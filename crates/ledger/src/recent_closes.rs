@@ -60,7 +60,7 @@ impl RecentClose {
 struct Entry {
     /// ```text
     /// bit 0   the close was reported as a finding
-    /// bit 1   the entry is being written; a writer that stopped leaves it so, and the next one continues
+    /// bit 1   the entry is being written; it stays set if the writer stops, until the next write
     /// 2..63   how many closes were written here
     /// ```
     sequence: AtomicU64,
@@ -143,7 +143,7 @@ impl Entry {
 }
 
 impl Entry {
-    /// False: it is so already, or another close has overwritten it.
+    /// False: it is marked so already, or another close has overwritten it.
     fn set_reported(&self, close: &RecentClose, is_reported: bool) -> bool {
         let (with, without) = (close.sequence | REPORTED, close.sequence);
         let (from, to) = if is_reported { (without, with) } else { (with, without) };
@@ -183,7 +183,7 @@ impl RecentCloses {
         self.entries.get((fd as usize).wrapping_add((instance as usize).wrapping_mul(389)) % ENTRIES)
     }
 
-    /// By the holder of the lock.
+    /// Only the holder of the lock calls it.
     #[inline(always)]
     pub fn note(&self, close: &RecentClose) {
         if let Some(entry) = self.entry(close.instance, close.fd) {
@@ -197,7 +197,8 @@ impl RecentCloses {
         self.entry(instance, fd)?.read().filter(|close| close.instance == instance && close.fd == fd)
     }
 
-    /// The closes that were not reported, beginning with one entry of the table and then all others.
+    /// The closes that were not reported, beginning with one entry of the table and then all
+    /// others.
     pub fn unreported(&self, first: usize) -> impl Iterator<Item = RecentClose> {
         let (before, after) = self.entries.split_at(first % ENTRIES);
         let all = after.iter().chain(before).filter_map(Entry::read);

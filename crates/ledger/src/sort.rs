@@ -13,7 +13,7 @@ pub fn sort_by_key<T, K: Ord>(slice: &mut [T], key: impl Fn(&T) -> K) {
     }
 }
 
-/// Not in line: it would be there twice.
+/// Not inlined: it has two callers.
 #[inline(never)]
 fn sink<T, K: Ord>(heap: &mut [T], mut at: usize, key: &impl Fn(&T) -> K) {
     loop {

@@ -1,9 +1,10 @@
-//! The ledger beside a plain model of the kernel (`reference`), over random programs. What differs is shrunk to the shortest
-//! program that shows it.
+//! Compares the ledger with a plain model of the kernel (`reference`), over random programs. A
+//! difference is shrunk to the shortest program that shows it.
 //!
-//! The ledger sees what hooks see: the calls of one process, and nothing else. If the hooks see all that happens, the ledger
-//! equals the kernel at each step. If something escaped them (a descriptor in a message, another process that keeps a file
-//! open or removes an interest, an exec), one correction by the kernel's lists makes it equal again.
+//! The ledger sees what hooks see: the calls of one process, and nothing else. If the hooks see
+//! everything, the ledger equals the kernel after each step. If something escaped them (a
+//! descriptor in a message, another process that keeps a file open or removes an interest, an
+//! exec), one correction by the kernel's lists makes it equal again.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
 mod reference;
@@ -61,7 +62,7 @@ enum Step {
         first: i32,
         last: i32,
     },
-    /// The program goes on in the parent or in the child; the other one keeps what it has.
+    /// The program continues in the parent or in the child. The other process keeps what it has.
     Fork {
         in_child: bool,
     },
@@ -90,7 +91,8 @@ impl Memory for Host {
     }
 
     unsafe fn unmap(start: *mut u8, bytes: usize) {
-        // SAFETY: by the caller's promise it is a whole mapping of `map`.
+        // SAFETY: the caller promises that it is a whole mapping of `map`, which allocated it with
+        // this layout.
         unsafe { dealloc(start, layout(bytes)) };
     }
 }
@@ -141,7 +143,7 @@ impl Observer for Nobody {}
 
 type Ledger = Core<Host, Nobody>;
 
-/// A ledger that has seen nothing. Its memory is never given back: records are referred to for ever.
+/// A ledger that has seen nothing. Its memory is never freed, because records are `'static`.
 fn begin() -> &'static Ledger {
     Box::leak(Box::new(Ledger::new()))
 }
@@ -154,7 +156,7 @@ fn tell(ledger: &Ledger, change: Change) {
     ledger.with_answers(Some(answers.rings()), || ledger.make(change));
 }
 
-/// What hooks tell after an `epoll_ctl(ADD)` (src/ledger/events/interests.rs).
+/// The changes that hooks make around an `epoll_ctl(ADD)` (src/ledger/events/interests.rs).
 fn add(ledger: &Ledger, epfd: i32, fd: i32, one_shot: bool) {
     let registration = Registration { epfd, fd, site: 2 };
     let is_known = ledger.find(epfd, fd).is_some();
@@ -192,7 +194,8 @@ fn look_for_dead(ledger: &Ledger, numbers: &[i32], error: Errno) {
     }
 }
 
-/// Makes a step in the kernel, and tells the ledger what hooks would. Returns the ledger of who goes on.
+/// Makes a step in the kernel, and makes the changes in the ledger that hooks would make. Returns
+/// the ledger of the process that continues.
 fn make(ledger: &'static Ledger, step: Step) -> &'static Ledger {
     match step {
         Step::Open { close_on_exec } => _ = kernel(|kernel| kernel.open(close_on_exec)),
@@ -250,7 +253,7 @@ fn make(ledger: &'static Ledger, step: Step) -> &'static Ledger {
     ledger
 }
 
-/// What the kernel says of all instances of this process, as `/proc` and kcmp(2) tell it.
+/// What the kernel says of all instances of this process, as `/proc` and kcmp(2) show it.
 #[derive(Default)]
 struct Reading {
     heads: Vec<Head>,
@@ -321,7 +324,7 @@ fn correct(ledger: &Ledger) {
     ledger.with_answers(Some(answers.rings()), || ledger.correct(picture, &mut room, |_| false));
 }
 
-/// Everything that can be asked of the ledger by number is what the kernel has.
+/// Checks that the ledger's answer about each number is what the kernel has.
 fn check(ledger: &Ledger, after: &str) {
     kernel(|kernel| {
         let instances = kernel.own_instances();
@@ -356,7 +359,8 @@ fn run(steps: &[Step], is_all_seen: bool) {
         assert!(!is_all_seen);
         correct(ledger);
         if !agrees(ledger) {
-            // Numbers that were duplicates of each other in the ledger were compared with one of them alone.
+            // Numbers that were duplicates of each other in the ledger were compared with one of
+            // them alone.
             correct(ledger);
         }
         assert!(agrees(ledger), "one correction, and one of what it uncovered, are enough");
@@ -366,7 +370,7 @@ fn run(steps: &[Step], is_all_seen: bool) {
 
 const NUMBERS: std::ops::Range<i32> = 3..11;
 
-/// Steps of which the ledger hears all there is to hear.
+/// Steps that hooks see completely.
 fn seen() -> impl Strategy<Value = Step> {
     let fd = || NUMBERS;
     prop_oneof![
@@ -383,7 +387,7 @@ fn seen() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// All of them.
+/// All steps.
 fn any_step() -> impl Strategy<Value = Step> {
     prop_oneof![
         12 => seen(),
@@ -399,12 +403,12 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(2000) })]
 
     #[test]
-    fn a_ledger_that_hears_all_is_the_kernel_at_each_step(steps in prop::collection::vec(seen(), 1..60)) {
+    fn a_ledger_that_sees_everything_equals_the_kernel_at_each_step(steps in prop::collection::vec(seen(), 1..60)) {
         run(&steps, true);
     }
 
     #[test]
-    fn one_that_does_not_is_the_kernel_after_a_correction(steps in prop::collection::vec(any_step(), 1..60)) {
+    fn a_ledger_that_misses_something_equals_the_kernel_after_a_correction(steps in prop::collection::vec(any_step(), 1..60)) {
         run(&steps, false);
     }
 }

@@ -1,4 +1,4 @@
-//! What a recording holds of the census (`epollshim_format::recording::census`).
+//! The census in a recording (`epollshim_format::recording::census`).
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use crate::json;
 use crate::model::Process;
 use crate::scale::grouped;
 
-/// As it was when the process ended, or when the file was read.
+/// The census at the end of the process, or when the file was read.
 #[derive(Clone, Default)]
 pub struct Census {
     pub live: u64,
@@ -22,32 +22,33 @@ pub struct Census {
     pub closed: u64,
     pub at_start: u64,
     pub healed: u64,
-    /// How many forks lie between the load and this process.
+    /// The number of forks between the load of the library and this process.
     pub generation: u8,
-    /// It was refused a descriptor for lack of room.
+    /// Whether a descriptor was refused because the limit was reached.
     pub has_met_the_limit: bool,
     pub rows: Vec<Row>,
-    /// The numbers that are open, in order, with their words (`epollshim_format::recording::census::number`).
+    /// The open descriptor numbers in ascending order, with their words
+    /// (`epollshim_format::recording::census::number`).
     pub numbers: Vec<(i32, u64)>,
 }
 
-/// What one place has made of one kind.
+/// The descriptors of one kind that one call site created.
 #[derive(Clone, Copy)]
 pub struct Row {
-    /// The row's number: that of a descriptor's word.
+    /// The number of the row, to which the words of descriptors refer.
     pub index: u16,
-    /// 0: out of sight.
+    /// 0: the creating call was not seen.
     pub site: u64,
     pub kind: Kind,
     pub live: u64,
     pub peak: u64,
     pub born: u64,
     pub closed: u64,
-    /// All that the row has.
+    /// The complete row.
     pub counted: Counted,
 }
 
-/// The segments of a file that have it.
+/// The census under construction, from the segments of a file.
 #[derive(Default)]
 pub struct Parts {
     has_totals: bool,
@@ -67,7 +68,7 @@ impl Row {
     }
 }
 
-/// More rows than these the library does not keep.
+/// The most rows that the library keeps.
 const ROWS: u64 = 8192;
 
 impl Parts {
@@ -114,7 +115,7 @@ impl Parts {
         }
     }
 
-    /// None: the file has none.
+    /// None: the file has no census.
     pub fn finish(self) -> Option<Census> {
         let Parts { has_totals: true, mut census } = self else { return None };
         let sum = |count: fn(&Row) -> u64| census.rows.iter().fold(0u64, |sum, row| sum.saturating_add(count(row)));
@@ -128,7 +129,7 @@ impl Parts {
 }
 
 impl Census {
-    /// Peaks are added, too: at most that many at once.
+    /// Peaks are added as well. The sum is an upper bound of the number open at one time.
     fn add(&mut self, other: &Census) {
         for (sum, more) in [
             (&mut self.live, other.live),
@@ -147,21 +148,22 @@ impl Census {
     }
 }
 
-/// What some of those were that were open at the end.
+/// The descriptions of some of the row's descriptors that were open at the end.
 fn described<'a>(process: &'a Process, row: &Row) -> &'a [Descriptor] {
     process.open_at_end.get(&(row.site, row.kind)).map_or(&[], Vec::as_slice)
 }
 
-/// The member `census` of a process's report. None: there was none.
+/// The member `census` of a process's report. None: there was no census.
 pub fn json(process: &Process) -> Option<Value> {
     let census = process.census.as_ref()?;
     let mut rows: Vec<&Row> = census.rows.iter().collect();
     rows.sort_by_key(|row| (std::cmp::Reverse(row.live), row.site, row.kind));
-    let sites = rows.iter().take(TOLD).map(|row| of_row(process, row)).collect();
+    let sites = rows.iter().take(MOST_PLACES).map(|row| of_row(process, row)).collect();
     Some(of_census(census, sites))
 }
 
-/// The member `census` of the merged report: sums, and places of one kind and name as one. None: no process has any.
+/// The member `census` of the merged report: sums, with places of the same kind and name merged.
+/// None: no process has a census.
 pub fn merged_json(set: &Set) -> Option<Value> {
     let mut sum = Census::default();
     let mut places: BTreeMap<(Kind, String), (&Process, Row)> = BTreeMap::new();
@@ -181,11 +183,11 @@ pub fn merged_json(set: &Set) -> Option<Value> {
     let mut places: Vec<(&Process, Row)> = places.into_values().collect();
     sum.rows = places.iter().map(|(_, row)| *row).collect();
     places.sort_by_key(|(_, row)| std::cmp::Reverse(row.live));
-    let sites = places.iter().take(TOLD).map(|(process, row)| of_row(process, row)).collect();
+    let sites = places.iter().take(MOST_PLACES).map(|(process, row)| of_row(process, row)).collect();
     has_any.then(|| of_census(&sum, sites))
 }
 
-/// What the file does not hold is null: `unseen`.
+/// `unseen` is null, because the file does not have it.
 fn of_census(census: &Census, sites: Vec<Value>) -> Value {
     let by_kind = Kind::ALL.iter().map(|kind| {
         let [live, born, closed] = [|row: &Row| row.live, |row: &Row| row.born, |row: &Row| row.closed]
@@ -205,15 +207,15 @@ fn of_census(census: &Census, sites: Vec<Value>) -> Value {
     })
 }
 
-/// The lowest numbers that are open, of those that a row's calls created.
+/// The lowest open descriptor numbers that the row's calls created.
 fn fds(process: &Process, row: &Row) -> Vec<i32> {
-    /// As many as the exit report has.
+    /// The same bound as in the exit report.
     const NUMBERS: usize = 64;
     let numbers = process.census.iter().flat_map(|census| &census.numbers);
     numbers.filter(|(_, word)| *word as u16 == row.index).map(|(fd, _)| *fd).take(NUMBERS).collect()
 }
 
-/// How many of a row's descriptors were open before the process was forked.
+/// How many of the row's descriptors were open before the process was forked.
 fn inherited(process: &Process, row: &Row) -> usize {
     let Some(census) = &process.census else { return 0 };
     let is_older = |word: u64| word as u16 == row.index && number::generation(word) != census.generation;
@@ -233,22 +235,22 @@ fn of_row(process: &Process, row: &Row) -> Value {
     })
 }
 
-/// How many places are told in JSON: a damaged file may have any number, each with a stack.
-const TOLD: usize = 500;
-/// How many places are told one by one in text.
+/// The most places in JSON. A damaged file may have any number, each with a stack.
+const MOST_PLACES: usize = 500;
+/// The most places that are listed as text.
 const LISTED: usize = 12;
 
-/// Lines; none without a census.
+/// The lines of the census. Empty without a census.
 pub fn text(process: &Process) -> Vec<String> {
     let Some(census) = &process.census else { return Vec::new() };
     let mut lines = vec![format!(
-        "Descriptors: {} open, {} at the peak; {} made, {} closed",
+        "Descriptors: {} open, {} at the peak; {} created, {} closed",
         grouped(census.live),
         grouped(census.peak),
         grouped(census.born),
         grouped(census.closed)
     )];
-    lines.push(format!("  {:<24}{:>12}{:>14}{:>14}", "", "open", "made", "closed"));
+    lines.push(format!("  {:<24}{:>12}{:>14}{:>14}", "", "open", "created", "closed"));
     for kind in Kind::ALL {
         let row = [|row: &Row| row.live, |row: &Row| row.born, |row: &Row| row.closed]
             .map(|count| census.of_kind(*kind, count));
@@ -260,14 +262,14 @@ pub fn text(process: &Process) -> Vec<String> {
     let mut open: Vec<&Row> = census.rows.iter().filter(|row| row.live != 0 && row.site != 0).collect();
     open.sort_by_key(|row| (std::cmp::Reverse(row.live), row.site));
     if !open.is_empty() {
-        lines.push("  Open ones, by the call that made them:".into());
+        lines.push("  Open descriptors, by the call that created them:".into());
     }
     for row in open.iter().take(LISTED) {
         let (live, born, kind) = (grouped(row.live), grouped(row.born), row.kind.plural());
         lines.push(match row.live.saturating_sub(row.born) {
             0 => format!("    {live} of {born} {kind}"),
             before => format!(
-                "    {live} {kind}, at least {} of them from before the fork; {born} made since",
+                "    {live} {kind}, at least {} of them from before the fork; {born} created since",
                 grouped(before)
             ),
         });

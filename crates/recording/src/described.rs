@@ -1,4 +1,4 @@
-//! What descriptors were, as a recording has it (`epollshim_format::descriptor`).
+//! Descriptions of descriptors in a recording (`epollshim_format::descriptor`).
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use crate::bytes::Bytes;
 use crate::modules::plain;
 
-/// What a descriptor was.
+/// The description of a descriptor.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Descriptor {
     pub fd: i32,
@@ -54,13 +54,13 @@ impl Descriptor {
     }
 }
 
-/// Of findings, by their places in the table.
+/// The descriptors of findings, by the findings' places in the table.
 pub fn of_findings(segment: Bytes<'_>) -> BTreeMap<u16, Descriptor> {
     let entries = segment.0.chunks_exact(described::SIZE).take(usize::from(u16::MAX));
     (0..).zip(entries).filter_map(|(place, entry)| Some((place, Descriptor::read(Bytes(entry))?))).collect()
 }
 
-/// Of the calls that made what was open at the end: by place and kind.
+/// The descriptors that were open at the end, by creating call and kind.
 pub fn open_at_end(segment: Bytes<'_>) -> BTreeMap<(u64, Kind), Vec<Descriptor>> {
     let mut all: BTreeMap<_, Vec<_>> = BTreeMap::new();
     let count = usize::try_from(segment.word(open_at_end::COUNT)).unwrap_or(usize::MAX).min(open_at_end::MOST);
@@ -74,7 +74,8 @@ pub fn open_at_end(segment: Bytes<'_>) -> BTreeMap<(u64, Kind), Vec<Descriptor>>
     all
 }
 
-/// Lines of text: those that are alike share one. `all`: how many there are, described or not.
+/// Lines of text. Equal neighbours share a line. `all` is the number of descriptors, described or
+/// not.
 pub fn lines(some: &[Descriptor], all: u64) -> Vec<String> {
     let mut lines: Vec<(String, String)> = Vec::new();
     for one in some {

@@ -1,7 +1,7 @@
-//! What differs between two sets of recordings: findings, instances, descriptors, calls and their failures.
+//! Compares two sets of recordings: findings, instances, descriptors, calls and their failures.
 //!
-//! Places are compared by their names, since addresses change with every build: the function and its file, or, where no function
-//! is known, `object+0xoffset`.
+//! Places are compared by name, because addresses change with every build. The name is the function
+//! and its file, or `object+0xoffset` if no function is known.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,10 +22,10 @@ use crate::sites::Site;
 
 /// The schema of the JSON.
 pub const SCHEMA: &str = "epollshim.diff/1";
-/// How many lines of a table are printed.
+/// The most lines of a table that are printed.
 const LISTED: usize = 40;
 
-/// What became of something between A and B.
+/// How something changed from A to B.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum State {
     New,
@@ -60,11 +60,11 @@ impl State {
     }
 }
 
-/// Something that is counted in both.
+/// Something that is counted in both sets.
 pub struct Change {
-    /// What it is, such as a call or a kind of descriptor; empty where the place says it.
+    /// What is counted, such as a call or a kind of descriptor. Empty if the place is enough.
     pub what: String,
-    /// The place in the program, or the error of a failed call; empty: there is none.
+    /// The place in the program, or the error of a failed call. Empty if there is none.
     pub place: String,
     pub a: u64,
     pub b: u64,
@@ -77,16 +77,16 @@ impl Change {
     }
 }
 
-/// A finding of either.
+/// A finding of one set or of both.
 pub struct FindingChange {
-    /// As B has it, or A where B has it not.
+    /// The finding as in B, or as in A if B does not have it.
     pub found: Found,
     pub place: String,
     pub other: String,
-    /// How often it was met.
+    /// How often it occurred.
     pub a: u64,
     pub b: u64,
-    /// None: it is not there.
+    /// None: that set does not have it.
     pub severity_a: Option<Severity>,
     pub severity_b: Option<Severity>,
 }
@@ -102,7 +102,7 @@ impl FindingChange {
         }
     }
 
-    /// Whether B has it with this severity or a higher one, and A has not.
+    /// Whether B has it with this severity or a higher one, and A does not.
     #[must_use]
     pub fn is_new_from(&self, least: Severity) -> bool {
         self.severity_b.is_some_and(|severity| severity >= least)
@@ -112,12 +112,13 @@ impl FindingChange {
 
 pub struct Diff {
     pub findings: Vec<FindingChange>,
-    /// Alive at the end, by the call that made them.
+    /// Instances alive at the end, by the call that created them.
     pub instances: Vec<Change>,
-    /// Open at the end, by kind and by the call that made them. None: one of the two has no census.
+    /// Descriptors open at the end, by kind and by the call that created them. None: one of the two
+    /// sets has no census.
     pub descriptors: Option<Vec<Change>>,
     pub calls: Vec<Change>,
-    /// By call and error.
+    /// Failed calls, by call and error.
     pub failures: Vec<Change>,
 }
 
@@ -142,7 +143,7 @@ pub fn between(a: &Set, b: &Set) -> Diff {
 
 type Counted = BTreeMap<(String, String), u64>;
 
-/// Sorted: new, gone, grown first, and of these the largest difference.
+/// The changes in the order of [`State`]. Within a state the largest difference comes first.
 fn changes(a: Counted, mut b: Counted) -> Vec<Change> {
     let mut changes: Vec<Change> = Vec::new();
     for (key, a) in a {
@@ -194,7 +195,7 @@ fn failures(counters: &Counters) -> Counted {
     counted
 }
 
-/// A place's name that another build of the program has too.
+/// A name of a place that stays the same in another build of the program.
 fn stable(site: &Site) -> String {
     let Some(function) = site.function.as_ref().filter(|_| !site.behind) else { return site.text.clone() };
     let file = site.file.as_deref().and_then(|file| file.rsplit('/').next());
@@ -206,8 +207,8 @@ fn place_of(process: &Process, site: u64) -> String {
     process.site(site).map_or_else(|| "(not seen)".to_owned(), |site| stable(&site))
 }
 
-/// Findings of one kind in one function are the same where their lines are; of the others each of A is paired with one of B, since a
-/// line may have moved.
+/// Pairs the findings of A and B. Findings of one kind in one function are the same if their lines
+/// are. The remaining ones are paired in order, because lines may have moved.
 fn of_findings(a: &Set, b: &Set) -> Vec<FindingChange> {
     let mut groups: BTreeMap<(Id, u8, String, String), [Vec<Found>; 2]> = BTreeMap::new();
     for (set, is_b) in [(a, false), (b, true)] {
@@ -250,7 +251,8 @@ fn of_findings(a: &Set, b: &Set) -> Vec<FindingChange> {
 }
 
 impl Diff {
-    /// For people: what is new, gone and grown; of the rest how much there is.
+    /// Writes the differences as text: everything that is new, gone or grown, and how much else
+    /// there is.
     pub fn text(&self, a: &Set, b: &Set, look: Look, out: &mut dyn Write) -> io::Result<()> {
         for (name, set) in [("A", a), ("B", b)] {
             writeln!(out, "{name}: {}", described(set))?;
@@ -265,45 +267,46 @@ impl Diff {
                     *count += 1;
                 }
             }
-            let told = State::ALL.iter().zip(counts).filter(|(_, count)| *count != 0);
-            let told: Vec<String> = told.map(|(state, count)| format!("{} {}", grouped(count), state.name())).collect();
-            if told.is_empty() { "none".to_owned() } else { told.join(", ") }
+            let words = State::ALL.iter().zip(counts).filter(|(_, count)| *count != 0);
+            let words: Vec<String> =
+                words.map(|(state, count)| format!("{} {}", grouped(count), state.name())).collect();
+            if words.is_empty() { "none".to_owned() } else { words.join(", ") }
         };
         let heading = |title: &str, what: String| format!("\n{}: {what}", look.paint(Colour::Heading, title));
         let counted = states(&mut self.findings.iter().map(FindingChange::state));
         writeln!(out, "{}", heading("Findings", counted))?;
-        let told = self.findings.iter().filter(|change| change.state() <= State::Grown);
-        for change in told.clone().take(LISTED) {
+        let changed = self.findings.iter().filter(|change| change.state() <= State::Grown);
+        for change in changed.clone().take(LISTED) {
             write!(out, "  {:<5} ", change.state().name())?;
             if change.severity_a.is_some() && change.severity_b.is_some() {
                 write!(out, " {} -> {} times  ", grouped(change.a), grouped(change.b))?;
             }
             out.write_all(crate::text::finding(&change.found, look).trim_start().as_bytes())?;
         }
-        more(told.count(), out)?;
+        more(changed.count(), out)?;
         for (title, changes) in [
-            ("Instances alive, by the call that made them", Some(&self.instances)),
-            ("Open descriptors, by kind and the call that made them", self.descriptors.as_ref()),
+            ("Instances alive, by the call that created them", Some(&self.instances)),
+            ("Open descriptors, by kind and the call that created them", self.descriptors.as_ref()),
             ("Calls", Some(&self.calls)),
             ("Failed calls", Some(&self.failures)),
         ] {
             let Some(changes) = changes else {
-                writeln!(out, "{}", heading(title, "not known (EPOLLSHIM_CENSUS=1 counts them in both)".into()))?;
+                writeln!(out, "{}", heading(title, "not known (record both with EPOLLSHIM_CENSUS=1)".into()))?;
                 continue;
             };
             writeln!(out, "{}", heading(title, states(&mut changes.iter().map(Change::state))))?;
-            let told = changes.iter().filter(|change| change.state() <= State::Grown);
-            for change in told.clone().take(LISTED) {
+            let changed = changes.iter().filter(|change| change.state() <= State::Grown);
+            for change in changed.clone().take(LISTED) {
                 let what = format!("{} {}", change.what, change.place);
                 let (a, b) = (grouped(change.a), grouped(change.b));
                 writeln!(out, "  {:<5} {a:>14} -> {b:<14} {}", change.state().name(), what.trim())?;
             }
-            more(told.count(), out)?;
+            more(changed.count(), out)?;
         }
         Ok(())
     }
 
-    /// One object, schema `epollshim.diff/1`: everything, also what is the same.
+    /// Writes one object of the schema `epollshim.diff/1`: everything, including what is the same.
     pub fn json(&self, a: &Set, b: &Set, out: &mut dyn Write) -> io::Result<()> {
         let findings = self.findings.iter().map(|change| {
             json!({
@@ -319,7 +322,7 @@ impl Diff {
                 "message": change.found.message(),
             })
         });
-        let told = json!({
+        let diff = json!({
             "schema": SCHEMA,
             "a": of_set(a),
             "b": of_set(b),
@@ -329,7 +332,7 @@ impl Diff {
             "calls": of_changes(&self.calls, ["call", ""]),
             "failures": of_changes(&self.failures, ["call", "errno"]),
         });
-        serde_json::to_writer(&mut *out, &told)?;
+        serde_json::to_writer(&mut *out, &diff)?;
         out.write_all(b"\n")
     }
 }
@@ -360,19 +363,19 @@ fn of_set(set: &Set) -> Value {
     })
 }
 
-/// `names`: of the two words; an empty one is left out.
+/// `names` are the keys of `what` and `place`. A word with an empty key is omitted.
 fn of_changes(changes: &[Change], names: [&str; 2]) -> Value {
     let one = |change: &Change| {
-        let mut told = serde_json::Map::new();
-        told.insert("state".into(), change.state().name().into());
+        let mut object = serde_json::Map::new();
+        object.insert("state".into(), change.state().name().into());
         for (name, word) in names.into_iter().zip([&change.what, &change.place]) {
             if !name.is_empty() {
-                told.insert(name.into(), word.as_str().into());
+                object.insert(name.into(), word.as_str().into());
             }
         }
-        told.insert("a".into(), change.a.into());
-        told.insert("b".into(), change.b.into());
-        Value::Object(told)
+        object.insert("a".into(), change.a.into());
+        object.insert("b".into(), change.b.into());
+        Value::Object(object)
     };
     changes.iter().map(one).collect()
 }

@@ -1,4 +1,5 @@
-//! What a report tells of one process, or of all together: sums, and the breakdown by call site. All formats render these.
+//! What a report shows of one process, or of all together: sums, and the breakdown by call site.
+//! All formats are made from these.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use crate::findings::{self, Found};
 use crate::model::{Counters, Instance, Process, Totals};
 use crate::sites::Site;
 
-/// The most call sites that are told one by one.
+/// The most call sites that are listed.
 pub const SITES: usize = 500;
 
 #[derive(Default)]
@@ -25,39 +26,39 @@ pub struct Facts {
     /// The worst first.
     pub findings: Vec<Found>,
     pub findings_dropped: u64,
-    /// Whether all of it was compared with the kernel's lists.
+    /// Whether every process was compared with the kernel's lists.
     pub reconciled: bool,
-    /// Rings hold the last calls alone.
+    /// Whether some process has rings, which hold only the last calls.
     pub has_rings: bool,
-    /// The busiest first, at most [`SITES`].
+    /// At most [`SITES`], the busiest first.
     pub sites: Vec<SiteFacts>,
-    /// Sites beyond these.
+    /// The number of sites beyond these.
     pub more_sites: usize,
 }
 
-/// What became of the records of single calls.
+/// What became of the call records.
 #[derive(Default, Clone, Copy)]
 pub struct Records {
     pub begun: u64,
     pub seen: u64,
     pub overwritten: u64,
-    /// Found no place, where each is kept.
+    /// Records that were dropped, if every record is kept.
     pub dropped: u64,
     pub unfinished: u64,
-    /// Calls that were counted, and of which no record was begun.
+    /// Calls that were counted but have no record.
     pub left: u64,
-    /// Those of `seen` that are held, to be told one by one.
+    /// How many of `seen` are held, to be shown individually.
     pub held: u64,
 }
 
-/// What was seen of a call site. Calls, times and events are those of the records that are in the file.
+/// What was seen of a call site. Calls, times and events come from the records in the file.
 pub struct SiteFacts {
     pub site: Arc<Site>,
     pub calls: BTreeMap<&'static str, u64>,
     pub failed: u64,
     pub time: u64,
     pub events: u64,
-    /// Live instances that were made here, and live watches that were added here.
+    /// Live instances that were created here, and live watches that were added here.
     pub instances: u64,
     pub watches: u64,
 }
@@ -71,8 +72,8 @@ impl SiteFacts {
     pub fn what(&self) -> String {
         let mut calls: Vec<_> = self.calls.iter().collect();
         calls.sort_by_key(|(name, times)| (std::cmp::Reverse(**times), **name));
-        let told = calls.iter().map(|(name, times)| format!("{name} {}", crate::scale::grouped(**times)));
-        told.collect::<Vec<_>>().join(", ")
+        let parts = calls.iter().map(|(name, times)| format!("{name} {}", crate::scale::grouped(**times)));
+        parts.collect::<Vec<_>>().join(", ")
     }
 }
 
@@ -121,7 +122,7 @@ impl Facts {
         facts
     }
 
-    /// By this process or these, as their calls tell.
+    /// The number of instances created, by the counts of successful calls.
     pub fn created(&self) -> u64 {
         self.counters.successes(Call::Create).saturating_add(self.counters.successes(Call::Create1))
     }
@@ -131,9 +132,10 @@ impl Facts {
     }
 }
 
-/// Adds what a process did at each site. Same object and same offset: same site, in whatever process.
+/// Adds what a process did at each site. The same object and offset are the same site in every
+/// process.
 fn of_sites(process: &Process, sites: &mut HashMap<String, SiteFacts>) {
-    // Address by address first: a name is looked up once for each.
+    // Sums are made by address first, so that each name is looked up once.
     let mut own: HashMap<u64, SiteFacts> = HashMap::new();
     let mut at = |address: u64, note: &dyn Fn(&mut SiteFacts)| {
         if address == 0 {
@@ -177,13 +179,14 @@ fn of_sites(process: &Process, sites: &mut HashMap<String, SiteFacts>) {
     }
 }
 
-/// The descriptors that an instance watches, in order, and how many of them were added at each site.
+/// The descriptors that an instance watches, in ascending order, and how many of them were added at
+/// each site.
 pub struct Watched {
     pub fds: Vec<i32>,
     pub sites: Vec<(u64, u64)>,
 }
 
-/// Of each instance, by its place in the table.
+/// The watched descriptors of each instance, by the instance's place in the table.
 pub fn watched(process: &Process) -> HashMap<u64, Watched> {
     let mut all: HashMap<u64, (Vec<i32>, BTreeMap<u64, u64>)> = HashMap::new();
     for interest in &process.interests {
@@ -200,7 +203,7 @@ pub fn watched(process: &Process) -> HashMap<u64, Watched> {
     all.into_iter().map(sorted).collect()
 }
 
-/// The instances of a process in the order in which they were made.
+/// The instances of a process in the order of their creation.
 pub fn by_id(process: &Process) -> Vec<&Instance> {
     let mut instances: Vec<&Instance> = process.instances.iter().collect();
     instances.sort_by_key(|instance| (instance.id, instance.index));

@@ -1,4 +1,4 @@
-//! What was found wrong: read from a recording, and of several processes added up.
+//! Findings, read from a recording and merged over several processes.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -13,7 +13,8 @@ use crate::described::Descriptor;
 use crate::model::Process;
 use crate::sites::Site;
 
-/// The entries of a segment that are in use and can be told, and how many findings found no place.
+/// The entries of a segment that are in use and known to this version, and how many findings did
+/// not fit.
 pub(crate) fn read(segment: Bytes<'_>) -> (Vec<Finding>, u64) {
     let entries = segment.0.get(findings::FIRST..).unwrap_or_default();
     let found = entries
@@ -24,28 +25,29 @@ pub(crate) fn read(segment: Bytes<'_>) -> (Vec<Finding>, u64) {
     (found.collect(), segment.word(findings::DROPPED))
 }
 
-/// A finding of one process, or the same finding of several.
+/// A finding of one process, or the same finding of several processes.
 #[derive(Clone)]
 pub struct Found {
-    /// Descriptors and numbers are those of the process that met it most often; the severity is the highest.
+    /// Descriptors and numbers are those of the process in which it occurred most often. The
+    /// severity is the highest of all.
     pub finding: Finding,
     pub site: Option<Arc<Site>>,
     pub other: Option<Arc<Site>>,
-    /// The callers of `site`, itself first, where stacks were kept.
+    /// The stack of `site`, beginning with the site itself. Empty if no stacks were recorded.
     pub stack: Vec<Arc<Site>>,
     pub other_stack: Vec<Arc<Site>>,
-    /// Where the descriptor was created, where the finding says so.
+    /// Where the descriptor was created, if the finding has that.
     pub created: Option<Arc<Site>>,
     pub created_stack: Vec<Arc<Site>>,
-    /// What the descriptor was when it was found.
+    /// The descriptor at the time of the finding.
     pub descriptor: Option<Descriptor>,
-    /// Of a leak: some of those that were open at the end.
+    /// For a leak: some of the descriptors that were open at the end.
     pub descriptors: Vec<Descriptor>,
-    /// How many processes have it.
+    /// How many processes have the finding.
     pub processes: u64,
-    /// How often the one met it whose numbers these are.
+    /// How often it occurred in the process whose numbers these are.
     most: u64,
-    /// The last of these processes, by its place among those that were asked for.
+    /// The index of the last of these processes.
     last: usize,
 }
 
@@ -67,7 +69,7 @@ impl Found {
         }
     }
 
-    /// The places that it names, each with a word for it, and with the callers where stacks were kept.
+    /// The places in the finding, each with its role, and with its stack if stacks were recorded.
     pub fn places(&self) -> impl Iterator<Item = (&'static str, &Site, &[Arc<Site>])> {
         let roles = self.finding.roles();
         let places = [
@@ -81,7 +83,7 @@ impl Found {
         })
     }
 
-    /// What happened, and what to do: one sentence.
+    /// One sentence: what happened, and what to do.
     pub fn message(&self) -> String {
         Message(&self.finding).to_string()
     }
@@ -94,8 +96,9 @@ fn leaked(process: &Process, finding: &Finding) -> Vec<Descriptor> {
     known.cloned().unwrap_or_default()
 }
 
-/// Those of some processes, the worst first and of these the most frequent. What several have at one place is one: a line of an
-/// object, or, where no line is known, an offset. (A line that was inlined or unrolled has several.)
+/// The findings of some processes, the worst first, and within a severity the most frequent first.
+/// Findings of several processes at one place are merged. A place is a line of an object, or an
+/// offset if no line is known. (Inlined or unrolled code has several offsets per line.)
 pub fn of<'a>(processes: impl IntoIterator<Item = &'a Process>) -> Vec<Found> {
     let mut found: BTreeMap<(Id, u8, String, String), Found> = BTreeMap::new();
     for (index, process) in processes.into_iter().enumerate() {
@@ -110,7 +113,7 @@ pub fn of<'a>(processes: impl IntoIterator<Item = &'a Process>) -> Vec<Found> {
         }
     }
     let mut found: Vec<Found> = found.into_values().collect();
-    // Stable: of equals, those of the lower place come first.
+    // The sort is stable: equal findings stay in the order of their places.
     found.sort_by_key(|Found { finding, .. }| (Reverse(finding.severity), finding.id, Reverse(finding.count)));
     found
 }
@@ -122,7 +125,8 @@ fn place(site: &Site) -> String {
     }
 }
 
-/// What a finding counts, as its message has it: of both together. Other numbers are not of a kind that can be added.
+/// The sums of the numbers in two findings' messages. None for findings whose numbers cannot be
+/// added.
 fn added(one: &Finding, other: &Finding) -> Option<[u64; 4]> {
     let sum = |index: usize| {
         let [one, other] = [one, other].map(|finding| finding.detail.get(index).copied().unwrap_or(0));
@@ -130,7 +134,7 @@ fn added(one: &Finding, other: &Finding) -> Option<[u64; 4]> {
     };
     match one.id {
         Id::Leak => Some([sum(0), sum(1), sum(2), sum(3)]),
-        // The first is the kind of descriptor.
+        // The first number is the kind of descriptor.
         Id::FdLeak if one.detail.first() == other.detail.first() => {
             Some([one.detail.first().copied().unwrap_or(0), sum(1), sum(2), sum(3)])
         }

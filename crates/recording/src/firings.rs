@@ -1,4 +1,4 @@
-//! The faults that fired last, as a recording has them.
+//! The last firings of faults, from a recording.
 
 use epollshim_format::faults::decisions::DEPTH;
 use epollshim_format::function::Function;
@@ -11,24 +11,25 @@ use crate::model::Process;
 use crate::scale;
 use crate::sites::Site;
 
-/// That a rule fired on a call.
+/// One firing of a rule on a call.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Firing {
     pub function: Function,
-    /// Of `epoll_ctl`.
+    /// The operation of `epoll_ctl`.
     pub operation: Option<&'static str>,
     pub tid: u64,
     /// CLOCK_MONOTONIC.
     pub at: u64,
-    /// The rule's count that `when=` goes by.
+    /// The rule's count that `when=` refers to.
     pub ordinal: u64,
-    /// The hash of the innermost [`DEPTH`] callers; 0: stacks could not be walked.
+    /// The hash of the innermost [`DEPTH`] callers. 0: stacks could not be walked.
     pub stack: u64,
-    /// A return address, or a call stack.
+    /// A return address, or the place of a call stack.
     pub site: u64,
 }
 
-/// Those of a segment, with the places of their rules, the oldest first. Those of rules that were taken back are left out.
+/// The firings in a segment with the indices of their rules, the oldest first. Firings of withdrawn
+/// rules are skipped.
 pub fn read(segment: Bytes) -> Vec<(usize, Firing)> {
     let generation = segment.word(policy::GENERATION) as u8;
     let places = (0..policy::FIRINGS).map(|place| segment.part(policy::LAST + place * policy::FIRING, policy::FIRING));
@@ -55,7 +56,7 @@ pub fn read(segment: Bytes) -> Vec<(usize, Firing)> {
 }
 
 impl Firing {
-    /// The stack as a rule has it: `stack=HASH/DEPTH`.
+    /// The stack as written in a rule: `HASH/DEPTH`.
     fn stack(&self) -> Option<String> {
         (self.stack != 0).then(|| format!("{:016x}/{DEPTH}", self.stack))
     }
@@ -65,7 +66,7 @@ impl Firing {
         format!("{}{operation}", self.function.name())
     }
 
-    /// What it was, without its place.
+    /// A description without the place.
     pub fn said(&self, process: &Process) -> String {
         let stack = self.stack().map(|stack| format!(", stack={stack}")).unwrap_or_default();
         let after = scale::time(self.at.saturating_sub(process.header.began));

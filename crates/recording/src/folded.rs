@@ -1,11 +1,13 @@
-//! Stacks with counts, a line each, outermost frame first: what flamegraph.pl, inferno and speedscope read.
+//! Folded stacks, as flamegraph.pl, inferno and speedscope read them: one line per stack, the
+//! outermost frame first, with a count.
 //!
 //! ```text
 //! server;open descriptors;sockets;main (server.c:90);serve (server.c:41) 12
 //! ```
 //!
-//! The first frames say what is counted: descriptors that are open, epoll instances and their interests that are alive, or how
-//! often something was found. Where no stacks were kept, the call site is the one frame behind them.
+//! The first frames name what is counted: open descriptors, live epoll instances, live interests,
+//! or how often a finding occurred. The frames of the stack follow, or only the call site if no
+//! stacks were recorded.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -23,7 +25,7 @@ pub fn render(set: &Set, out: &mut dyn Write) -> io::Result<()> {
     counts.0.iter().try_for_each(|(stack, count)| writeln!(out, "{stack} {count}"))
 }
 
-/// By stack.
+/// Counts by stack.
 #[derive(Default)]
 struct Counts(BTreeMap<String, u64>);
 
@@ -47,7 +49,7 @@ impl Counts {
         }
     }
 
-    /// `stack`: the innermost first.
+    /// `stack` begins with the innermost frame.
     fn add(&mut self, what: &[&str], stack: &[Arc<Site>], count: u64) {
         if count == 0 {
             return;
@@ -55,14 +57,15 @@ impl Counts {
         let callers = stack.iter().rev().map(|site| site.best());
         let unseen = stack.is_empty().then(|| "(not seen)".to_owned());
         let frames = what.iter().map(|word| (*word).to_owned()).chain(callers).chain(unseen);
-        // A semicolon ends a frame, in the name of a function too.
+        // A semicolon ends a frame, even in the name of a function.
         let line = frames.map(|frame| frame.replace(';', ":")).collect::<Vec<_>>().join(";");
         let sum = self.0.entry(line).or_default();
         *sum = sum.saturating_add(count);
     }
 }
 
-/// The innermost first: the stack of a site, or the site itself; nothing where it is not known.
+/// The stack of a site, the innermost frame first, or the site itself if it has no stack. Empty if
+/// the site is not known.
 fn frames(process: &Process, site: u64) -> Vec<Arc<Site>> {
     let stack = process.stack(site);
     if stack.is_empty() { process.site(site).into_iter().collect() } else { stack }

@@ -1,4 +1,4 @@
-//! What a program did between two readings of its recording. Pure.
+//! What a program did between two readings of its recording. This module only computes.
 
 use std::collections::BTreeMap;
 
@@ -9,11 +9,12 @@ use crate::model::{CallCounters, Counters, Histogram};
 
 #[derive(Default)]
 pub struct Interval {
-    /// Its length, nanoseconds.
+    /// Its length in nanoseconds.
     pub length: u64,
-    /// What was counted in it.
+    /// The counts within the interval.
     pub counters: Counters,
-    /// The part of the time of the threads that wait, in which they were blocked, 0 to 1; None: none has ever waited.
+    /// The share of time, 0 to 1, for which the threads that wait were blocked. None: no thread has
+    /// ever waited.
     pub blocked: Option<f64>,
 }
 
@@ -27,7 +28,7 @@ impl Interval {
         }
     }
 
-    /// So many a second.
+    /// A count per second.
     #[must_use]
     #[allow(clippy::cast_precision_loss)]
     pub fn rate(&self, count: u64) -> f64 {
@@ -35,13 +36,14 @@ impl Interval {
     }
 }
 
-/// Of a recording that was begun after a moment: nothing was counted till then.
+/// An empty reading, for a recording that began after `at`.
 #[must_use]
 pub fn nothing_until(at: u64) -> Reading {
     Reading { at, ..Reading::default() }
 }
 
-/// Counters begin again at zero where the program asks for it (`epollshim_reset`): then what has come since is told.
+/// The increase of a counter. If the program has reset its counters (`epollshim_reset`), the count
+/// since then.
 fn since(earlier: u64, later: u64) -> u64 {
     later.checked_sub(earlier).unwrap_or(later)
 }
@@ -80,7 +82,8 @@ fn call(earlier: &CallCounters, later: &CallCounters) -> CallCounters {
     }
 }
 
-/// Its maximum is that of the highest bucket that was added to, but never above what was ever recorded.
+/// The difference of two histograms. Its maximum is the end of the highest bucket that grew, or the
+/// later maximum if that is less.
 fn histogram(earlier: &Histogram, later: &Histogram) -> Histogram {
     let before = earlier.buckets.iter().copied().chain(std::iter::repeat(0));
     let buckets: Vec<u64> = later.buckets.iter().zip(before).map(|(now, before)| since(before, *now)).collect();
@@ -99,7 +102,8 @@ fn blocked(earlier: &Reading, later: &Reading) -> Option<f64> {
     let (mut blocked, mut all) = (0u64, 0u64);
     for now in later.threads.iter().filter(|thread| thread.begun != 0) {
         let before = before.get(&now.place).copied().unwrap_or(&none);
-        // One that did not come by a wait is about its work, or has ended: it is left out, since the file does not tell which.
+        // A thread without a wait in the interval is working, or has ended. The file does not show
+        // which, so it is not counted.
         if now.is_in_wait() || now.begun != before.begun || now.ended != before.ended {
             blocked = blocked.saturating_add(blocked_of(before, earlier.at, now, later.at));
             all = all.saturating_add(length);
@@ -110,9 +114,10 @@ fn blocked(earlier: &Reading, later: &Reading) -> Option<f64> {
     has_waited.then(|| if all == 0 { 0.0 } else { blocked as f64 / all as f64 })
 }
 
-/// Nanoseconds that a thread was blocked between two moments. Where all its waits could block, that is all the time but for the
-/// work between them, also of waits that had not ended at one moment or the other. Waits that cannot block are not timed, nor
-/// is the work around them: then it is the time of the waits that have ended.
+/// Nanoseconds that a thread was blocked between two moments. If all its waits could block, that is
+/// the time minus the work between waits, which includes waits that had not ended at one of the
+/// moments. Waits that cannot block are not timed, nor is the work around them. If there were any,
+/// only the waits that ended are counted.
 fn blocked_of(before: &Waiting, start: u64, now: &Waiting, end: u64) -> u64 {
     let length = end.saturating_sub(start);
     let ended = since(before.ended, now.ended);
@@ -124,7 +129,8 @@ fn blocked_of(before: &Waiting, start: u64, now: &Waiting, end: u64) -> u64 {
     blocked.min(length)
 }
 
-/// Nanoseconds of a thread's work between waits, until a moment; None: the last wait could not block.
+/// Nanoseconds of a thread's work between waits until a moment. None: the last wait could not
+/// block.
 fn work_until(thread: &Waiting, at: u64) -> Option<u64> {
     if thread.is_in_wait() {
         Some(thread.worked)
@@ -165,8 +171,8 @@ mod tests {
         earlier.counters.blocked[0] = of(&[1_000_000; 500]);
         later.counters.blocked[0] = of(&[[1_000_000; 500], [10; 500]].concat());
         let between = Interval::between(&earlier, &later).counters.blocked();
-        let told = between.summary().quantiles.map(|quantiles| (quantiles.p50, quantiles.p99, quantiles.max));
-        assert_eq!((between.count(), between.sum, told), (500, 5000, Some((10, 10, 10))));
+        let three = between.summary().quantiles.map(|quantiles| (quantiles.p50, quantiles.p99, quantiles.max));
+        assert_eq!((between.count(), between.sum, three), (500, 5000, Some((10, 10, 10))));
     }
 
     #[test]
@@ -176,12 +182,12 @@ mod tests {
     }
 
     #[test]
-    fn waits_that_overlap_the_interval_are_told_by_their_part_in_it() {
-        // In a wait at first, that ends at 1.25 s; works till 1.75 s; is in the next.
+    fn waits_that_overlap_the_interval_count_with_their_part_in_it() {
+        // It is in a wait that ends at 1.25 s, works until 1.75 s, and is in the next wait.
         let earlier = Waiting { begun: 1, worked: 0, ..Waiting::default() };
         let later = Waiting { begun: 2, ended: 1, timed: 1, worked: SECOND / 2, blocked: SECOND, ..Waiting::default() };
         assert_eq!(share(earlier.clone(), later), Some(0.5));
-        // The same, still at its work at the end.
+        // The same, but it still works at the end.
         let later =
             Waiting { begun: 1, ended: 1, timed: 1, last_end: SECOND * 5 / 4, blocked: SECOND, ..Waiting::default() };
         assert_eq!(share(earlier, later), Some(0.25));
@@ -200,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn counters_that_began_again_tell_what_came_since() {
+    fn counters_that_were_reset_count_from_the_reset() {
         let (mut earlier, mut later) = (Reading::default(), Reading { at: SECOND, ..Reading::default() });
         earlier.counters.calls[6].calls = 1000;
         later.counters.calls[6].calls = 30;

@@ -1,5 +1,6 @@
-//! What the library judges when a process ends, judged here for a process that had no such end: it runs, or was killed, or ended by
-//! a system call of its own. By the same functions, from what the file has.
+//! Findings that the library derives when a process ends, derived here for a process whose end the
+//! library did not see: it runs, was killed, or ended by a system call of its own. The same
+//! functions are applied to the content of the file.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -11,7 +12,7 @@ use epollshim_format::recording::census::number;
 
 use crate::model::{Instance, Judged, Process, Thread};
 
-/// Judges those for which the library has not.
+/// Adds these findings to all processes for which the library has not done so.
 pub fn judge(processes: &mut [Process]) {
     let used: Vec<HashSet<u64>> = processes.iter().map(|process| used_by_children(process, processes)).collect();
     for (process, used) in processes.iter_mut().zip(used).filter(|(process, _)| !process.header.end.is_judged()) {
@@ -21,9 +22,10 @@ pub fn judge(processes: &mut [Process]) {
         found.extend(sizes(process));
         found.extend(limits(process));
         found.extend(process.threads.iter().filter_map(|thread| polling(thread, process)));
-        // An earlier judgement (for `epollshim_report`, or a snapshot) is of its own time.
+        // Findings of an earlier evaluation (for `epollshim_report`, or a snapshot) may be
+        // outdated.
         process.findings.retain(|earlier| match earlier.id {
-            // What was judged when no descriptor was left stays.
+            // A finding that was made when the descriptors ran out stays.
             Id::FdLeak => process.census.is_none() || earlier.first != 0,
             Id::Leak => process.judged_by.marked == 0,
             _ => !found.iter().any(|finding| is_same(finding, earlier)),
@@ -39,7 +41,7 @@ fn is_same(one: &Finding, other: &Finding) -> bool {
     key(one) == key(other)
 }
 
-/// The sites of instances that forked children of a process have and may wait on.
+/// The sites of instances that a process's forked children inherited and may wait on.
 fn used_by_children(process: &Process, all: &[Process]) -> HashSet<u64> {
     let is_child = |other: &&Process| {
         other.header.ppid == process.header.pid
@@ -50,11 +52,12 @@ fn used_by_children(process: &Process, all: &[Process]) -> HashSet<u64> {
     instances.filter(|instance| instance.inherited).map(|instance| instance.site).collect()
 }
 
-/// Places whose descriptors only grow in number, and descriptors that are open at the end.
+/// Sites whose number of open descriptors keeps growing, and descriptors that are open at the end.
 fn descriptors(process: &Process, left: &Left) -> Vec<Finding> {
     let Some(census) = &process.census else { return Vec::new() };
     let instances: HashSet<i32> = process.instances.iter().map(|instance| instance.epfd).collect();
-    // Who watches each, the one who cares most. (Whether their peers have hung up now is not in the file.)
+    // The closest attention that any instance pays to each descriptor. Whether peers have hung up
+    // is not in the file.
     let mut watched: HashMap<i32, Option<Care>> = HashMap::new();
     for interest in &process.interests {
         let care = left.care(interest.instance);
@@ -102,7 +105,8 @@ fn descriptors(process: &Process, left: &Left) -> Vec<Finding> {
     places.into_iter().filter_map(|(index, (cared, ..))| row_of(index)?.counted.judge(&cared, &around)).collect()
 }
 
-/// The instances that are left behind by the judgement of [`instances`]: by their places in the table, and those of the same sites.
+/// The instances that [`instances`] found abandoned, by their places in the table, and the other
+/// instances of the same sites.
 #[derive(Default)]
 struct Left {
     left: HashSet<u64>,
@@ -110,7 +114,8 @@ struct Left {
 }
 
 impl Left {
-    /// None: it is in use. That is the most.
+    /// The attention that a watch by this instance gets. None: the instance is in use, which is the
+    /// most attention.
     fn care(&self, instance: u64) -> Option<Care> {
         match () {
             () if self.left.contains(&instance) => Some(Care::Left),
@@ -120,8 +125,9 @@ impl Left {
     }
 }
 
-/// Instances that are open, by the site that made them: a leak where some of them look idle. Which one a thread waits on at the moment is
-/// not in the file: as many of those that look idle as threads wait are taken for waited on.
+/// Leaks: open instances by the site that created them, if some of them look idle. The file does
+/// not show which instance a thread waits on at the moment. So for each waiting thread, one
+/// instance that looks idle counts as used.
 fn instances(process: &Process, used_by_children: &HashSet<u64>) -> (Vec<Finding>, Left) {
     let Judged { marked, .. } = process.judged_by;
     let since_mark = process.header.began.saturating_add(process.duration).saturating_sub(marked);
@@ -172,7 +178,7 @@ fn instances(process: &Process, used_by_children: &HashSet<u64>) -> (Vec<Finding
         }
         let made = process.creations.iter().find(|(of, _)| *of == site).map_or(0, |(_, made)| *made).max(group.alive);
         let watches = alive.iter().fold(0, |sum: u64, instance| sum.saturating_add(instance.watches));
-        let told = match variant {
+        let reported = match variant {
             leak::NEVER_USED => group.unused,
             _ if severity == Severity::Info => 0,
             _ => group.idle,
@@ -182,7 +188,7 @@ fn instances(process: &Process, used_by_children: &HashSet<u64>) -> (Vec<Finding
             variant,
             count: group.alive,
             epfd: one.map(|instance| instance.epfd),
-            detail: [made, group.alive, told, kernel_memory::estimate(group.alive, watches)],
+            detail: [made, group.alive, reported, kernel_memory::estimate(group.alive, watches)],
             ..plain(Id::Leak, severity, site)
         })
     });
@@ -190,7 +196,7 @@ fn instances(process: &Process, used_by_children: &HashSet<u64>) -> (Vec<Finding
     (judged, left)
 }
 
-/// Places whose instances end soon after they were made, again and again.
+/// Sites whose instances are closed soon after creation, again and again.
 fn churn(process: &Process) -> Vec<Finding> {
     let time = process.threads.iter().fold(0, |sum: u64, thread| sum.saturating_add(thread.processor_time));
     let judged = process.creations.iter().filter_map(|&(site, made)| {
@@ -203,8 +209,8 @@ fn churn(process: &Process) -> Vec<Finding> {
     judged.collect()
 }
 
-/// Close to a limit: of descriptors, or one that the user has set. (How many watches a user may have, the machine knows on which the
-/// process ran.)
+/// Use close to a limit: the limit of descriptors, or one that the user has set. The limit of
+/// watches per user is not checked, because only the machine on which the process ran knows it.
 fn limits(process: &Process) -> Vec<Finding> {
     let near = |variant, peak, limit, severity, denied| Finding {
         variant,
@@ -218,23 +224,23 @@ fn limits(process: &Process) -> Vec<Finding> {
     if let Some(severity) = near_limit::of_descriptors(numbers, numbers_limit, watches, was_met) {
         found.push(near(near_limit::DESCRIPTORS, numbers, numbers_limit, severity, 0));
     }
-    // A wait that gets fewer events is no loss.
-    for told in process.limits.iter().filter(|told| told.key != "events") {
-        let key = (0..).zip(near_limit::KEYS).find(|(_, key)| *key == told.key);
-        if let (Some((key, _)), Some(limit)) = (key, told.limit)
-            && let Some(severity) = near_limit::of_own(told.peak, limit, told.denied)
+    // A wait that returns fewer events loses nothing.
+    for one in process.limits.iter().filter(|one| one.key != "events") {
+        let key = (0..).zip(near_limit::KEYS).find(|(_, key)| *key == one.key);
+        if let (Some((key, _)), Some(limit)) = (key, one.limit)
+            && let Some(severity) = near_limit::of_own(one.peak, limit, one.denied)
         {
-            found.push(near(near_limit::SET + key, told.peak, limit, severity, told.denied));
+            found.push(near(near_limit::SET + key, one.peak, limit, severity, one.denied));
         }
     }
     found
 }
 
-/// A thread that polls. Where it waits is told by its calls.
+/// A thread that polls. Its records show where it waits.
 fn polling(thread: &Thread, process: &Process) -> Option<Finding> {
     let counters = &thread.counters;
     let waits = loops::Waits { all: counters.of(&Call::WAITS).calls, polled: counters.polled };
-    // It has cost what it cost until the series was last written to.
+    // Its cost is extrapolated from the last row of the series.
     let time = u128::from(thread.processor_time) * u128::from(counters.polled) / u128::from(thread.polled_then.max(1));
     let time = u64::try_from(time).unwrap_or(u64::MAX).max(thread.processor_time);
     let polling = waits.polling(&|| time)?;
@@ -252,7 +258,7 @@ fn polling(thread: &Thread, process: &Process) -> Option<Finding> {
     })
 }
 
-/// Loops that were late often when they were last late may be late seldom by now.
+/// Updates findings of late loops. A loop that was often late may be rarely late by now.
 fn late(process: &mut Process) {
     let (threads, lived) = (&process.threads, process.duration);
     process.findings.retain_mut(|finding| {
@@ -269,7 +275,7 @@ fn late(process: &mut Process) {
     });
 }
 
-/// Instances that exist, and have held more than their `size` promised.
+/// Live instances that have held more watches than the `size` they were created with.
 fn sizes(process: &Process) -> Vec<Finding> {
     let outgrown = process.instances.iter().filter_map(|instance| {
         let size = u64::from(instance.size()?.unsigned_abs());

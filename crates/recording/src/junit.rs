@@ -1,9 +1,10 @@
-//! JUnit's XML, as CI servers read it (Jenkins' junit-10.xsd): a suite for each program, a test case for each kind of finding. One of
-//! errors or warnings fails.
+//! JUnit's XML, as CI servers read it (Jenkins' junit-10.xsd): a suite for each program, and a test
+//! case for each kind of finding. A case with errors or warnings fails.
 //!
-//! A CI server follows a test by the names of its suite, its class and itself, from build to build. So no name has a process's id, an
-//! address or a number, and every report has the same test cases: a kind that was not found is one that passed, and two more
-//! say whether all recordings were read, and were whole.
+//! A CI server identifies a test from build to build by the names of its suite, its class and its
+//! case. Therefore no name contains a process id, an address or a number, and every report has the
+//! same test cases. A kind that was not found is a case that passed. Two more cases show whether
+//! all recordings could be read, and whether they were complete.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -27,8 +28,9 @@ pub fn render(set: &Set, out: &mut dyn Write) -> io::Result<()> {
     suites::write(&suites, out)
 }
 
-/// The name of a process's program that it has in every run. A process may call itself anything, `worker-4711` too: what has
-/// digits counts only if the file or the first argument is named so.
+/// The name that a process's program has in every run. A process may change its name, for example
+/// to `worker-4711`. A name with digits is used only if the name of the executable or of the first
+/// argument begins with it.
 fn program(process: &Process) -> String {
     let header = &process.header;
     let base = |path: &[u8]| plain(path.rsplit(|byte| *byte == b'/').next().unwrap_or_default());
@@ -61,7 +63,7 @@ fn of_recordings(set: &Set) -> Suite {
     let partial = set.processes.iter().filter(lacks).map(|process| {
         let lost = match process.header.children_lost {
             0 => String::new(),
-            lost => format!(" ({lost} forked processes could make no recording)"),
+            lost => format!(" (forked processes that could not create a recording: {lost})"),
         };
         format!("{}: {}{lost}\n", shown(&process.path), process.notes.kept.join("; "))
     });
@@ -72,12 +74,12 @@ fn of_recordings(set: &Set) -> Suite {
     };
     let cases = vec![
         case("read", "recordings could not be read", unread.collect()),
-        case("whole", "recordings do not hold everything", partial.collect()),
+        case("whole", "recordings are incomplete", partial.collect()),
     ];
     Suite { name: "recordings".into(), time: 0.0, cases }
 }
 
-/// `warning: 3 times, in 2 processes, epfd 5, fd 7, at serve (server.c:12): what it is`.
+/// `warning: 3 times, in 2 processes, epfd 5, fd 7, called at serve (server.c:12): the message`.
 fn line(found: &Found) -> String {
     let finding = &found.finding;
     let mut parts = Vec::new();

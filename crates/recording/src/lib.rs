@@ -1,12 +1,16 @@
-//! Reads recordings (`EPOLLSHIM_RECORD`, layout: `epollshim_format::recording`) and tells what is in them.
+//! Reads recordings (`EPOLLSHIM_RECORD`, layout: `epollshim_format::recording`) and writes reports
+//! of them.
 //!
-//! A recording may be of a program that runs, was killed, or never existed: [`load`] gives an error that names file,
-//! place and reason, or what could be read, marked as partial. [`render`] writes it in one of its formats,
-//! [`write_file`] into a file at once or not at all.
+//! A recording may belong to a program that is running or was killed, and its bytes may be forged.
+//! [`load`] returns what could be read, marked as partial if something is missing, or an error that
+//! names the file, the place and the reason. [`render`] writes a report in one of its formats.
+//! [`write_file`] writes one to a file, completely or not at all.
 //!
-//! [`live`] reads what a running program counts, again and again, and [`interval`] tells what came between two readings.
+//! [`live`] reads the counters of a running program repeatedly, and [`interval`] computes the
+//! difference between two readings.
 //!
-//! `load`, `live`, `running` and `sites` look at the machine; everything else is computed from the bytes alone.
+//! Only `load`, `live`, `running` and `sites`, and their helpers `maps`, `owner` and `source`, read
+//! files and /proc. Everything else is computed from the bytes.
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::indexing_slicing))]
 
@@ -27,6 +31,7 @@ pub mod live;
 mod load;
 mod look;
 mod maps;
+mod markup;
 pub mod model;
 mod modules;
 mod owner;
@@ -58,7 +63,7 @@ pub use runs::Run;
 pub use sites::Site;
 pub use suppressions::Suppression;
 
-/// What a report is written as.
+/// The format of a report.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Format {
     Text,
@@ -98,7 +103,7 @@ pub fn render(set: &Set, format: Format, out: &mut dyn Write) -> io::Result<()> 
     render_for(set, format, Look::default(), out)
 }
 
-/// Writes a report; text has the width and the colours that are asked for.
+/// Writes a report. Text has the width and the colours of `look`.
 pub fn render_for(set: &Set, format: Format, look: Look, out: &mut dyn Write) -> io::Result<()> {
     match format {
         Format::Text => text::render(set, look, out),
@@ -111,37 +116,38 @@ pub fn render_for(set: &Set, format: Format, look: Look, out: &mut dyn Write) ->
     }
 }
 
-/// Writes the text of `epollshim run`: all processes together, and then those that matter.
+/// Writes the text of `epollshim run`: first all processes together, then those that matter.
 pub fn render_family(set: &Set, look: Look, out: &mut dyn Write) -> io::Result<()> {
     text::render_family(set, look, out)
 }
 
-/// Whether limits or faults are armed in a process, and the text of them and of requests from outside.
+/// Returns whether limits or faults are armed in a process, and a text that lists them and the
+/// requests from outside.
 #[must_use]
 pub fn armed(process: &model::Process, look: Look) -> (bool, String) {
     text::armed_alone(process, look)
 }
 
-/// Nanoseconds as the reports have them: `1.25 s`.
+/// Nanoseconds as in the reports: `1.25 s`.
 #[must_use]
 pub fn duration(nanoseconds: u64) -> String {
     scale::time(nanoseconds)
 }
 
-/// Writes a report into a file: a reader of that name sees the old one or the whole new one. What is there and is not a
-/// plain file (a pipe, a terminal) is written to as it is.
+/// Writes a report to a file. A reader of that path sees the old file or the complete new one. If
+/// the path is not a plain file (a pipe, a terminal), it is written to directly.
 pub fn write_file(set: &Set, format: Format, path: &Path) -> io::Result<()> {
     replace_file(path, &|out| render(set, format, out))
 }
 
-/// Writes a file as [`write_file`] does, with what `render` writes.
+/// Writes the output of `render` to a file, as [`write_file`] does.
 pub fn replace_file(path: &Path, render: &dyn Fn(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
     if path.metadata().is_ok_and(|there| !there.is_file()) {
         let mut out = io::BufWriter::new(std::fs::OpenOptions::new().write(true).open(path)?);
         render(&mut out)?;
         return out.flush();
     }
-    // Through a link, so that the file it names is replaced and not the link.
+    // Links are resolved, so that the file is replaced and not the link to it.
     let path = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
     let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
     let mut hidden = std::ffi::OsString::from(".");

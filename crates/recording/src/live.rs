@@ -1,7 +1,9 @@
-//! A recording that is read again and again while its program runs: its counters alone, some kilobytes a thread, however large
-//! the file is. Rings are not looked at; tables and the map of modules are where they are asked for.
+//! Reads a recording repeatedly while its program runs. Only the counters are read, some kilobytes
+//! per thread, however large the file is. Rings are not read. Tables and the map of modules are
+//! read when they are needed.
 //!
-//! Nothing is asked of the program: its file is read, and `/proc/PID/maps` where the file does not tell whether it still runs.
+//! The program is not involved: its file is read, and `/proc/PID/maps` if the file does not show
+//! whether it still runs.
 
 use std::cmp::Reverse;
 use std::fs::File;
@@ -24,53 +26,56 @@ use crate::sites::{Resolver, Site};
 use crate::source::Opened;
 use crate::stacks::Stacks;
 
-/// The most bytes of the table of instances, and of the maps of modules, that are read at a time.
+/// The most bytes that are read of the table of instances, and of the maps of modules.
 const MOST: usize = 16 << 20;
 
-/// The recording of a process that ran when it was opened.
+/// The recording of a process that ran when the recording was opened.
 pub struct Live {
     pub path: PathBuf,
-    /// As this process sees it: in a container the recording has another.
+    /// The id in this pid namespace. In a container the recording has another one.
     pub pid: u32,
     pub began_unix: u64,
     file: File,
-    /// The process's mappings. Opened once: it is this very program's, also where the id is given to another, and empty
-    /// when it has ended (proc_pid_maps(5); Linux v6.1 fs/proc/task_mmu.c, m_start).
+    /// The process's `/proc/PID/maps`. An open file keeps referring to this program even if the id
+    /// is reused, and is empty when the program has ended (proc_pid_maps(5); Linux v6.1
+    /// fs/proc/task_mmu.c, m_start).
     mappings: File,
     modules: Modules,
-    /// Segments of modules that have been read.
+    /// The number of segments of modules that have been read.
     modules_read: usize,
 }
 
-/// What a recording counted at a moment.
+/// The counters of a recording at one moment.
 #[derive(Clone, Default)]
 pub struct Reading {
-    /// CLOCK_MONOTONIC, of the caller.
+    /// CLOCK_MONOTONIC, as passed by the caller.
     pub at: u64,
     pub totals: Totals,
-    /// Of all threads.
+    /// The sums of all threads.
     pub counters: Counters,
     pub threads: Vec<Waiting>,
     pub end: End,
-    /// Something is missing: threads, calls or entries that found no space, or parts of the file.
+    /// Something is missing: threads, calls or entries for which there was no space, or parts of
+    /// the file.
     pub is_partial: bool,
     /// The file has lost parts that it once had.
     pub is_cut_short: bool,
 }
 
-/// How a thread stands with its waits.
+/// The state of a thread's waits.
 #[derive(Clone, Default)]
 pub struct Waiting {
-    /// Where its segment lies: that tells one from another.
+    /// The place of its segment, which identifies the thread.
     pub place: usize,
-    /// Waits begun (those that cannot block are counted when they end), and ended.
+    /// Waits that began, and waits that ended. Waits that cannot block are counted when they end.
     pub begun: u64,
     pub ended: u64,
-    /// Those that could block: ended; nanoseconds in them; nanoseconds between them.
+    /// Of the waits that could block: how many ended, the nanoseconds in them, and between them.
     pub timed: u64,
     pub blocked: u64,
     pub worked: u64,
-    /// CLOCK_MONOTONIC at the end of the last one; 0: it is in one, or one that cannot block came since.
+    /// CLOCK_MONOTONIC at the end of the last such wait. 0: the thread is in one, or has made a
+    /// wait that cannot block since.
     pub last_end: u64,
 }
 
@@ -95,8 +100,8 @@ impl Waiting {
 }
 
 impl Live {
-    /// Opens the recording of a process that runs. None: it does not, or does not write this file. `pid`: as it is seen from
-    /// here; None: as the recording has it.
+    /// Opens the recording of a running process. None: the process does not run, or does not write
+    /// this file. `pid` is its id in this pid namespace. None means the id in the recording.
     pub fn open(path: &Path, pid: Option<u32>) -> Result<Option<Live>, Error> {
         let io = |error| Error::Io { path: path.to_path_buf(), error };
         let (file, facts) = open(path).map_err(io)?;
@@ -105,7 +110,7 @@ impl Live {
         read::check_header(Bytes(&head)).map_err(damaged)?;
         let header = read::the_header(Bytes(&head));
         let Some(pid) = pid.or_else(|| u32::try_from(header.pid).ok()) else { return Ok(None) };
-        // The child of a fork has its parent's mapped as well.
+        // A forked child has its parent's recording mapped, too.
         let is_its_own = header.end.is_open() && maps::is_known_as(pid, header.pid);
         let mappings = if is_its_own { mappings(pid, path, facts.ino()) } else { None };
         Ok(mappings.map(|mappings| Live {
@@ -119,12 +124,12 @@ impl Live {
         }))
     }
 
-    /// Who it is.
+    /// The header, with the process's id and name.
     pub fn header(&self) -> io::Result<Header> {
         Ok(read::the_header(Bytes(&part(&self.file, 0, PAGE)?)))
     }
 
-    /// What it has counted. `now`: CLOCK_MONOTONIC.
+    /// Reads the counters. `now` is CLOCK_MONOTONIC.
     pub fn read(&self, now: u64) -> Result<Reading, Error> {
         let io = |error| Error::Io { path: self.path.clone(), error };
         let head = part(&self.file, 0, FIRST_SEGMENT).map_err(io)?;
@@ -169,8 +174,8 @@ impl Live {
         Ok(reading)
     }
 
-    /// What was found wrong by now, the worst first: as a report would tell, but that records of single calls are not looked at.
-    /// `now`: CLOCK_MONOTONIC.
+    /// The current findings, the worst first, as a report would have them, except that call records
+    /// are not read. `now` is CLOCK_MONOTONIC.
     pub fn findings(&self, now: u64) -> Result<Vec<Finding>, Error> {
         let io = |error| Error::Io { path: self.path.clone(), error };
         let length = usize::try_from(self.file.metadata().map_err(io)?.len()).unwrap_or(usize::MAX);
@@ -188,12 +193,13 @@ impl Live {
         Ok(found)
     }
 
-    /// Whether the program still runs: asked of /proc, for some microseconds. (A recording that still counts tells it as well.)
+    /// Whether the program still runs, by /proc. This takes some microseconds; counters that still
+    /// change show it as well.
     pub fn runs(&self) -> bool {
         self.mappings.read_at(&mut [0], 0).is_ok_and(|length| length > 0)
     }
 
-    /// The live instances, as many as are within reason.
+    /// The live instances, up to a bound.
     pub fn instances(&self) -> io::Result<Vec<Instance>> {
         let mut left = MOST;
         let mut found = Vec::new();
@@ -205,17 +211,18 @@ impl Live {
         Ok(found)
     }
 
-    /// The address of a site of the program, with what is needed to name it.
+    /// The address of a site of the program, with what is needed to find its name.
     pub fn address(&mut self, site: u64) -> Address {
         let address = self.stacks_at(site).map_or(site, |stacks| stacks.address(site));
         if self.modules.place(address).module.is_none() {
-            // It may have been loaded since: the shim writes a new map when it finds one changed.
+            // The object may have been loaded since. The shim writes a new map when it finds a
+            // change.
             let _ = self.read_modules();
         }
         Address { address, module: self.modules.place(address).module.cloned(), began_unix: self.began_unix }
     }
 
-    /// The part of the arena of call stacks that a site lies in, if it lies there.
+    /// The part of the arena of call stacks that contains a site, if one does.
     fn stacks_at(&self, site: u64) -> io::Result<Stacks> {
         let mut stacks = Stacks::default();
         for segment in self.segments()?.iter().filter(|segment| segment.kind == kind::STACKS) {
@@ -252,7 +259,7 @@ impl Live {
     }
 }
 
-/// An address, and the object that it lies in.
+/// An address, and the object that contains it.
 #[derive(Clone)]
 pub struct Address {
     pub address: u64,
@@ -267,33 +274,34 @@ impl Address {
     }
 }
 
-/// Names addresses by functions and lines, one after another as they are asked for; `Of` comes back with the name. Objects are
-/// kept: a large one takes seconds the first time.
-pub fn name<Of>(asked: impl IntoIterator<Item = (Of, Address)>, mut told: impl FnMut(&Of, &Address, Site)) {
+/// Finds the functions and lines of addresses, in the order in which they are asked for, and passes
+/// each to the callback with its `Of`. Objects are cached, because a large one takes seconds to
+/// read.
+pub fn name<Of>(asked: impl IntoIterator<Item = (Of, Address)>, mut named: impl FnMut(&Of, &Address, Site)) {
     let options = Options::default();
     let mut resolver = Resolver::new(&options);
     for (of, address) in asked {
         let place = Place { module: address.module.as_ref() };
         let site = resolver.site(place, address.address, address.began_unix);
-        told(&of, &address, site);
+        named(&of, &address, site);
     }
 }
 
-/// The process's name and its arguments, fit to be shown.
+/// The process's name and its arguments, safe for a terminal.
 pub fn names(header: &Header) -> (String, String) {
     let arguments: Vec<String> = header.arguments.iter().map(|argument| plain(argument)).collect();
     (plain(&header.comm), arguments.join(" "))
 }
 
-/// The open list of a process's mappings, if the file is among them.
+/// Opens a process's list of mappings, and returns it if the file is among them.
 fn mappings(pid: u32, path: &Path, inode: u64) -> Option<File> {
     let (open, list) = maps::of(pid).ok()?;
     maps::has(&list, path, inode).then_some(open)
 }
 
-/// What a file has of `length` bytes from a place on.
+/// The bytes that a file has of the `length` bytes from `start` on.
 fn part(file: &File, start: usize, length: usize) -> io::Result<Vec<u8>> {
-    // Farther than any file reaches, the kernel calls it an error.
+    // The kernel fails a read at a place that no file can have.
     let length = if i64::try_from(start.saturating_add(length)).is_ok() { length } else { 0 };
     let mut bytes = Vec::new();
     bytes.try_reserve_exact(length)?;

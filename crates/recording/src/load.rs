@@ -1,4 +1,4 @@
-//! Recordings from the file system: files, and all of directories.
+//! Reads recordings from the file system: files, and all recordings of directories.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -21,35 +21,36 @@ use crate::sites::Resolver;
 use crate::source::Opened;
 use crate::suppressions::Suppression;
 
-/// The largest file that is read: what EPOLLSHIM_RECORD_MAX allows for records, and as much as there may be beside them.
+/// The largest file that is read: the most that EPOLLSHIM_RECORD_MAX allows for records, and the
+/// most that there may be besides.
 const LARGEST: u64 = 66 << 30;
-/// The most addresses of one process that are looked up; others are told by their bare number.
+/// The most addresses of one process that are looked up. The others are shown as bare numbers.
 const ADDRESSES: usize = 1 << 16;
-/// The fewest records of a process that are held, however many processes are told together.
+/// The fewest records that are held for each process, however many processes a report has.
 const FEWEST: usize = 256;
 
-/// What a report is made of.
+/// The content of a report.
 #[derive(Default)]
 pub struct Set {
     /// The files and directories that were asked for.
     pub sources: Vec<PathBuf>,
-    /// By the time they began.
+    /// By the time at which they began.
     pub processes: Vec<Process>,
-    /// Of each directory, the oldest first.
+    /// The runs of each directory, the oldest first.
     pub runs: Vec<Run>,
     /// Files of the directory that could not be read.
     pub failures: Vec<Failure>,
-    /// Where and when they were read.
+    /// The machine and the time of reading.
     pub machine: Machine,
-    /// The rules that `suppress` was given.
+    /// The rules that were passed to `suppress`.
     pub suppressions: Vec<Suppression>,
 }
 
-/// The machine that reads recordings, and its time. Empty and 0 where it was not asked.
+/// The machine that reads the recordings, and its time. Empty and 0 if not determined.
 #[derive(Default, Clone)]
 pub struct Machine {
     pub host: String,
-    /// Its kernel's release.
+    /// The release of its kernel.
     pub kernel: String,
     /// Nanoseconds since 1970.
     pub now_unix: u64,
@@ -71,16 +72,16 @@ pub struct Failure {
     pub what: String,
 }
 
-/// Where else to look.
+/// Options of reading.
 #[derive(Default, Clone)]
 pub struct Options {
-    /// Directories of debug files, beside `/usr/lib/debug`: `.build-id/xx/yyyy.debug` in each.
+    /// Directories with debug files (`.build-id/xx/yyyy.debug`), in addition to `/usr/lib/debug`.
     pub debug: Vec<PathBuf>,
-    /// Do not look into the objects: sites stay `object+0xoffset`.
+    /// Do not read the objects: sites stay `object+0xoffset`.
     pub raw: bool,
-    /// The library has just judged what it judges at an end.
+    /// The library itself has just evaluated what it evaluates at the end of a process.
     pub is_judged: bool,
-    /// Of each directory, only the run that began last.
+    /// Keep only the run of each directory that began last.
     pub latest: bool,
 }
 
@@ -88,7 +89,7 @@ pub struct Options {
 pub enum Error {
     /// It could not be opened or read.
     Io { path: PathBuf, error: io::Error },
-    /// It is no recording.
+    /// It is not a recording.
     Damaged { path: PathBuf, damage: Damage },
     /// A directory without a recording.
     Nothing { path: PathBuf },
@@ -106,13 +107,13 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// A path for a line of a terminal.
+/// A path that is safe for a terminal.
 pub fn shown(path: &Path) -> String {
     crate::modules::plain(path.as_os_str().as_encoded_bytes())
 }
 
 impl Error {
-    /// Whether there is no recording, rather than one that cannot be used.
+    /// Whether there is no recording at all, as opposed to one that cannot be read.
     #[must_use]
     pub fn is_missing(&self) -> bool {
         match self {
@@ -132,7 +133,8 @@ pub fn load_with(path: &Path, options: &Options) -> Result<Set, Error> {
     load_all(&[path], options)
 }
 
-/// Reads recordings, and all recordings of directories. One that is named twice is read once.
+/// Reads recordings, and all recordings of directories. A recording that is named twice is read
+/// once.
 pub fn load_all<P: AsRef<Path>>(paths: &[P], options: &Options) -> Result<Set, Error> {
     let mut loading =
         Loading { users: Users::of_this_machine(), left: HELD, seen: BTreeSet::new(), set: Set::default() };
@@ -151,10 +153,10 @@ pub fn load_all<P: AsRef<Path>>(paths: &[P], options: &Options) -> Result<Set, E
 
 struct Loading {
     users: Users,
-    /// Records that may still be held.
+    /// The number of records that may still be held.
     left: usize,
-    /// Each file that was read, by its path without links. (Not by its inode: a file that is replaced meanwhile
-    /// leaves its inode to another.)
+    /// Each file that was read, by its resolved path. An inode would not identify it: if a file is
+    /// replaced, another file may get its inode.
     seen: BTreeSet<PathBuf>,
     set: Set,
 }
@@ -187,8 +189,8 @@ impl Loading {
                 has_any = true;
                 continue;
             }
-            // Others may add to the directory: what became a link meanwhile is not followed. Records that one does not hold, the
-            // others may.
+            // Links are not followed, because others may write to the directory. Records that one
+            // process does not use up are left to the next.
             match one(&path, libc::O_NOFOLLOW, (self.left / files).max(FEWEST), &self.users, owner) {
                 Ok(process) => {
                     self.left = self.left.saturating_sub(held(&process));
@@ -236,8 +238,9 @@ fn reason(error: &Error) -> String {
     }
 }
 
-/// The plain files of a directory that are named as recordings are, in order. `epollshim run` as root
-/// makes a directory in a directory: of the outer one, those of the inner one too.
+/// The plain files of a directory that are named like recordings, in order. `epollshim run` as root
+/// creates a directory in a directory. For the outer one, the recordings of the inner one are
+/// included.
 pub fn recordings(directory: &Path) -> io::Result<BTreeSet<PathBuf>> {
     let is_of_run = |name: &OsStr| name.as_encoded_bytes().starts_with(OF_RUN.as_bytes());
     let is_outer = directory.file_name().is_some_and(is_of_run);
@@ -254,10 +257,10 @@ pub fn recordings(directory: &Path) -> io::Result<BTreeSet<PathBuf>> {
     Ok(found)
 }
 
-/// How the names of the directories begin that `epollshim run` makes.
+/// The prefix of the directories that `epollshim run` creates.
 pub const OF_RUN: &str = "epollshim-run.";
 
-/// Whether a file is named as recordings are.
+/// Whether a file is named like a recording.
 pub fn is_named_as_one(name: &OsStr) -> bool {
     let name = name.as_encoded_bytes();
     name.starts_with(b"epollshim.") && name.ends_with(b".rec")
@@ -292,7 +295,8 @@ fn one(path: &Path, flags: i32, held: usize, users: &Users, directory: u32) -> R
     Ok(process)
 }
 
-/// The bytes of a plain file. A copy: a mapping of a file that somebody cuts short would kill us.
+/// Copies the bytes of a plain file. They are not mapped: if the file were truncated, an access to
+/// the mapping would kill this process.
 pub fn copy(path: &Path, largest: u64) -> io::Result<Vec<u8>> {
     let (file, facts) = open_up_to(path, 0, largest)?;
     let mut bytes = Vec::new();
@@ -301,7 +305,8 @@ pub fn copy(path: &Path, largest: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// A process that runs may have another name and other arguments than when it began: a worker's title.
+/// Replaces name and arguments of a running process by its current ones. A worker may have changed
+/// its title.
 fn name_anew(header: &mut Header) {
     let read = |name| fs::read(format!("/proc/{}/{name}", header.pid)).ok().filter(|text| !text.is_empty());
     let (comm, arguments) = (read("comm"), read("cmdline"));
@@ -313,30 +318,30 @@ fn name_anew(header: &mut Header) {
     }
 }
 
-/// A plain file, to be read.
+/// Opens a plain file for reading.
 pub fn open(path: &Path) -> io::Result<(fs::File, Metadata)> {
     open_up_to(path, 0, u64::MAX)
 }
 
 fn open_up_to(path: &Path, flags: i32, largest: u64) -> io::Result<(fs::File, Metadata)> {
-    // O_NONBLOCK: a pipe of that name would keep us waiting.
+    // O_NONBLOCK: opening a pipe would block.
     let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | flags).open(path)?;
     let facts = file.metadata()?;
     if !facts.is_file() {
         return Err(io::Error::other("not a plain file"));
     }
     if facts.len() > largest {
-        return Err(io::Error::other(format!("{} bytes; the most that is read is {largest}", facts.len())));
+        return Err(io::Error::other(format!("too large: {} bytes, the maximum is {largest}", facts.len())));
     }
     Ok((file, facts))
 }
 
-/// Whether a process has that file mapped: then it is the one, and it runs.
+/// Whether a process has the file mapped. If so, it is the process that was recorded, and it runs.
 fn has_mapped(pid: u64, path: &Path, inode: u64) -> bool {
     u32::try_from(pid).is_ok_and(|pid| maps::of(pid).is_ok_and(|(_, list)| maps::has(&list, path, inode)))
 }
 
-/// Finds functions and lines for all addresses.
+/// Looks up functions and lines for all addresses.
 fn resolve(set: &mut Set, options: &Options) {
     let mut resolver = Resolver::new(options);
     for process in &mut set.processes {

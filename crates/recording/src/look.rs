@@ -1,26 +1,26 @@
-//! How text is laid out: as wide as the terminal that it is for, and with colours where these are wanted.
+//! The layout of text: its width and its colours.
 
 use anstyle::{AnsiColor, Style};
 use epollshim_format::findings::Severity;
 
-/// What text is written for.
+/// Where text is written to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Look {
-    /// Columns at which sentences are wrapped.
+    /// The column at which sentences are wrapped.
     pub width: usize,
-    /// Long lists of words end with an ellipsis. A file has them whole.
+    /// Long lists of words end with an ellipsis on a terminal. Elsewhere they are complete.
     pub is_terminal: bool,
     pub has_colour: bool,
 }
 
-/// For a file or a pipe.
+/// The look for a file or a pipe.
 impl Default for Look {
     fn default() -> Look {
         Look { width: Look::WIDTH, is_terminal: false, has_colour: false }
     }
 }
 
-/// What a word is, and with it its colour.
+/// The role of a word, which decides its colour.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Colour {
     Heading,
@@ -42,7 +42,7 @@ impl Colour {
         }
     }
 
-    /// The terminal's own colours, so that they suit its background.
+    /// Colours of the terminal's own palette, so that they suit its background.
     const fn style(self) -> Style {
         match self {
             Colour::Heading => Style::new().bold(),
@@ -55,7 +55,7 @@ impl Colour {
 }
 
 impl Look {
-    /// Where no terminal says how wide it is.
+    /// The width if no terminal reports one.
     pub const WIDTH: usize = 80;
 
     /// Text with its colour, if colours are wanted.

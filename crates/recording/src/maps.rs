@@ -1,4 +1,4 @@
-//! `/proc/PID/maps`: which files a process has mapped.
+//! Which files a process has mapped (`/proc/PID/maps`).
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -6,27 +6,27 @@ use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-/// A file that is mapped.
+/// A mapped file.
 pub struct Mapping<'a> {
-    /// As the process sees it: below its own root.
+    /// The path as the process sees it, below its own root.
     pub path: &'a Path,
     pub inode: u64,
-    /// It has no name any more.
+    /// The file has been deleted.
     pub is_deleted: bool,
 }
 
-/// The files in a list of mappings, one for each mapping.
+/// The files in a list of mappings, one entry per mapping.
 pub fn files(maps: &[u8]) -> impl Iterator<Item = Mapping<'_>> {
     maps.split(|byte| *byte == b'\n').filter_map(mapping)
 }
 
-/// Whether a list of mappings has a file, by its name and inode.
+/// Whether a list of mappings contains a file, by name and inode.
 pub fn has(maps: &[u8], path: &Path, inode: u64) -> bool {
     files(maps).any(|mapping| mapping.inode == inode && mapping.path.file_name() == path.file_name())
 }
 
-/// The list of a process's mappings, and the file that it was read from. A first thread that has ended has none any more, while
-/// the others go on.
+/// The list of a process's mappings, and the file that it was read from. If the main thread has
+/// ended while others run, its list is empty, and another thread's is returned.
 pub fn of(pid: u32) -> io::Result<(File, Vec<u8>)> {
     let first = read(Path::new(&format!("/proc/{pid}/maps")))?;
     if !first.1.is_empty() {
@@ -37,7 +37,8 @@ pub fn of(pid: u32) -> io::Result<(File, Vec<u8>)> {
     Ok(other.unwrap_or(first))
 }
 
-/// Whether a process has an id, in this pid namespace or its own (proc_pid_status(5), NSpid; since Linux 4.1).
+/// Whether a process has an id in this pid namespace or in its own (proc_pid_status(5), NSpid;
+/// since Linux 4.1).
 pub fn is_known_as(pid: u32, id: u64) -> bool {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let ids = status.lines().find_map(|line| line.strip_prefix("NSpid:")).unwrap_or_default();
@@ -55,7 +56,7 @@ fn read(path: &Path) -> io::Result<(File, Vec<u8>)> {
 fn mapping(line: &[u8]) -> Option<Mapping<'_>> {
     let (facts, path) = line.split_at_checked(line.iter().position(|byte| *byte == b'/')?)?;
     let inode = std::str::from_utf8(facts.split(|byte| *byte == b' ').nth(4)?).ok()?;
-    // The kernel's own word for a file that is gone.
+    // The kernel appends this to the path of a deleted file.
     let name = path.strip_suffix(b" (deleted)");
     Some(Mapping {
         path: Path::new(OsStr::from_bytes(name.unwrap_or(path))),

@@ -1,16 +1,16 @@
-//! The objects that were mapped: which one an address lies in.
+//! The mapped objects, and which one an address lies in.
 
 /// One line of a modules segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Module {
     pub start: u64,
     pub end: u64,
-    /// None: the object has none.
+    /// None: the object has no build id.
     pub build_id: Option<Vec<u8>>,
     pub path: Vec<u8>,
 }
 
-/// The maps in the order in which they were written.
+/// The maps of objects in the order in which they were written.
 #[derive(Default)]
 pub struct Modules {
     maps: Vec<Vec<Module>>,
@@ -22,7 +22,7 @@ pub struct Place<'a> {
 }
 
 impl Modules {
-    /// Adds a segment's text; gives the number of lines that could not be read.
+    /// Adds a segment's text. Returns the number of lines that could not be parsed.
     pub fn add(&mut self, text: &[u8]) -> usize {
         let mut unread = 0;
         let mut map = Vec::new();
@@ -37,9 +37,9 @@ impl Modules {
         unread
     }
 
-    /// The newest map that knows the address: what was unloaded stands in an older one.
+    /// Looks an address up, the newest map first. An unloaded object is only in older maps.
     pub fn place(&self, address: u64) -> Place<'_> {
-        // A return address is that of the next instruction: the call is right before it.
+        // A return address follows the call instruction, so the call is one byte before it.
         let call = address.saturating_sub(1);
         let find = |map: &Vec<Module>| -> Option<usize> {
             let before = map.partition_point(|module| module.start <= call).checked_sub(1)?;
@@ -55,7 +55,7 @@ impl Modules {
 }
 
 impl Place<'_> {
-    /// `object+0xoffset`, as the exit report has it; a bare address where no object is known.
+    /// `object+0xoffset`, as in the exit report. A bare address if no object is known.
     pub fn text(&self, address: u64) -> String {
         match self.module {
             Some(module) => format!("{}+{:#x}", plain(module.name()), address.saturating_sub(module.start)),
@@ -71,7 +71,7 @@ impl Module {
     }
 }
 
-/// Text of the program's making, with nothing that a terminal would obey.
+/// Text that the program chose, without characters that control a terminal.
 pub fn plain(text: &[u8]) -> String {
     let mut out = String::with_capacity(text.len());
     for chunk in text.utf8_chunks() {
@@ -83,7 +83,7 @@ pub fn plain(text: &[u8]) -> String {
     out
 }
 
-/// Control characters, and those that turn the direction of a line round.
+/// Whether a character is a control character, or changes the direction of text.
 fn unsafe_to_print(letter: char) -> bool {
     letter.is_control() || matches!(letter, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
@@ -97,7 +97,7 @@ fn module(line: &[u8]) -> Option<Module> {
         digits => Some(bytes(digits)?),
     };
     let path = words.next()?;
-    // The kernel's own word for a file that is gone (proc_pid_maps(5)).
+    // The kernel appends this to the path of a deleted file (proc_pid_maps(5)).
     let path = path.strip_suffix(b" (deleted)").unwrap_or(path);
     (start < end && !path.is_empty()).then(|| Module { start, end, build_id, path: path.to_vec() })
 }
@@ -110,7 +110,7 @@ fn hexadecimal(digits: &[u8]) -> Option<u64> {
     u64::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
 }
 
-/// A build id's digits as bytes; real ones have 8 to 32.
+/// The bytes of a build id. Real build ids have 8 to 32 bytes.
 fn bytes(digits: &[u8]) -> Option<Vec<u8>> {
     if digits.is_empty() || digits.len() > 128 || !digits.len().is_multiple_of(2) {
         return None;
@@ -123,7 +123,7 @@ mod tests {
     use super::{Modules, plain};
 
     #[test]
-    fn an_address_is_told_by_its_object_and_the_distance_from_its_beginning() {
+    fn an_address_is_shown_as_its_object_and_an_offset() {
         let mut modules = Modules::default();
         assert_eq!(modules.add(b"400000 500000 - /bin/a b\n7f00 8000 0aff /lib/libx.so (deleted)\nnonsense\n"), 1);
         assert_eq!(modules.place(0x40_1000).text(0x40_1000), "a b+0x1000");
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_that_a_terminal_obeys_is_printed() {
+    fn nothing_that_controls_a_terminal_is_printed() {
         assert_eq!(plain(b"a\x1b[31m\xffb\xe2\x80\xae"), "a?[31m?b?");
     }
 }

@@ -1,4 +1,5 @@
-//! Whose a recording is. A server that gives up root's rights leaves files of several users in one directory.
+//! The owner of a recording. A server that gives up root's privileges leaves files of several users
+//! in one directory.
 
 use std::fs;
 
@@ -7,7 +8,7 @@ use std::fs;
 pub struct Owner {
     pub uid: u32,
     pub name: Option<String>,
-    /// The directory is another user's.
+    /// Whether the directory belongs to another user.
     pub differs: bool,
 }
 
@@ -18,7 +19,7 @@ impl Owner {
     }
 }
 
-/// The names of users, by /etc/passwd (passwd(5)): `name:password:uid:...`.
+/// The names of users in /etc/passwd (passwd(5)): `name:password:uid:...`.
 pub struct Users(String);
 
 impl Users {
@@ -26,7 +27,7 @@ impl Users {
         Users(fs::read_to_string("/etc/passwd").unwrap_or_default())
     }
 
-    /// Of a file, in a directory of that owner.
+    /// The owner of a file of user `uid` in a directory of user `directory`.
     pub fn owner(&self, uid: u32, directory: u32) -> Owner {
         Owner { uid, name: self.name(uid), differs: uid != directory }
     }

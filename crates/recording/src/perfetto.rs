@@ -1,8 +1,10 @@
-//! Chrome's trace-event format (JSON object form): ui.perfetto.dev, chrome://tracing and Perfetto's trace_processor read
-//! it. Chosen over Perfetto's own protobuf because it needs no schema compiler, can be read by eye, and a ring's worth of calls is
-//! small. A track a thread, a slice a call, a counter of live watches a process.
+//! Chrome's trace-event format (JSON object form), as ui.perfetto.dev, chrome://tracing and
+//! Perfetto's trace_processor read it. Perfetto's protobuf would need a schema compiler and cannot
+//! be read by eye. Each thread is a track, each call a slice. Each process has a counter of live
+//! watches and instances.
 //!
-//! Times are microseconds of CLOCK_MONOTONIC since the first process began: one clock for all of a machine's processes.
+//! Times are microseconds of CLOCK_MONOTONIC since the first process began. All processes of a
+//! machine share this clock.
 
 use std::io::{self, Write};
 
@@ -49,7 +51,7 @@ impl Events<'_> {
     }
 
     fn process(&mut self, process: &Process) -> io::Result<()> {
-        // The format's ids are those of Linux: 32 bits.
+        // The format's ids have 32 bits, as Linux's have.
         let pid = process.header.pid as u32;
         let name = plain(&process.header.comm);
         self.put(&json!({ "ph": "M", "name": "process_name", "pid": pid, "tid": 0, "args": { "name": name } }))?;
@@ -98,7 +100,7 @@ impl Events<'_> {
     }
 }
 
-/// A call's arguments by the names that the manual pages give them.
+/// The arguments of a call, with their names in the manual pages.
 pub fn arguments(process: &Process, record: &Record) -> Value {
     let mut arguments = match record.function {
         Some(Function::EpollCreate) => json!({ "size": record.first }),

@@ -1,4 +1,5 @@
-//! From a place in an object's file to a function and a line: `app+0x11f2`, as the log of faults has the frames of its calls.
+//! Finds the function and line of a place in an object's file, such as `app+0x11f2`. The log of
+//! faults has its frames in this form.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -12,7 +13,8 @@ use crate::sites::{Resolver, Site};
 /// The objects that the processes of recordings had mapped.
 pub struct Places<'a> {
     resolver: Resolver<'a>,
-    /// By the name that it has in the log; and when a process began that had it, in nanoseconds since 1970.
+    /// By the name in the log: the object, and when a process that had mapped it began, in
+    /// nanoseconds since 1970.
     objects: BTreeMap<Vec<u8>, (Module, u64)>,
 }
 
@@ -31,7 +33,8 @@ impl<'a> Places<'a> {
         }
     }
 
-    /// Adds a file, under the name that is given back. It must not have changed since it was mapped.
+    /// Adds a file, and returns its name in the log. The file must not have changed since it was
+    /// mapped.
     pub fn add_file(&mut self, path: &Path) -> String {
         let path = path.as_os_str().as_encoded_bytes().to_vec();
         let module = Module { start: 0, end: 0, build_id: None, path };
@@ -41,7 +44,8 @@ impl<'a> Places<'a> {
         text
     }
 
-    /// A return address in the addresses of an object's file. What is not known stays as it is.
+    /// Looks up a return address, given in the addresses of an object's file. An unknown one is
+    /// returned as it is.
     pub fn site(&mut self, frame: &str) -> Site {
         let site = Site::plain(frame.to_owned());
         let halves = frame.rsplit_once("+0x").map(|(name, offset)| (name, u64::from_str_radix(offset, 16)));

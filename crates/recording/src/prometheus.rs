@@ -1,9 +1,11 @@
-//! Prometheus' text format (0.0.4), as node_exporter's textfile collector and `promtool check metrics` read it. One label names
-//! the program; no pids, so that the number of series stays bounded however often programs start.
+//! Prometheus' text format (0.0.4), as node_exporter's textfile collector and `promtool check
+//! metrics` read it. A label names the program. No label has a pid, so the number of series stays
+//! bounded however often programs start.
 //!
-//! Not OpenMetrics, whose counters have a family name without `_total`: the collector's parser would take them for untyped.
+//! This is not OpenMetrics: its counter families are named without `_total`, and the collector's
+//! parser would treat them as untyped.
 //!
-//! The bounds of the histograms are bounds of the recording's own buckets: nothing is estimated.
+//! The bounds of the histograms are bounds of the recording's buckets, so no count is an estimate.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -19,9 +21,9 @@ use crate::json::error_name;
 use crate::model::{Counters, Histogram, Process, Totals};
 use crate::modules::plain;
 
-/// The most programs that are told apart; the others are `other`.
+/// The most programs with their own label. The label of all others is `other`.
 const PROGRAMS: usize = 50;
-/// Upper bounds in nanoseconds, about 1 us to 17 s, each eight times the last.
+/// Upper bounds in nanoseconds, from about 1 us to 17 s. Each is eight times the one before.
 const TIMES: [u64; 9] = [
     (1 << 10) - 1,
     (1 << 13) - 1,
@@ -33,10 +35,10 @@ const TIMES: [u64; 9] = [
     (1 << 31) - 1,
     (1 << 34) - 1,
 ];
-/// Upper bounds of events in a batch.
+/// Upper bounds of the number of events per batch.
 const BATCHES: [u64; 9] = [1, 2, 4, 8, 15, 31, 63, 127, 1023];
 
-/// What the processes of one program sum up to.
+/// The sums of all processes of one program.
 #[derive(Default)]
 struct Program {
     counters: Counters,
@@ -73,7 +75,7 @@ impl Program {
 pub fn render(set: &Set, out: &mut dyn Write) -> io::Result<()> {
     let mut programs: BTreeMap<String, Program> = BTreeMap::new();
     for process in &set.processes {
-        // As it is printed: two names must not become one label twice.
+        // The printable name is the key, so that two names that print alike share one series.
         let mut name = plain(&process.header.comm);
         if !programs.contains_key(&name) && programs.len() >= PROGRAMS {
             name = "other".into();
@@ -92,7 +94,7 @@ struct Page {
     text: String,
 }
 
-/// One family's samples of one program: labels beside `program`, and the value.
+/// Takes one sample of a program: the labels besides `program`, and the value.
 type Samples<'a> = &'a mut dyn FnMut(&[(&str, &str)], u64);
 
 impl Page {
@@ -139,20 +141,20 @@ impl Page {
     }
 
     fn all(&mut self) {
-        self.gauge("epollshim_processes", "Processes that were recorded, by how they ended.", |program, sample| {
+        self.gauge("epollshim_processes", "Recorded processes, by how they ended.", |program, sample| {
             program.ends.iter().for_each(|(end, count)| sample(&[("end", end)], *count));
         });
-        self.gauge("epollshim_partial_recordings", "Recordings that do not hold everything.", |program, sample| {
+        self.gauge("epollshim_partial_recordings", "Recordings that are incomplete.", |program, sample| {
             sample(&[], program.partial);
         });
-        self.counter("epollshim_calls", "Calls, failed ones included.", |program, sample| {
+        self.counter("epollshim_calls", "Calls, including failed ones.", |program, sample| {
             for (name, of) in FUNCTIONS {
                 sample(&[("call", name)], program.counters.of(of).calls);
             }
         });
         self.counter("epollshim_call_errors", "Failed calls, by error.", |program, sample| {
             for (name, of) in FUNCTIONS {
-                // Several numbers may have no name: one series.
+                // All numbers without a name share one series.
                 let mut errors: BTreeMap<&str, u64> = BTreeMap::new();
                 for (error, times) in program.counters.of(of).errors {
                     let sum = errors.entry(error_name(error)).or_default();
@@ -171,10 +173,14 @@ impl Page {
             let counters = &program.counters;
             sample(&[], counters.successes(Call::Create).saturating_add(counters.successes(Call::Create1)));
         });
-        self.gauge("epollshim_instances", "Epoll instances alive, or alive at the end.", |program, sample| {
-            sample(&[], program.totals.instances);
-        });
-        self.gauge("epollshim_watches", "Interests alive, or alive at the end.", |program, sample| {
+        self.gauge(
+            "epollshim_instances",
+            "Epoll instances alive now, or at the end of the process.",
+            |program, sample| {
+                sample(&[], program.totals.instances);
+            },
+        );
+        self.gauge("epollshim_watches", "Interests alive now, or at the end of the process.", |program, sample| {
             sample(&[], program.totals.watches);
         });
         self.counter("epollshim_watch_changes", "Changes of interest lists, by kind.", |program, sample| {
@@ -184,12 +190,16 @@ impl Page {
             sample(&[("change", "deleted")], successes(Call::CtlDel));
             sample(&[("change", "vanished")], program.totals.vanished);
         });
-        self.counter("epollshim_waits", "Waits that ended in a special way.", |program, sample| {
-            sample(&[("end", "empty")], program.counters.empty);
-            sample(&[("end", "full")], program.counters.full);
-            sample(&[("end", "interrupted")], program.counters.interrupted());
-        });
-        self.counter("epollshim_events", "Events delivered, by kind; one may be of several.", |program, sample| {
+        self.counter(
+            "epollshim_waits",
+            "Waits that returned no events, maxevents events, or EINTR.",
+            |program, sample| {
+                sample(&[("end", "empty")], program.counters.empty);
+                sample(&[("end", "full")], program.counters.full);
+                sample(&[("end", "interrupted")], program.counters.interrupted());
+            },
+        );
+        self.counter("epollshim_events", "Events delivered, by kind; an event may have several.", |program, sample| {
             for (name, count) in KIND_NAMES.iter().zip(program.counters.kinds) {
                 sample(&[("kind", name)], count);
             }
@@ -197,22 +207,22 @@ impl Page {
         const NANOSECONDS: f64 = 1e9;
         self.histogram(
             "epollshim_wait_blocked_seconds",
-            "Time in waits that could block.",
+            "Time blocked per wait, for waits that could block.",
             &TIMES,
             NANOSECONDS,
             |program| program.counters.blocked(),
         );
         self.histogram(
             "epollshim_work_seconds",
-            "Time of a thread between two waits.",
+            "Time that a thread worked between two waits.",
             &TIMES,
             NANOSECONDS,
             |program| program.counters.work.clone(),
         );
-        self.histogram("epollshim_batch_events", "Events of a wait that returned any.", &BATCHES, 1.0, |program| {
+        self.histogram("epollshim_batch_events", "Events per wait that returned any.", &BATCHES, 1.0, |program| {
             program.counters.batch.clone()
         });
-        self.gauge("epollshim_findings", "Findings, a site each, by id and severity.", |program, sample| {
+        self.gauge("epollshim_findings", "Findings, one per call site, by id and severity.", |program, sample| {
             for ((id, severity), count) in &program.findings {
                 sample(&[("id", id), ("severity", severity)], *count);
             }
@@ -220,16 +230,20 @@ impl Page {
         self.gauge("epollshim_kernel_memory_bytes", "Kernel memory of epoll objects, estimated.", |program, sample| {
             sample(&[], kernel_memory::estimate(program.totals.instances, program.totals.watches));
         });
-        self.counter("epollshim_records", "Records of single calls, by what became of them.", |program, sample| {
+        self.counter("epollshim_records", "Call records, by what became of them.", |program, sample| {
             sample(&[("state", "seen")], program.seen);
             sample(&[("state", "overwritten")], program.overwritten);
             sample(&[("state", "dropped")], program.dropped);
             sample(&[("state", "unfinished")], program.unfinished);
         });
-        self.counter("epollshim_calls_uncounted", "Calls of threads that found no space.", |program, sample| {
-            sample(&[], program.calls_dropped);
-        });
-        self.counter("epollshim_healed", "Entries of the ledger that were mended.", |program, sample| {
+        self.counter(
+            "epollshim_calls_uncounted",
+            "Calls not counted, because there was no space for their threads.",
+            |program, sample| {
+                sample(&[], program.calls_dropped);
+            },
+        );
+        self.counter("epollshim_healed", "Wrong records of the shim that it repaired.", |program, sample| {
             sample(&[], program.totals.healed);
         });
     }
@@ -244,7 +258,8 @@ fn label_set(program: &str, labels: &[(&str, &str)]) -> String {
     set
 }
 
-/// As the format wants it; other control characters have no escape, and no business in a label.
+/// A label value with the escapes of the format. Other control characters have no escape there and
+/// become `?`.
 fn escaped(value: &str) -> String {
     let mut out = String::with_capacity(value.len());
     for letter in value.chars() {
@@ -259,7 +274,7 @@ fn escaped(value: &str) -> String {
     out
 }
 
-/// A float, short and in one form: `1.0`, `0.065535`, `1.023e-06`.
+/// A floating-point number in its shortest form: `1.0`, `0.065535`, `1.023e-06`.
 fn number(value: f64) -> String {
     if value != 0.0 && value < 1e-4 {
         let text = format!("{value:e}");

@@ -1,7 +1,8 @@
-//! Records of single calls, as they are read: each is counted, by thread and by caller, and the last of them are held.
+//! Collects the records of calls as they are read. Each is counted by caller, and the last ones are
+//! held.
 //!
-//! A recording may have a thousand million of them. So what is held, and with it memory, has a bound; what is told one by one
-//! (a timeline, a plot) is told of those, and what is told in sums of all.
+//! A recording may have a billion records, so the number that is held in memory is bounded.
+//! Timelines and plots show the held records; sums cover all.
 
 use std::collections::HashMap;
 
@@ -9,15 +10,15 @@ use epollshim_format::function::Function;
 
 use crate::model::{Process, Record};
 
-/// The most records that are held, of a process or of all that are told together.
+/// The most records that are held, for one process or for all processes of a report.
 pub const HELD: usize = 1 << 19;
-/// The most addresses of callers that are told apart.
+/// The most caller addresses with counts of their own.
 pub const CALLERS: usize = 1 << 16;
 
-/// What the calls from one address sum up to.
+/// The sums of the calls from one address.
 #[derive(Clone, Default)]
 pub struct Caller {
-    /// By function; the last: of none that is known.
+    /// Calls by function. The last one counts calls of unknown functions.
     calls: [u64; Function::RECORDED + 1],
     pub failed: u64,
     pub time: u64,
@@ -35,7 +36,7 @@ impl Caller {
         self.events = self.events.saturating_add(record.events());
     }
 
-    /// How many calls of each name.
+    /// The number of calls by function name.
     pub fn calls(&self) -> impl Iterator<Item = (&'static str, u64)> {
         let known = Function::ALL.iter().take(Function::RECORDED);
         let names = known.map(|function| function.name()).chain(["(unknown)"]);
@@ -45,7 +46,7 @@ impl Caller {
 
 pub struct Records {
     most: usize,
-    /// With the thread, by its place among the process's.
+    /// Each record with the index of its thread in the process.
     held: Vec<(u32, Record)>,
     callers: HashMap<u64, Caller>,
     /// Records of callers beyond [`CALLERS`].
@@ -75,7 +76,7 @@ impl Records {
         }
     }
 
-    /// Holds the last ones alone.
+    /// Drops all but the last records.
     fn forget(&mut self) {
         if let Some(last) = self.held.len().checked_sub(self.most).filter(|first| *first > 0) {
             self.held.select_nth_unstable_by_key(last, |(_, record)| (record.began, record.number));
@@ -83,7 +84,7 @@ impl Records {
         }
     }
 
-    /// Gives each thread its own, by time.
+    /// Moves the records to their threads, by time.
     pub fn give(mut self, process: &mut Process) {
         self.forget();
         for (thread, record) in self.held {
@@ -99,7 +100,9 @@ impl Records {
         let uncalled = self.uncalled;
         if uncalled > 0 {
             process.notes.add(|| {
-                format!("{uncalled} records are of none of the first {CALLERS} callers: not in the call sites")
+                format!(
+                    "call records of callers beyond the first {CALLERS}, which are not among the call sites: {uncalled}"
+                )
             });
         }
     }
@@ -112,7 +115,7 @@ mod tests {
     use epollshim_format::function::Function;
 
     #[test]
-    fn the_last_calls_of_all_threads_are_held_and_all_are_summed_up() {
+    fn the_last_calls_of_all_threads_are_held_and_all_calls_are_summed() {
         let mut process = Process::default();
         process.threads.extend([Thread::default(), Thread::default()]);
         let mut records = Records::new(10);

@@ -1,7 +1,7 @@
-//! The recordings of a running process: it has them mapped, and `/proc/PID/maps` names them.
+//! The recordings of a running process. It has them mapped, so `/proc/PID/maps` names them.
 //!
-//! What is mapped need not be its own: the child of a fork keeps its parent's mapping beside that of its own file. The
-//! header tells whose it is.
+//! A mapped recording may be another process's: a forked child keeps its parent's mapping besides
+//! that of its own file. The header names the process.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -15,33 +15,35 @@ use crate::maps::{self, Mapping};
 /// A recording that a process has mapped.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Mapped {
-    /// As the process sees it: below its own root.
+    /// The path as the process sees it, below its own root.
     pub path: PathBuf,
     pub inode: u64,
-    /// The file has no name any more.
+    /// The file has been deleted.
     pub is_deleted: bool,
 }
 
-/// The recordings that a process has mapped, by paths that can be opened here. Err: there is no such process, or its memory
-/// map may not be read.
+/// The recordings that a process has mapped, by paths that this process can open. Err: there is no
+/// such process, or this process may not read its memory map.
 pub fn recordings_of(pid: u32) -> io::Result<Vec<PathBuf>> {
     let mapped = mapped_by(pid)?;
     Ok(mapped.iter().filter(|one| !one.is_deleted).filter_map(|one| one.reachable(pid)).collect())
 }
 
-/// The recordings that a process has mapped, each once.
+/// The recordings that a process has mapped, each one once.
 pub fn mapped_by(pid: u32) -> io::Result<BTreeSet<Mapped>> {
     Ok(mapped(&maps::of(pid)?.1))
 }
 
 impl Mapped {
-    /// A path by which this very file can be opened here: its own, or, of a process with another root, that below
-    /// `/proc/PID/root`. None: another file has its name by now, or none.
+    /// A path by which this process can open the file: the path itself or, if the process has
+    /// another root, the path below `/proc/PID/root`. None: no file has this name any more, or
+    /// another one does.
     #[must_use]
     pub fn reachable(&self, pid: u32) -> Option<PathBuf> {
         let relative = self.path.strip_prefix("/").unwrap_or(&self.path);
         let below = Path::new("/proc").join(pid.to_string()).join("root").join(relative);
-        // By its inode alone: the device that maps shows is not stat's on overlay and btrfs.
+        // Only the inode is compared: on overlayfs and btrfs, the device in maps differs from
+        // stat's.
         let is_it =
             |path: &PathBuf| fs::symlink_metadata(path).is_ok_and(|found| found.is_file() && found.ino() == self.inode);
         [self.path.clone(), below].into_iter().find(is_it)
@@ -59,7 +61,7 @@ mod tests {
     use super::{mapped, recordings_of};
 
     #[test]
-    fn a_recording_is_known_by_its_name_and_told_once() {
+    fn a_recording_is_recognized_by_its_name_and_listed_once() {
         let maps = b"\
 7f00-7f01 rw-s 00000000 fd:00 77                         /var/rec/epollshim.12.34.rec\n\
 7f01-7f02 rw-s 00009000 fd:00 77                         /var/rec/epollshim.12.34.rec\n\

@@ -1,22 +1,23 @@
-//! Which recordings of a directory belong together.
+//! Groups the recordings of a directory into runs.
 //!
-//! A recording has no name of the run that it is of: it has the process's id, its parent's, and when it began and ended.
-//! A process belongs to the run of an earlier one if
+//! A recording does not name its run. It has the ids of the process and of its parent, and when the
+//! process began and ended. A process belongs to the run of an earlier process if
 //!
-//! - that one is its parent, or the program that it was before an exec;
-//! - both have the same parent, and it began within [`GAP`] of the end of that run (a script that starts programs one after
-//!   another);
-//! - or it began before that run's last process had ended.
+//! - the earlier one is its parent, or is the program that it was before an exec;
+//! - both have the same parent, and it began within [`GAP`] of the end of that run (a script that
+//!   starts programs one after another);
+//! - it began before the last process of that run had ended.
 //!
-//! Any other begins a new run. Two runs at the same time are taken for one. The end of a killed process is the last thing that
-//! is known of it.
+//! Any other process begins a new run. Two runs at the same time count as one. The end of a killed
+//! process is the time of the last thing known about it.
 
 use std::path::{Path, PathBuf};
 
 use crate::model::{End, Process};
 use crate::scale::count;
 
-/// Nanoseconds between the end of a run and the beginning of another process of the same parent.
+/// The most nanoseconds between the end of a run and the beginning of another process of the same
+/// parent in that run.
 const GAP: u64 = 1_000_000_000;
 
 /// Processes that belong together.
@@ -24,14 +25,14 @@ const GAP: u64 = 1_000_000_000;
 pub struct Run {
     /// The directory that they were recorded in.
     pub directory: PathBuf,
-    /// When the first began, nanoseconds since 1970.
+    /// When the first process began, in nanoseconds since 1970.
     pub began_unix: u64,
     pub processes: usize,
-    /// Processes of earlier runs of this directory, which were not asked for (`--latest`).
+    /// The number of processes of earlier runs in this directory that were left out (`--latest`).
     pub left_out: usize,
 }
 
-/// Puts each process into its run; the runs, the oldest first.
+/// Assigns each process to its run. Returns the runs, the oldest first.
 pub fn tell_apart(directory: &Path, processes: &mut [Process]) -> Vec<Run> {
     processes.sort_by_key(|process| (process.header.began_unix, process.header.pid));
     let mut runs: Vec<Run> = Vec::new();
@@ -40,7 +41,7 @@ pub fn tell_apart(directory: &Path, processes: &mut [Process]) -> Vec<Run> {
         let Some(process) = rest.first_mut() else { break };
         let run = earlier.iter().rev().find(|other| belongs(process, other)).and_then(|other| other.run);
         let run = run.or_else(|| {
-            // Its sibling's run, whoever of that run ended last.
+            // The run of its last sibling, if the last process of that run ended shortly before.
             let sibling = earlier.iter().rev().find(|other| other.header.ppid == process.header.ppid)?;
             let ends = earlier.iter().filter(|other| other.run == sibling.run).map(end);
             (process.header.began_unix <= ends.max()?.saturating_add(GAP)).then_some(sibling.run?)
@@ -62,7 +63,7 @@ pub fn tell_apart(directory: &Path, processes: &mut [Process]) -> Vec<Run> {
     runs
 }
 
-/// Whether a process belongs to an earlier one, by what these two tell alone.
+/// Whether a process belongs to the run of an earlier one, judged by these two processes only.
 fn belongs(process: &Process, other: &Process) -> bool {
     let (header, before) = (&process.header, &other.header);
     let overlaps = header.began_unix <= end(other);
@@ -77,7 +78,8 @@ fn end(process: &Process) -> u64 {
     if process.runs { u64::MAX } else { process.header.began_unix.saturating_add(process.duration) }
 }
 
-/// A sentence where a directory has recordings of several runs, or some were left out.
+/// A sentence for directories that have recordings of several runs, or whose earlier runs were left
+/// out.
 pub fn note(runs: &[Run]) -> Option<String> {
     let mut notes = Vec::new();
     let mut directories: Vec<&Path> = runs.iter().map(|run| run.directory.as_path()).collect();
@@ -94,8 +96,7 @@ pub fn note(runs: &[Run]) -> Option<String> {
         {
             let latest = count(last.processes as u64, "process", "processes");
             notes.push(format!(
-                "{name} was used by {} runs, and all of them are reported together; --latest takes the newest alone \
-                 ({latest}).",
+                "{name} was used by {} runs, reported together; use --latest for the newest alone ({latest}).",
                 of.len()
             ));
         }
@@ -127,19 +128,19 @@ mod tests {
         let exit = End::Exit;
         let family = || vec![process(10, 1, 0, SECOND, exit), process(11, 10, SECOND / 2, SECOND, exit)];
         assert_eq!(runs(family()), [0, 0]);
-        // Started again by another parent, right behind it.
+        // Started again by another parent, right after it.
         let mut again = family();
         again.push(process(20, 2, 2 * SECOND, SECOND, exit));
         assert_eq!(runs(again), [0, 0, 1]);
-        // A script that starts one after another.
+        // A script that starts one program after another.
         let script = vec![process(10, 1, 0, SECOND, exit), process(12, 1, SECOND + GAP / 2, SECOND, exit)];
         assert_eq!(runs(script), [0, 0]);
-        // By hand, from one shell.
+        // Started by hand, from one shell.
         let by_hand = vec![process(10, 1, 0, SECOND, exit), process(12, 1, SECOND + 2 * GAP, SECOND, exit)];
         assert_eq!(runs(by_hand), [0, 1]);
-        // What went on by exec, a while after the shell had started it.
+        // A process that continues by exec, a while after the shell has started it.
         assert_eq!(runs(vec![process(10, 1, 0, SECOND, End::Exec), process(10, 1, SECOND + 5, SECOND, exit)]), [0, 0]);
-        // A child of one that was killed later than the last thing known of it.
+        // The child of a process that was killed later than the last thing known about it.
         assert_eq!(runs(vec![process(10, 1, 0, 5, End::NotYet), process(11, 10, SECOND, 5, exit)]), [0, 0]);
     }
 
@@ -147,8 +148,8 @@ mod tests {
     fn a_directory_of_two_runs_says_so() {
         let mut two = vec![process(10, 1, 0, 5, End::Exit), process(20, 2, SECOND, 5, End::Exit)];
         let runs = tell_apart(Path::new("rec"), &mut two);
-        let told = note(&runs).unwrap();
-        assert!(told.starts_with("rec was used by 2 runs") && told.contains("--latest"), "{told}");
+        let text = note(&runs).unwrap();
+        assert!(text.starts_with("rec was used by 2 runs") && text.contains("--latest"), "{text}");
         assert_eq!(note(&runs[..1]), None);
     }
 }

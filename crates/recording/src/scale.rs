@@ -1,8 +1,8 @@
-//! Numbers for people, as in the exit report.
+//! Formats numbers for people, as the exit report does.
 
 use epollshim_format::scale::{Grouped, Scaled};
 
-/// In groups of three digits.
+/// A number in groups of three digits.
 pub fn grouped(number: u64) -> String {
     Grouped(number).to_string()
 }
@@ -12,7 +12,7 @@ pub fn count(number: u64, one: &str, several: &str) -> String {
     format!("{} {}", grouped(number), if number == 1 { one } else { several })
 }
 
-/// Nanoseconds, three digits and a unit.
+/// Nanoseconds with three digits and a unit.
 pub fn time(nanoseconds: u64) -> String {
     Scaled::time(nanoseconds).to_string()
 }
@@ -21,7 +21,8 @@ pub fn time(nanoseconds: u64) -> String {
 pub fn date(unix: u64) -> String {
     let seconds = unix / 1_000_000_000;
     let (days, of_day) = (seconds / 86_400, seconds % 86_400);
-    // From the day number to the civil date (Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms"): years begin in March.
+    // Converts a day number to a civil date, with years that begin in March (Howard Hinnant,
+    // "chrono-Compatible Low-Level Date Algorithms").
     let shifted = days + 719_468;
     let (era, of_era) = (shifted / 146_097, shifted % 146_097);
     let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;

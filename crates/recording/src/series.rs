@@ -1,10 +1,13 @@
-//! Live instances and watches over time, from the calls that are left in the rings.
+//! Live instances and watches over time, computed from the call records.
 //!
-//! The rings hold the end of each thread's calls, so the beginning is found backwards: what a call takes as given
-//! (a DEL or MOD that succeeds, a wait on an instance) was there when the records begin, and so is what the tables show
-//! alive at the end and no record made. What vanished at a close is not in the records: a watch is taken for gone when its
-//! descriptor is added anew, or its instance is made anew; else the line stays above the truth. And where a ring has lost the ADD
-//! of what vanished later, nothing tells of it: the line is below. In both cases `vague` is set.
+//! The rings hold only the last calls of each thread, so the state at their beginning is inferred.
+//! What a call requires (a DEL or MOD that succeeds, a wait on an instance) existed when the
+//! records begin. So did what is alive in the tables at the end and was created by no record.
+//!
+//! Watches that were removed by a close are not in the records. Such a watch counts as gone when
+//! its descriptor is added again, or its instance is created again. Until then the line is too
+//! high. If a ring has lost the ADD of a watch that was removed by a close, the watch is unknown,
+//! and the line is too low. In both cases `vague` is set.
 
 use std::collections::{HashMap, HashSet};
 
@@ -24,15 +27,17 @@ pub struct Live {
 
 #[derive(Default)]
 pub struct Series {
-    /// When (CLOCK_MONOTONIC) and how many from then on; only changes.
+    /// Each change: its time (CLOCK_MONOTONIC), and the numbers from then on.
     pub points: Vec<(u64, Live)>,
-    /// The lines may be too high or too low: something vanished unseen.
+    /// The lines may be too high or too low, because watches or instances were removed without a
+    /// record.
     pub vague: bool,
 }
 
 impl Series {
     pub fn of(process: &Process) -> Series {
-        // Where a ring has lost changes, what came before its first record is not known: all begin with the last such.
+        // If rings have lost changes, the state before their first records is unknown. The series
+        // begins at the latest of these.
         let began = process
             .threads
             .iter()
@@ -50,10 +55,10 @@ impl Series {
         if calls.is_empty() && process.instances.is_empty() {
             return Series::default();
         }
-        // A call's effect is there when it returns.
+        // A call takes effect when it returns.
         calls.sort_by_key(|record| record.end());
         let mut state = State::at_first(process, &calls, began);
-        // What came before the records that are left, coarsely.
+        // The coarse series covers the time before the records.
         let moments = process.series.iter().filter(|moment| moment.at < began);
         let before = moments.map(|moment| (moment.at, Live { instances: moment.instances, watches: moment.watches }));
         let mut series = Series { points: before.collect(), vague: false };
@@ -76,7 +81,8 @@ impl Series {
     }
 }
 
-/// Whether a thread made changes that its ring no longer holds: its counters know of more.
+/// Whether a thread made changes that its ring no longer holds: its counters have more than its
+/// records.
 fn loses_changes(thread: &Thread) -> bool {
     const CHANGES: [Call; 4] = [Call::Create, Call::Create1, Call::CtlAdd, Call::CtlDel];
     let changes = |record: &&Record| match record.function {
@@ -88,7 +94,7 @@ fn loses_changes(thread: &Thread) -> bool {
         && thread.counters.of(&CHANGES).calls > thread.records.iter().filter(changes).count() as u64
 }
 
-/// Descriptors of instances, and for each the descriptors that it watches.
+/// The descriptors of instances, each with the descriptors that it watches.
 #[derive(Default)]
 struct State {
     watched: HashMap<i32, HashSet<i32>>,
@@ -151,7 +157,7 @@ impl State {
 
     fn follow(&mut self, record: &Record) {
         match record.function {
-            // The number is new: what was there before under it has gone.
+            // The number was free, so an earlier instance with this number is gone.
             Some(function) if function.creates() => {
                 self.remove_instance(record.result as i32);
                 self.instance(record.result as i32);
@@ -197,12 +203,12 @@ mod tests {
 
     fn lines(process: &Process) -> (Vec<(u64, u64)>, bool) {
         let series = Series::of(process);
-        let told = |(_, live): &(u64, Live)| (live.instances, live.watches);
-        (series.points.iter().map(told).collect(), series.vague)
+        let pair = |(_, live): &(u64, Live)| (live.instances, live.watches);
+        (series.points.iter().map(pair).collect(), series.vague)
     }
 
     #[test]
-    fn a_whole_ring_tells_every_change_from_nothing_on() {
+    fn a_complete_ring_shows_every_change_from_the_start() {
         let mut process = Process::default();
         process.threads.push(Thread {
             records: vec![
@@ -221,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_calls_left_take_as_given_was_there_before() {
+    fn what_the_remaining_calls_require_existed_before_them() {
         let mut process = Process::default();
         let mut counters = Counters::default();
         counters.calls[Call::CtlAdd as usize] = CallCounters { calls: 9, ..CallCounters::default() };

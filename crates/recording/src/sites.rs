@@ -1,8 +1,8 @@
-//! From an address to a function and a line, by the objects and the debug files on this machine.
+//! Finds the function and line of an address, from the objects and debug files on this machine.
 //!
-//! An object counts only if its build id is the recorded one (or, where none is recorded, if it has not changed since):
-//! another version's lines would be lies. What a recording names is opened read-only, and only if it is a plain file of a
-//! sane size.
+//! An object is used only if its build id is the recorded one or, if none was recorded, if it has
+//! not changed since. The lines of another version would be wrong. Files that a recording names are
+//! opened read-only, and only if they are plain files of a bounded size.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -19,10 +19,10 @@ use crate::modules::{Module, Place, plain};
 
 /// The largest object or debug file that is read.
 const LARGEST: u64 = 1 << 30;
-/// The most bytes of objects that are read for a report, and the most addresses that are looked up in them.
+/// The most bytes of objects that are read for a report, and the most addresses that are looked up.
 const BUDGET: u64 = 4 << 30;
 const LOOKUPS: usize = 20_000;
-/// A symbol farther away than this names nothing.
+/// An address farther than this from the symbol before it does not get its name.
 const FARTHEST: u64 = 1 << 20;
 
 /// A place in a program.
@@ -31,13 +31,13 @@ pub struct Site {
     /// `object+0xoffset`, or a bare address.
     pub text: String,
     pub function: Option<String>,
-    /// Distance from the function's beginning, where no line is known.
+    /// The distance from the beginning of the function, if no line is known.
     pub offset: Option<u64>,
-    /// The function is only the nearest known symbol before the place: it ends before it.
+    /// The function is only the nearest known symbol before the place, and ends before the place.
     pub behind: bool,
     pub file: Option<String>,
     pub line: Option<u32>,
-    /// The functions that the one above was inlined into, the innermost first, and where in them.
+    /// The functions that `function` was inlined into, with the places, the innermost first.
     pub inlined_into: Vec<String>,
 }
 
@@ -46,7 +46,7 @@ impl Site {
         Site { text, ..Site::default() }
     }
 
-    /// `main.c:12`, with the last directory.
+    /// `src/main.c:12`, with only the last directory.
     pub fn location(&self) -> Option<String> {
         let file = self.file.as_deref()?;
         let mut parts = file.rsplit('/');
@@ -61,12 +61,12 @@ impl Site {
         })
     }
 
-    /// The place, and those that it was inlined into.
+    /// The place, and the places that it was inlined into.
     pub fn frames(&self) -> impl Iterator<Item = String> {
         std::iter::once(self.best()).chain(self.inlined_into.iter().map(|frame| format!("{frame} [inlined]")))
     }
 
-    /// What is known, the best first: `aeApiCreate (src/ae_epoll.c:43)`.
+    /// The most precise description that is known, such as `aeApiCreate (src/ae_epoll.c:43)`.
     pub fn best(&self) -> String {
         match (&self.function, self.location()) {
             (Some(function), Some(location)) => format!("{function} ({location})"),
@@ -80,11 +80,11 @@ impl Site {
 
 type Slice = EndianArcSlice<RunTimeEndian>;
 
-/// An object's symbols and lines.
+/// The symbols and lines of an object.
 struct Known {
-    /// The address that its first byte is linked at, whole pages.
+    /// The address at which its first byte is linked, rounded down to a page.
     base: u64,
-    /// Address, size, name; by address.
+    /// Address, size and name, sorted by address.
     symbols: Vec<(u64, u64, String)>,
     lines: Option<addr2line::Context<Slice>>,
 }
@@ -104,7 +104,8 @@ impl Resolver<'_> {
         Resolver { options, objects: HashMap::new(), sites: HashMap::new(), budget: BUDGET, lookups: LOOKUPS }
     }
 
-    /// `began`: an object of which no build id is recorded must not have changed since (nanoseconds since 1970).
+    /// Looks up an address. An object without a recorded build id must not have changed since
+    /// `began` (nanoseconds since 1970).
     pub fn site(&mut self, place: Place<'_>, address: u64, began: u64) -> Site {
         let mut site = Site::plain(place.text(address));
         let Some(module) = place.module else { return site };
@@ -112,7 +113,7 @@ impl Resolver<'_> {
             return site;
         }
         let key = (module.path.clone(), module.build_id.clone());
-        // A return address is that of the next instruction: the call is right before it.
+        // A return address follows the call instruction, so the call is one byte before it.
         let offset = address.saturating_sub(1).saturating_sub(module.start);
         let cached = (key, offset);
         if let Some(known) = self.sites.get(&cached) {
@@ -129,7 +130,7 @@ impl Resolver<'_> {
         site
     }
 
-    /// The same of an address as the object's file has it.
+    /// As `site`, for an address in the addresses of the object's file.
     pub fn site_in_file(&mut self, module: &Module, address: u64, began: u64, mut site: Site) -> Site {
         let key = (module.path.clone(), module.build_id.clone());
         if let Some(known) = self.object(module, &key, began) {
@@ -155,12 +156,12 @@ impl Resolver<'_> {
             None if unchanged(path, began) => self.read(path, None),
             None => None,
         };
-        // A copy that was kept beside the debug files serves as well as the object itself.
+        // A copy among the debug files may replace the object itself.
         let debug = module.build_id.as_ref().and_then(|id| self.debug_file(id, path, own.as_deref()));
         Known::new(own.as_deref(), debug.as_deref())
     }
 
-    /// A file's bytes, if it is an object, and has that build id where one is asked for.
+    /// The bytes of a file, if it is an object and, if `build_id` is given, has that build id.
     fn read(&mut self, path: &Path, build_id: Option<&[u8]>) -> Option<Vec<u8>> {
         let bytes = copy(path, LARGEST.min(self.budget)).ok()?;
         self.budget = self.budget.saturating_sub(bytes.len() as u64);
@@ -168,7 +169,8 @@ impl Resolver<'_> {
         (build_id.is_none() || own == build_id).then_some(bytes)
     }
 
-    /// By build id, then by the object's debug link (gdb's "Separate Debug Files").
+    /// Finds a debug file by build id, then by the object's debug link (gdb's manual, "Separate
+    /// Debug Files").
     fn debug_file(&mut self, build_id: &[u8], path: &Path, own: Option<&[u8]>) -> Option<Vec<u8>> {
         let mut digits = build_id.iter().map(|byte| format!("{byte:02x}"));
         let name = format!(".build-id/{}/{}.debug", digits.next()?, digits.collect::<String>());
@@ -185,8 +187,8 @@ impl Resolver<'_> {
     }
 }
 
-/// An object of which no build id was recorded is believed if nobody has touched its file since the process began: its
-/// ctime tells, also where an installer sets the mtime back.
+/// Whether a file is unchanged since the process began. Its ctime shows it, even if an installer
+/// sets the mtime back.
 fn unchanged(path: &Path, began: u64) -> bool {
     use std::os::unix::fs::MetadataExt;
     let Ok(facts) = path.metadata() else { return false };
@@ -198,7 +200,7 @@ impl Known {
         let own = own.and_then(|own| object::File::parse(own).ok());
         let debug = debug.and_then(|debug| object::File::parse(debug).ok());
         let first = own.as_ref().or(debug.as_ref())?;
-        // The loader maps whole pages: the base is the first segment's.
+        // The loader maps whole pages, so the base is the page of the first segment.
         let base = first.segments().map(|segment| segment.address()).min().unwrap_or(0) & !0xfff;
         let mut symbols: Vec<(u64, u64, String)> = Vec::new();
         for file in [own.as_ref(), debug.as_ref()].into_iter().flatten() {
@@ -218,7 +220,7 @@ impl Known {
         Some(Known { base, symbols, lines })
     }
 
-    /// `offset`: from the first byte that is mapped.
+    /// Adds function and line to a site. `offset` is the distance from the first mapped byte.
     fn describe(&self, offset: u64, site: &mut Site) {
         let address = self.base.saturating_add(offset);
         let mut frames = self.lines(address).into_iter();
@@ -235,10 +237,10 @@ impl Known {
         }
     }
 
-    /// The functions that an address lies in by inlining, the innermost first: where the call is written, also where that
-    /// function was inlined.
+    /// The functions that contain an address, the innermost first. There are several if functions
+    /// were inlined.
     fn lines(&self, address: u64) -> Vec<Site> {
-        /// No program nests more.
+        /// The most nested functions that are returned.
         const MOST: usize = 32;
         let Some(Ok(mut frames)) = self.lines.as_ref().map(|lines| lines.find_frames(address).skip_all_loads()) else {
             return Vec::new();
@@ -258,7 +260,8 @@ impl Known {
         all
     }
 
-    /// The nearest symbol before an address, how far before, and whether it ends before (where its size is known).
+    /// The nearest symbol before an address, its distance, and whether it is known to end before
+    /// the address.
     fn symbol(&self, address: u64) -> Option<(String, u64, bool)> {
         let before = self.symbols.partition_point(|(start, ..)| *start <= address).checked_sub(1)?;
         let (start, size, name) = self.symbols.get(before)?;
@@ -273,7 +276,7 @@ fn lines(file: &object::File<'_>) -> Option<addr2line::Context<Slice>> {
     let endian = if file.is_little_endian() { RunTimeEndian::Little } else { RunTimeEndian::Big };
     let load = |id: gimli::SectionId| -> Result<Slice, gimli::Error> {
         let section = file.section_by_name(id.name());
-        // What is compressed says how long it is otherwise: believed only within reason.
+        // A compressed section states its uncompressed size, which may be forged: it is bounded.
         let sane =
             section.filter(|section| section.compressed_data().is_ok_and(|data| data.uncompressed_size <= LARGEST));
         let data = sane.and_then(|section| section.uncompressed_data().ok()).unwrap_or_default();

@@ -1,4 +1,5 @@
-//! Where a recording's bytes come from: from memory, or from a file that may be larger than memory, a stretch at a time.
+//! The source of a recording's bytes: memory, or a file, which is read in parts because it may be
+//! larger than memory.
 
 use std::cell::RefCell;
 use std::fs::File;
@@ -8,13 +9,14 @@ use std::os::unix::fs::FileExt;
 use crate::bytes::Bytes;
 
 pub trait Source {
-    /// As it was when it was opened.
+    /// The length when it was opened.
     fn length(&self) -> usize;
 
-    /// What there is of `length` bytes from `start` on; `space` may be used for it.
+    /// The bytes that exist of the `length` bytes from `start` on. They may be stored in `space`.
     fn part<'a>(&'a self, start: usize, length: usize, space: &'a mut Vec<u8>) -> Bytes<'a>;
 
-    /// The first read that failed, or found less than there was when the source was opened.
+    /// The error of the first read that failed, or found less than existed when the source was
+    /// opened.
     fn trouble(&self) -> Option<String> {
         None
     }
@@ -30,7 +32,8 @@ impl Source for [u8] {
     }
 }
 
-/// A file, read and not mapped: whoever cuts it short would end us.
+/// A file. It is read and not mapped: if it were truncated, an access to the mapping would kill
+/// this process.
 pub struct Opened {
     pub file: File,
     pub length: usize,

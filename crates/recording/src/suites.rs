@@ -1,8 +1,11 @@
 //! JUnit's XML: suites of test cases, as CI servers read them (Jenkins' junit-10.xsd).
 //!
-//! Written by hand: the crate quick-junit (0.8) writes an attribute `skipped` on `<testsuites>`, which that schema does not have.
+//! Not written by the crate quick-junit, because its version 0.8.0 always writes an attribute
+//! `skipped` on `<testsuites>`. That schema does not allow it.
 
 use std::io::{self, Write};
+
+use crate::markup::escaped;
 
 pub struct Suite {
     pub name: String,
@@ -22,14 +25,14 @@ pub struct Case {
 
 pub enum Outcome {
     Passed,
-    /// Why it does not count.
+    /// The reason.
     Skipped(String),
-    /// Its type, and its message.
+    /// Type and message.
     Failed(String, String),
     Error(String, String),
 }
 
-/// The whole file.
+/// Writes the complete file.
 pub fn write(suites: &[Suite], out: &mut dyn Write) -> io::Result<()> {
     let sum = |count: fn(&Suite) -> usize| suites.iter().map(count).sum::<usize>();
     writeln!(out, r#"<?xml version="1.0" encoding="UTF-8"?>"#)?;
@@ -94,21 +97,4 @@ impl Case {
 
 fn of(kind: &str, message: &str) -> String {
     format!(r#" type="{}" message="{}""#, escaped(kind), escaped(message))
-}
-
-/// For text and for attributes in double quotation marks. Characters that XML 1.0 cannot have become `?`.
-fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for letter in text.chars() {
-        match letter {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\u{fffe}' | '\u{ffff}' => out.push('?'),
-            letter if letter.is_control() => out.push('?'),
-            letter => out.push(letter),
-        }
-    }
-    out
 }

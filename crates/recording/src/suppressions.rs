@@ -1,4 +1,4 @@
-//! Findings that are not told, by rules of `epollshim_format::suppressions`.
+//! Removes findings from the report, by the rules of `epollshim_format::suppressions`.
 
 use std::collections::BTreeMap;
 
@@ -9,18 +9,18 @@ use crate::Set;
 use crate::model::Process;
 use crate::modules::plain;
 
-/// A rule, and what it did.
+/// A rule, and how many findings it suppressed.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Suppression {
-    /// As it was written, fit for a terminal.
+    /// As it was written, safe for a terminal.
     pub rule: String,
-    /// How many findings it keeps back, of all processes.
+    /// How many findings of all processes it suppresses.
     pub findings: u64,
 }
 
 impl Set {
-    /// Takes away what the rules of a text are about, so that no report tells it; lines that are no rules do nothing. What each
-    /// did is then in `suppressions`. To be called once.
+    /// Removes the findings that the rules in a text match. Lines that are not rules are ignored.
+    /// `suppressions` then has the number of findings of each rule. Must be called at most once.
     pub fn suppress(&mut self, text: &[u8]) {
         let mut rules: BTreeMap<Id, Vec<(usize, Rule)>> = BTreeMap::new();
         for (index, rule) in parse(text).filter_map(Result::ok).enumerate() {
@@ -44,7 +44,7 @@ impl Set {
     }
 }
 
-/// By the names of the finding's two places: of the object, the function, the source file.
+/// Matches the rule with the names of the finding's two places: object, function and source file.
 fn is_about(rule: &Rule, process: &Process, finding: &Finding) -> bool {
     let matches = |name: &[u8]| rule.matches(finding.id, name);
     let places = [finding.site, finding.other].map(|site| process.address(site));

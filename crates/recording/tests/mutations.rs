@@ -1,4 +1,5 @@
-//! Valid recordings, cut, flipped and spliced, from a seed: never a panic, never memory out of proportion, never long.
+//! Reads valid recordings that were truncated, flipped and spliced from a seed. Reading never
+//! panics, and its memory and time stay bounded.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod common;
@@ -13,31 +14,33 @@ use epollshim_format::recording::{DIRECTORY, FIRST_SEGMENT, PAGE, finding, findi
 use epollshim_recording::interval::Interval;
 use epollshim_recording::live::{Live, names};
 
-/// Counts what is held, and the most of it.
+/// An allocator that counts the bytes that are held, and their peak.
 struct Counting;
 
 static HELD: AtomicUsize = AtomicUsize::new(0);
 static PEAK: AtomicUsize = AtomicUsize::new(0);
 
-// SAFETY: every call goes to the system's allocator as it came.
+// SAFETY: every call is passed to `System` with unchanged arguments, so `System` keeps the contract
+// of `GlobalAlloc`.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let held = HELD.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
         PEAK.fetch_max(held, Ordering::Relaxed);
-        // SAFETY: as above.
+        // SAFETY: the caller upholds the contract of `alloc`, which is that of `System.alloc`.
         unsafe { System.alloc(layout) }
     }
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
         HELD.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: as above.
+        // SAFETY: the caller guarantees that `pointer` is from `alloc` with this layout, so it is
+        // from `System`.
         unsafe { System.dealloc(pointer, layout) }
     }
 }
 
-/// What this thread has used of a processor: on a busy machine time goes by without it.
+/// The processor time of this thread. Real time would include time in which other processes ran.
 fn processor_time() -> Duration {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: it writes the one structure that it is given, and knows this clock.
+    // SAFETY: the call writes only to `time`, which is valid, and every kernel has this clock.
     assert_eq!(unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) }, 0);
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
@@ -61,20 +64,20 @@ impl Random {
         (self.next() % limit.max(1) as u64) as usize
     }
 
-    /// A place where damage tells: header, directory, the beginning of a segment; or anywhere.
+    /// A place where damage matters (header, directory, the beginning of a segment), or any place.
     fn place(&mut self, length: usize) -> usize {
         let place = match self.below(5) {
             0 => self.below(200),
             1 => DIRECTORY + self.below(8 * 32),
             2 => FIRST_SEGMENT + self.below(length / PAGE + 1) * PAGE + self.below(256),
-            // The findings, the last segment: entries that are in use, and one behind them.
+            // The findings, the last segment: entries that are in use, and one after them.
             3 => length.saturating_sub(findings::SIZE) + findings::FIRST + self.below(4 * finding::SIZE),
             _ => self.below(length),
         };
         place.min(length.saturating_sub(1))
     }
 
-    /// Numbers that break arithmetic.
+    /// Numbers at which careless arithmetic overflows.
     fn number(&mut self) -> u64 {
         match self.below(6) {
             0 => u64::MAX,
@@ -115,7 +118,7 @@ fn damaged(random: &mut Random, bytes: &mut Vec<u8>, other: &[u8]) {
     }
 }
 
-/// The peak is the whole program's: one test at a time.
+/// Held by the running test, because the peak counts the whole program.
 static ALONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
 
 #[test]
@@ -150,7 +153,8 @@ fn twelve_thousand_damaged_recordings_give_an_error_or_a_report() {
     assert!(read > 3000, "only {read} got beyond the header");
 }
 
-/// A file of this process's own name, which it has mapped as a program has: then it is read again and again, whatever is in it.
+/// This process maps a file that is named like its own recording. The file is then read repeatedly,
+/// with any content.
 #[test]
 fn a_file_that_is_damaged_under_its_reader_never_stops_it() {
     let _alone = ALONE.lock().unwrap();
@@ -164,7 +168,7 @@ fn a_file_that_is_damaged_under_its_reader_never_stops_it() {
     std::fs::write(&path, &valid[1]).unwrap();
     let file = std::fs::File::open(&path).unwrap();
     let (protection, flags) = (libc::PROT_READ, libc::MAP_SHARED);
-    // SAFETY: a new mapping, at a place of the kernel's choice; it is never touched.
+    // SAFETY: it is a new mapping at an address that the kernel chooses, and nothing accesses it.
     let mapped = unsafe { libc::mmap(std::ptr::null_mut(), PAGE, protection, flags, file.as_raw_fd(), 0) };
     assert_ne!(mapped, libc::MAP_FAILED);
     let mut live = Live::open(&path, None).unwrap().expect("it is this process's");
@@ -172,7 +176,7 @@ fn a_file_that_is_damaged_under_its_reader_never_stops_it() {
     let mut before = live.read(common::SECOND).unwrap();
     assert!(before.counters.all_calls() > 0 && !before.is_partial && !live.instances().unwrap().is_empty());
     let mut random = Random(0x5eed_0009);
-    let (mut read, mut told) = (0, 0);
+    let (mut read, mut sum) = (0, 0);
     for round in 0..4_000usize {
         let mut bytes = valid[random.below(valid.len())].clone();
         let other = valid[random.below(valid.len())].clone();
@@ -184,7 +188,7 @@ fn a_file_that_is_damaged_under_its_reader_never_stops_it() {
         if let Ok(now) = live.read(random.number()) {
             read += 1;
             let between = Interval::between(&before, &now);
-            told += between.counters.all_calls() & 1;
+            sum += between.counters.all_calls() & 1;
             assert!(between.blocked.is_none_or(|share| (0.0..=1.0).contains(&share)), "round {round}");
             before = now;
         }
@@ -192,16 +196,16 @@ fn a_file_that_is_damaged_under_its_reader_never_stops_it() {
             assert!(!names(&header).0.contains('\x1b'));
         }
         for instance in live.instances().unwrap_or_default().iter().take(8) {
-            told += live.address(instance.site).text().len() as u64;
+            sum += live.address(instance.site).text().len() as u64;
         }
         let _ = Live::open(&path, Some(pid));
         let most = PEAK.load(Ordering::Relaxed) - held;
         assert!(most <= (40 << 20) + 32 * bytes.len(), "round {round}: {most} bytes for a file of {}", bytes.len());
         assert!(processor_time() - began < Duration::from_secs(5), "round {round}");
     }
-    println!("4000 damaged files: {read} read ({told})");
+    println!("4000 damaged files: {read} read ({sum})");
     assert!(read > 1000, "only {read} got beyond the header");
-    assert!(live.runs(), "that it runs is not told by the file");
+    assert!(live.runs(), "the file does not show whether the process runs");
     std::fs::remove_file(&path).unwrap();
 }
 

@@ -21,7 +21,7 @@ fn rendered(bytes: &[u8], format: Format) -> String {
 }
 
 #[test]
-fn a_site_in_the_arena_is_told_as_its_stack() {
+fn a_site_in_the_arena_is_shown_as_its_stack() {
     let bytes = common::with_stacks().bytes;
     let report: Value = serde_json::from_str(&rendered(&bytes, Format::Json)).unwrap();
     let process = &report["processes"][0];
@@ -34,7 +34,7 @@ fn a_site_in_the_arena_is_told_as_its_stack() {
 }
 
 #[test]
-fn the_census_is_told_by_kind_and_by_place() {
+fn the_census_is_shown_by_kind_and_by_place() {
     let bytes = common::with_stacks().bytes;
     let report: Value = serde_json::from_str(&rendered(&bytes, Format::Json)).unwrap();
     let census = &report["processes"][0]["census"];
@@ -43,7 +43,7 @@ fn the_census_is_told_by_kind_and_by_place() {
     assert_eq!(census["sites"][0]["site"], "deep+0x3030");
     assert_eq!(census["sites"][0]["born"], 7);
     let text = rendered(&bytes, Format::Text);
-    assert!(text.contains("Descriptors: 8 open, 9 at the peak; 7 made, 2 closed\n"), "{text}");
+    assert!(text.contains("Descriptors: 8 open, 9 at the peak; 7 created, 2 closed\n"), "{text}");
     assert!(text.contains("    5 of 7 sockets\n      created at deep+0x3030\n"), "{text}");
     let page = rendered(&bytes, Format::Html);
     assert!(page.contains("<h2>Descriptors</h2>"), "{page}");
@@ -56,7 +56,7 @@ fn what_nobody_has_judged_is_judged_by_the_reader() {
     let path = testkit::scratch("files").join(format!("epollshim.judged.{}.rec", std::process::id()));
     for (is_killed, expected) in [(true, vec!["fd-leak info 1", "leak info 1"]), (false, Vec::new())] {
         let mut made = common::with_stacks();
-        // Descriptor 5 is open, and was made by the census's second row.
+        // Descriptor 5 is open, and was created by the call of the census's second row.
         let at = made.segment(kind::NUMBERS, number::NEAR as usize * 8, 0);
         made.word(at + 5 * 8, 2 | number::ALIVE | (Kind::Socket as u64) << number::KIND);
         if is_killed {

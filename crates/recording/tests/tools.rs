@@ -1,5 +1,6 @@
-//! Reports before those who will read them: a browser, a Prometheus parser, the rules of trace events, and the debug
-//! information of a compiled program. What the machine lacks is skipped, and said.
+//! Checks reports with the programs that read them: a browser, a Prometheus parser, and the rules
+//! of trace events. Also checks places with the debug information of a compiled program. Tests
+//! whose tools are not installed are skipped, and print that.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod common;
@@ -67,7 +68,7 @@ fn the_tests_of_junit_are_read_by_an_xml_parser() {
     };
     let (said, failed) = (String::from_utf8_lossy(&run.stdout), String::from_utf8_lossy(&run.stderr));
     let tests = 2 * Id::ALL.len() + 2;
-    // Of both servers three kinds, of the hostile one its spin; its leak is worth knowing only.
+    // Three kinds of both servers, and the spin of the hostile one, whose leak is only `info`.
     assert_eq!(said, format!("3 {tests} 4 1 ?]0;x?<b>\"&'?\n"), "{failed}");
 }
 
@@ -160,7 +161,7 @@ fn recorded(program: &Path, build_id: &str) -> Vec<u8> {
     let bytes = fs::read(program).unwrap();
     let file = object::File::parse(&*bytes).unwrap();
     let symbol = file.symbols().chain(file.dynamic_symbols()).find(|symbol| symbol.name() == Ok("serve")).unwrap();
-    // Behind the first instruction of the increment, on line 5.
+    // After the first instruction of the increment, on line 5.
     let caller = CODE + symbol.address() + 7;
     let mut made = Recording::new(60, b"serve", SECOND, 16);
     made.totals([0; 2], [0; 2], 0);
@@ -191,29 +192,29 @@ fn a_site_is_a_function_and_a_line_by_the_recorded_build_id_also_when_the_progra
     let digits: String = build_id.iter().map(|byte| format!("{byte:02x}")).collect();
     let made = recorded(&program, &digits);
     let plain = Options::default();
-    let line = |told: &str| told.starts_with("serve (") && told.ends_with("/serve.c:5)");
-    let told = site(&made, &at, &plain);
-    assert!(line(&told), "{told}");
+    let line = |place: &str| place.starts_with("serve (") && place.ends_with("/serve.c:5)");
+    let place = site(&made, &at, &plain);
+    assert!(line(&place), "{place}");
 
     let other = recorded(&program, &"ab".repeat(20));
     assert!(site(&other, &at, &plain).starts_with("serve+0x"), "another build id: only the object and the offset");
     assert_eq!(site(&made, &at, &Options { raw: true, ..Options::default() }), site(&other, &at, &plain));
 
-    // Its debug file is kept; the program is stripped, then gone.
+    // Its debug file is kept. The program is stripped, then removed.
     let kept = at.join("kept");
     let debug = kept.join(".build-id").join(&digits[..2]).join(format!("{}.debug", &digits[2..]));
     fs::create_dir_all(debug.parent().unwrap()).unwrap();
     run("objcopy", &["--only-keep-debug", "serve", debug.to_str().unwrap()], &at);
     run("objcopy", &["--strip-all", "serve", "stripped"], &at);
     fs::rename(at.join("stripped"), &program).unwrap();
-    let told = site(&made, &at, &plain);
-    assert!(told.starts_with("serve+0x"), "a stripped object has its dynamic symbol: {told}");
+    let place = site(&made, &at, &plain);
+    assert!(place.starts_with("serve+0x"), "a stripped object has its dynamic symbol: {place}");
     let options = Options { debug: vec![kept], ..Options::default() };
     assert!(line(&site(&made, &at, &options)));
     fs::remove_file(&program).unwrap();
-    let told = site(&made, &at, &options);
-    assert!(line(&told), "{told}");
-    // What the recording names is not followed if it is no plain file.
+    let place = site(&made, &at, &options);
+    assert!(line(&place), "{place}");
+    // A file that the recording names is not opened if it is not a plain file.
     run("mkfifo", &["serve"], &at);
     assert!(line(&site(&made, &at, &options)));
 }

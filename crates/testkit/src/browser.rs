@@ -5,7 +5,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-/// Clicks through the page as a reader would, and writes what it found into the page.
+/// Clicks through the page as a reader would, and writes its results into the page.
 const READER: &str = include_str!("reader.html");
 
 fn browser() -> Option<PathBuf> {
@@ -16,7 +16,7 @@ fn browser() -> Option<PathBuf> {
         .find(|program| program.is_file())
 }
 
-/// Nothing is fetched from anywhere.
+/// Checks that the page loads nothing from elsewhere.
 #[track_caller]
 pub fn is_self_contained(page: &str) {
     for outside in ["http:", "https:", "src=", "@import", "url(", "//cdn", "<link rel=\"stylesheet\""] {
@@ -24,7 +24,8 @@ pub fn is_self_contained(page: &str) {
     }
 }
 
-/// Opens a report: as [`opens_with`], and each plot is drawn, each column sorted at a click.
+/// Opens a report as [`opens_with`] does, and checks that each plot is drawn and each column sorts
+/// at a click.
 #[track_caller]
 pub fn opens(page: &str, at: &Path) -> bool {
     opens_with(page, at, |found| {
@@ -36,8 +37,9 @@ pub fn opens(page: &str, at: &Path) -> bool {
     })
 }
 
-/// Opens a page: no error, no request, nothing wider than the window, and what is found there is right. False: there is no browser
-/// here. `at`: a directory for what that takes.
+/// Opens a page, and checks that there is no error, no request, and nothing wider than the window,
+/// and that the results are right. Returns false if no browser is installed. `at` is a directory
+/// for temporary files.
 #[track_caller]
 pub fn opens_with(page: &str, at: &Path, is_right: impl Fn(&Value)) -> bool {
     let Some(browser) = browser() else { return false };

@@ -177,14 +177,14 @@ pub fn recorded(program: &Path, directory: &Path) -> Command {
     command
 }
 
-/// A file system of a megabyte, unmounted at the end.
+/// A small file system of this size, which is unmounted at the end.
 pub struct Small(pub PathBuf);
 
 impl Small {
-    pub fn mount(name: &str) -> Option<Small> {
+    pub fn mount(name: &str, size: &str) -> Option<Small> {
         let path = scratch(name);
         let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"])
+            .args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"])
             .arg(&path)
             .stderr(Stdio::null())
             .status()

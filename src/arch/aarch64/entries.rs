@@ -1,10 +1,13 @@
-//! The one template that no plain Rust can stand in for.
+//! The only template of entries that plain Rust cannot express.
 
-/// Entries that are told, and then jump to the function whose address they are given, with registers and stack as the program left them:
-/// a child of `vfork` returns on its parent's stack, and `execl` has arguments without number. `name: what names the function;`. It has the
-/// program's arguments; or, with `telling N`, where those in registers lie (see hooks/arguments.rs), the number, and the return address.
-macro_rules! passing {
-    ($($(#[$attribute:meta])* $name:ident: $choose:path $(, telling $number:literal)?;)*) => {$(
+/// Entries that call a function of ours, and then jump to the address that it returns, with
+/// registers and stack as the program left them. That is necessary because a child of `vfork`
+/// returns on its parent's stack, and `execl` is variadic. Written `name: choose;`. `choose` is
+/// called with the program's arguments. With `numbered N` it is called with the address at which
+/// the registers for arguments are kept (see hooks/arguments.rs), the number N, and the return
+/// address.
+macro_rules! tail_jump {
+    ($($(#[$attribute:meta])* $name:ident: $choose:path $(, numbered $number:literal)?;)*) => {$(
         #[unsafe(naked)]
         $(#[$attribute])*
         pub unsafe extern "C-unwind" fn $name() -> isize {
@@ -26,7 +29,8 @@ macro_rules! passing {
                     "mov x2, x30",
                 )?
                 "bl {choose}",
-                // x16: a jump by it may go to where a call may go (branch target identification).
+                // x16: an indirect jump by this register may go where a call may go (branch target
+                // identification).
                 "mov x16, x0",
                 "ldp x0, x1, [sp, #16]",
                 "ldp x2, x3, [sp, #32]",
@@ -44,4 +48,4 @@ macro_rules! passing {
     )*};
 }
 
-pub(crate) use passing;
+pub(crate) use tail_jump;

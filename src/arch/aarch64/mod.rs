@@ -1,4 +1,4 @@
-//! aarch64: what no plain Rust can say. The entries are those of ../portable.
+//! aarch64: what plain Rust cannot express. The entries are those of ../portable.
 
 #[cfg(not(test))]
 pub mod entries;

@@ -2,8 +2,8 @@
 
 use core::arch::asm;
 
-/// A word that tells this thread from the others, for the ledger's lock: never 0. The address of its control block, which
-/// every thread has, whether or not it ever called epoll.
+/// A word that identifies the calling thread for the ledger's lock; never 0. It is the address of
+/// the thread control block, which every thread has, whether it has called epoll or not.
 #[inline(always)]
 pub fn token() -> usize {
     let address: usize;
@@ -14,7 +14,7 @@ pub fn token() -> usize {
     address
 }
 
-/// Where the calling frame lies on its stack.
+/// The stack pointer of the calling frame.
 #[inline(always)]
 pub fn stack_pointer() -> usize {
     let address: usize;
@@ -25,14 +25,16 @@ pub fn stack_pointer() -> usize {
     address
 }
 
-/// Where the function that has this local was called.
+/// The return address of the function that has this local variable.
 #[cfg(not(test))]
 #[inline(always)]
 pub fn return_address<T>(anchor: &mut crate::arch::portable::entries::Anchor<T>) -> usize {
     let address: usize;
-    // SAFETY: reads the second word of the frame record that x29 points to (AAPCS64 6.4.6). A function with a local that is aligned to more
-    // than 16 keeps one: it aligns the stack pointer below it, and finds its way back by x29 alone. This function is no function of its
-    // own. (The operand makes the compiler have both the local and the frame by then.)
+    // SAFETY: reads the second word of the frame record that x29 points to (AAPCS64 6.4.6). A
+    // function with a local variable that is aligned to more than 16 has such a record: it aligns
+    // the stack pointer below it, and can restore it only by x29. This function is inlined and has
+    // no frame. (With the operand, the compiler must have created the local variable and the frame
+    // before.)
     unsafe {
         asm!("/* {1} */", "ldr {0}, [x29, #8]", out(reg) address, in(reg) core::ptr::from_mut(anchor),
              options(nostack, preserves_flags, readonly));

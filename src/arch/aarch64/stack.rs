@@ -1,9 +1,9 @@
-//! Other stacks than the caller's.
+//! Running code on another stack.
 
 use core::ffi::c_void;
 
-/// Calls `run(work)` with another stack, whose upper end (aligned to 16) is given. The frame is described by x29, which the
-/// callee keeps: an unwinder finds its way back to the old stack.
+/// Calls `run(work)` on another stack, whose upper end (aligned to 16) is given. The frame is
+/// described by x29, which the callee preserves: unwinders find the way back to the old stack.
 #[unsafe(naked)]
 pub extern "C" fn call_on(top: *mut u8, work: *mut c_void, run: extern "C-unwind" fn(*mut c_void)) {
     core::arch::naked_asm!(
@@ -25,8 +25,8 @@ pub extern "C" fn call_on(top: *mut u8, work: *mut c_void, run: extern "C-unwind
     )
 }
 
-/// Starts a thread by `clone(flags)` that calls `run(work)` and ends. Returns its id, or a negative error number. The word is cleared as it
-/// ends.
+/// Starts a thread by `clone(flags)`, which calls `run(work)` and ends. Returns its id, or a
+/// negative error number. The kernel clears `word` when the thread ends.
 #[unsafe(naked)]
 pub extern "C" fn start(
     top: *mut u8,
@@ -35,7 +35,8 @@ pub extern "C" fn start(
     word: *mut u32,
     flags: i32,
 ) -> isize {
-    // clone(flags, stack, parent_tid, tls, child_tid): x0 to x4 (Linux v6.1 kernel/fork.c, CONFIG_CLONE_BACKWARDS).
+    // clone(flags, stack, parent_tid, tls, child_tid) has its arguments in x0 to x4 (Linux v6.1
+    // kernel/fork.c, CONFIG_CLONE_BACKWARDS).
     core::arch::naked_asm!(
         ".cfi_startproc",
         "stp x1, x2, [x0, #-16]",
@@ -48,7 +49,7 @@ pub extern "C" fn start(
         "svc #0",
         "cbz x0, 2f",
         "ret",
-        // The helper: nothing lies behind this frame.
+        // The new thread. No frame lies above this one.
         "2:",
         ".cfi_undefined x30",
         "mov x29, xzr",

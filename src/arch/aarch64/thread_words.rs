@@ -1,7 +1,9 @@
-//! Thread-local words of the initial-exec model: `thread_local!` would go through `__tls_get_addr`, which may allocate.
+//! Thread-local words of the initial-exec model: `thread_local!` would call `__tls_get_addr`, which
+//! may allocate.
 
-/// Words that are zero in a new thread: `words!(symbol, bytes)` reserves them, aligned to 8, and defines two functions. `address`
-/// gives where the calling thread has them, `first` reads the first four bytes.
+/// Words that are zero in a new thread. `words!(symbol, bytes)` reserves them, aligned to 8, and
+/// defines two functions: `address` returns their address in the calling thread, and `first` reads
+/// their first four bytes.
 macro_rules! words {
     ($symbol:literal, $bytes:literal) => {
         core::arch::global_asm!(
@@ -16,11 +18,12 @@ macro_rules! words {
             ".popsection",
         );
 
-        /// Where the calling thread has its words.
+        /// The address of the calling thread's words.
         #[inline(always)]
         pub fn address() -> usize {
             let address: usize;
-            // SAFETY: reads the thread pointer and a constant of the loader's (ELF for the Arm 64-bit Architecture, initial-exec).
+            // SAFETY: reads the thread pointer, and an offset that the loader has fixed (ELF for
+            // the Arm 64-bit Architecture, initial-exec).
             unsafe {
                 core::arch::asm!(
                     concat!("adrp {0}, :gottprel:", $symbol),
@@ -37,24 +40,25 @@ macro_rules! words {
         #[allow(dead_code)]
         #[inline(always)]
         pub fn first() -> u32 {
-            // SAFETY: the thread's own word, aligned; used by this thread alone.
+            // SAFETY: the word belongs to the calling thread and is aligned. No other thread
+            // accesses it.
             unsafe { core::sync::atomic::AtomicU32::from_ptr(address() as *mut u32) }
                 .load(core::sync::atomic::Ordering::Relaxed)
         }
     };
 }
 
-/// Of thread_slot.rs.
+/// For thread_slot.rs.
 pub mod slot {
     words!("epollshim_thread_slot", 8);
 }
 
-/// Of process/sharing.rs.
+/// For process/sharing.rs.
 pub mod sharing {
     words!("epollshim_sharing_words", 16);
 }
 
-/// Of census/local.rs.
+/// For census/local.rs.
 pub mod census {
     words!("epollshim_census_words", 64);
 }

@@ -1,47 +1,48 @@
-//! Additions to words that one thread writes and others read. Atomic, so that a signal handler of the thread comes before or after one.
-//! Relaxed: a reader wants some value that the word had.
+//! Additions to words that one thread writes and others read. They are atomic so that a signal
+//! handler of the same thread runs before or after an addition, never in the middle. Relaxed: a
+//! reader needs some value that the word had, and no order with other words.
 
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use libc::epoll_event;
 
-/// Adds one.
+/// Adds 1.
 ///
 /// # Safety
-/// The word must be one that this thread alone writes, and others read by atomic operations alone.
+/// Only this thread may write the word, and other threads may read it only by atomic operations.
 #[inline(always)]
 pub unsafe fn bump(word: *mut u64) {
-    // SAFETY: by this function's contract.
+    // SAFETY: this function has the same contract as `add`.
     unsafe { add(word, 1) }
 }
 
-/// Adds some.
+/// Adds `amount`.
 ///
 /// # Safety
-/// The word must be one that this thread alone writes, and others read by atomic operations alone.
+/// Only this thread may write the word, and other threads may read it only by atomic operations.
 #[inline(always)]
 pub unsafe fn add(word: *mut u64, amount: u64) {
-    // SAFETY: by this function's contract.
+    // SAFETY: the caller promises a word that is accessed by atomic operations alone.
     unsafe { AtomicU64::from_ptr(word) }.fetch_add(amount, Ordering::Relaxed);
 }
 
-/// Adds one, and returns what it was.
+/// Adds 1, and returns the former value.
 ///
 /// # Safety
-/// The word must be one that this thread alone writes, and others read by atomic operations alone.
+/// Only this thread may write the word, and other threads may read it only by atomic operations.
 #[inline(always)]
 pub unsafe fn fetch_bump(word: *mut u64) -> u64 {
-    // SAFETY: by this function's contract.
+    // SAFETY: the caller promises a word that is accessed by atomic operations alone.
     unsafe { AtomicU64::from_ptr(word) }.fetch_add(1, Ordering::Relaxed)
 }
 
-/// Adds one to a word of four bytes, or takes one away.
+/// Adds 1 to a word of four bytes, or subtracts 1.
 ///
 /// # Safety
-/// The word must be one that this thread alone writes, and others read by atomic operations alone.
+/// Only this thread may write the word, and other threads may read it only by atomic operations.
 #[inline(always)]
 pub unsafe fn step(word: *mut u32, more: bool) {
-    // SAFETY: by this function's contract.
+    // SAFETY: the caller promises a word that is accessed by atomic operations alone.
     let word = unsafe { AtomicU32::from_ptr(word) };
     if more {
         word.fetch_add(1, Ordering::Relaxed);
@@ -50,30 +51,32 @@ pub unsafe fn step(word: *mut u32, more: bool) {
     }
 }
 
-/// All bits of `bits` and of the events from `first` to `end`.
+/// `bits`, or-ed with the masks of all events from `first` to `end`.
 ///
 /// # Safety
-/// So many events must lie there.
+/// `first` and `end` must be the bounds of an array of events.
 #[inline(always)]
 pub unsafe fn or_of_pairs(first: *const epoll_event, end: *const epoll_event, bits: u32) -> u32 {
     let (mut at, mut all) = (first, bits);
     while at != end {
-        // SAFETY: between the two, by this function's contract. (The events lie at any address.)
+        // SAFETY: `at` lies between the bounds that the caller promises. The event may be
+        // unaligned.
         all |= unsafe { (&raw const (*at).events).read_unaligned() };
         at = at.wrapping_add(1);
     }
     all
 }
 
-/// Adds to the counter that lies so many bytes behind a base, or one to that which lies `index` counters further. To be called where
-/// there is a counter, which is its safety.
-macro_rules! add_behind {
+/// Adds to the counter that lies `$place` bytes after a base. `bump_at_offset` adds 1 to that
+/// counter, or to the one that lies `$index` counters after it. Both are unsafe: there must be a
+/// counter at that address, which only this thread writes.
+macro_rules! add_at_offset {
     ($base:expr, $place:expr, $amount:expr) => {
         $crate::arch::counters::add(($base as usize + $place) as *mut u64, $amount)
     };
 }
 
-macro_rules! bump_behind {
+macro_rules! bump_at_offset {
     ($base:expr, $place:expr) => {
         $crate::arch::counters::bump(($base as usize + $place) as *mut u64)
     };
@@ -82,4 +85,4 @@ macro_rules! bump_behind {
     };
 }
 
-pub(crate) use {add_behind, bump_behind};
+pub(crate) use {add_at_offset, bump_at_offset};

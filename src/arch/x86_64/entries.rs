@@ -1,49 +1,63 @@
-//! The five templates of entries in assembly. What they do is written in plain Rust in ../portable/entries.rs.
+//! The templates of entries in assembly; the fifth is in entries/dispatch.rs. The same in plain
+//! Rust is in ../portable/entries.rs.
 //!
 //! ```text
-//! program ── call ──▶ entry ── before(frame) ──▶ which function to call (left out where there is nothing to do)
+//! program ── call ──▶ entry ── before(frame) ──▶ the function to call (if there is a `before`)
 //!                       │ ───── the real function, with the program's own registers
 //!                       │ ───── after(frame, result) ──▶ what the program gets
 //! program ◀── jump ─────┘
 //! ```
 //!
-//! Where a call and its return before the real function would be felt, `go` stands for `before`: it ends in a jump to the real
-//! function, which comes back to the entry. (That compilers make a jump of the last call of a function is a promise of none. Where it
-//! were a call, all would be as right, and some nanoseconds dearer: tests/cost.rs counts the instructions.)
+//! Some entries have an `enter` instead of a `before`, which saves a call and its return before the
+//! real function. `enter` ends in a jump to the real function, which returns to the entry. (No
+//! compiler guarantees that the last call of a function becomes a jump. A call would be as correct,
+//! and a little slower. tests/cost.rs counts the instructions.)
 //!
-//! Why this is written out and not left to the compiler: an ordinary function ends in a second `ret` behind the real function's own. Coming
-//! out of the kernel, the processor's stack of predicted returns is spoilt (the mitigations of Retbleed and SRSO rewrite it), so that every
-//! `ret` is predicted wrong, which costs more than all counting. A jump to the popped address is predicted as any indirect jump is.
+//! There are two reasons for writing entries in assembly:
 //!
-//! Where predictions do outlive a system call, a `call` without a `ret` of its own would leave one prediction too many, and every `ret`
-//! above the hook would go wrong, one after another. So the real function is not called either: its return address is pushed, and it is
-//! jumped to. Its `ret` uses up the prediction of the program's own `call`, and is the only one that goes wrong.
+//! - An ordinary function would have its own `ret` after the real function's. When a system call
+//!   returns, the processor's return stack buffer is invalid, because the mitigations of Retbleed
+//!   and SRSO overwrite it. Every `ret` is then mispredicted, which costs more than all the
+//!   counting. So the entry pops the return address and jumps to it: that is predicted like any
+//!   indirect jump.
+//! - If the buffer does survive a system call, a `call` without its `ret` would leave one entry too
+//!   many in it, and every later `ret` above the hook would be mispredicted. So the entry does not
+//!   `call` the real function. It pushes a return address and jumps. The real function's `ret` uses
+//!   up the entry of the program's own `call`, and is the only `ret` that is mispredicted.
 //!
-//! (A shadow stack would object; glibc enables it only where every loaded library asks for it, and we do not.)
+//! A shadow stack would fault here. glibc enables one only if every loaded library asks for it, and
+//! this one does not.
 //!
-//! The frame is described to unwinders, has no personality and no destructors: pthread_cancel passes through.
+//! Unwinders find the frame described. It has no personality and no destructors, so pthread_cancel
+//! unwinds through it.
 //!
-//! A template names what it reads of other parts of the library as `parts::NAME`: whoever uses it has such a module in scope
-//! (hooks/entry.rs).
+//! A template refers to other parts of the library as `parts::NAME`. Its user must have such a
+//! module in scope (hooks/parts.rs).
 
-/// Functions that go `go` → real → `after`, written `name(words): go, after;`, with `or armed` before the colon where the function is
-/// the program's own entry: the way of armed.rs. `go` ends in a jump to the real function ([`go_on`]). `words`: of how many registers
-/// it has its arguments, five at most; only these are kept. `go` and `after` are told the time, each as it begins: who called a clock
-/// in the midst would have to keep what it knows over the call. The entry itself reads it, below the frame: each function more behind
-/// a system call is a line of code more, and a return.
+#[cfg(not(portable))]
+mod dispatch;
+
+/// Entries that run `enter`, the real function and `after`, written `name(words): enter, after;`.
+/// `words` is the number of arguments in registers, at most five; only these are kept. `enter` ends
+/// in a jump to the real function (`jump_to_real`). With `or armed` before the colon, the entry is
+/// exported, and jumps to the one in armed.rs if the function is armed.
 ///
-/// Behind `recorded:`, `after` also gets the time at which the call began. Below the frame lie the 16 bytes of a clock reading, then the result and
-/// the beginning.
+/// `enter` and `after` are passed the time. The entry itself reads the clock, below the frame: if
+/// they called the clock, they would have to save their registers across the call. Each further
+/// function after a system call costs a cache line of code and a return.
+///
+/// After `recorded:`, `after` is also passed the time at which the call began. Below the frame are
+/// the 16 bytes of a clock reading, then the result and the beginning.
 macro_rules! timed {
-    (recorded: $($name:ident($words:tt): $go:path, $after:path;)*) => {$(
+    (recorded: $($name:ident($words:tt): $enter:path, $after:path;)*) => {$(
         #[unsafe(naked)]
         #[unsafe(link_section = ".text.hot.epollshim.recorded")]
         pub unsafe extern "C-unwind" fn $name() -> isize {
-            const _: parts::TimedGo = $go;
+            const _: parts::TimedEnter = $enter;
             const _: parts::RecordedAfter = $after;
             core::arch::naked_asm!(
                 ".cfi_startproc",
-                $crate::arch::x86_64::pieces::amid_clock_readings!(
+                $crate::arch::x86_64::pieces::between_clock_readings!(
                     $words,
                     "88",
                     "32 + ",
@@ -56,23 +70,23 @@ macro_rules! timed {
                 block = const parts::BLOCK * size_of::<usize>(),
                 counters = const parts::COUNTERS,
                 clock = sym parts::CLOCK,
-                go = sym $go,
+                enter = sym $enter,
                 after = sym $after,
             )
         }
     )*};
-    ($($(#[$attribute:meta])* $name:ident($words:tt) $(or $armed:ident)?: $go:path, $after:path;)*) => {$(
+    ($($(#[$attribute:meta])* $name:ident($words:tt) $(or $armed:ident)?: $enter:path, $after:path;)*) => {$(
         #[unsafe(naked)]
         $(#[$attribute])*
         pub unsafe extern "C-unwind" fn $name() -> isize {
-            const _: parts::TimedGo = $go;
+            const _: parts::TimedEnter = $enter;
             const _: parts::TimedAfter = $after;
             core::arch::naked_asm!(
                 ".cfi_startproc",
                 $(
                     $crate::arch::x86_64::pieces::unless_armed!($armed),
                 )?
-                $crate::arch::x86_64::pieces::amid_clock_readings!($words, "72", "16 + ", "16 + {result}", "", ""),
+                $crate::arch::x86_64::pieces::between_clock_readings!($words, "72", "16 + ", "16 + {result}", "", ""),
                 ".cfi_endproc",
                 ".p2align 6",
                 $(
@@ -83,45 +97,48 @@ macro_rules! timed {
                 block = const parts::BLOCK * size_of::<usize>(),
                 counters = const parts::COUNTERS,
                 clock = sym parts::CLOCK,
-                // The fifth argument is not needed any more then.
+                // The fifth argument is no longer needed by then.
                 result = const 4 * size_of::<usize>(),
-                go = sym $go,
+                enter = sym $enter,
                 after = sym $after,
             )
         }
     )*};
 }
 
-/// The same for functions where there is something to do behind the real one alone, written `name(words): REAL, after;`. `words`: how
-/// many `after` reads. With `unless timed` before the colon, a call whose timeout (in ecx) is not 0 goes that way. With
-/// `counting Call` behind it, a success is but counted, mostly ([`unless_rare`]).
+/// Entries that have something to do only after the real function, written `name(words): REAL,
+/// after;`. `words` is how many arguments `after` reads. `unless timed` before the colon: if the
+/// timeout (in ecx) is not 0, the entry jumps to `timed`. `counting Call` at the end: most
+/// successes are only counted, by the entry itself ([`count_success`]).
 ///
-/// The real function was looked up by then: `ARMED_FOR` was looked at ([`crate::real::Real::resolved`]). Where it was not, `first
-/// before` stands before the colon: what looks it up, and is called if that has not been done.
+/// The real function has been looked up, since the entry has tested `ARMED_FOR`
+/// ([`crate::real::Real::resolved`]). An entry that does not test it has `first before` before the
+/// colon: it calls `before` if the function has not been looked up.
 ///
-/// Two forms more, for an ADD and for what a census follows: see there.
-macro_rules! behind {
-    // `go` goes on to the real function, and its success is counted in the block that it has left in the frame.
-    (going: $(#[$attribute:meta])* $name:ident($words:tt): $go:path, $after:path, counting $call:ident;) => {
+/// There are two more forms: for an ADD, and for functions that a census follows.
+macro_rules! with_after {
+    // `enter` jumps to the real function. A success is counted in the block whose address `enter`
+    // has left in the frame.
+    (entering: $(#[$attribute:meta])* $name:ident($words:tt): $enter:path, $after:path, counting $call:ident;) => {
         #[unsafe(naked)]
         $(#[$attribute])*
         pub unsafe extern "C-unwind" fn $name() -> isize {
-            const _: parts::Go = $go;
+            const _: parts::Enter = $enter;
             const _: parts::After = $after;
             core::arch::naked_asm!(
                 ".cfi_startproc",
                 $crate::arch::x86_64::pieces::open_frame!($words),
                 "mov rdi, rsp",
-                $crate::arch::x86_64::pieces::call_real!("{go}"),
-                // It was noted by `go`, and is not under way any more.
-                $crate::arch::x86_64::pieces::unless_rare!(
+                $crate::arch::x86_64::pieces::call_real!("{enter}"),
+                // `enter` has noted it, and it is no longer under way.
+                $crate::arch::x86_64::pieces::count_success!(
                     "mov rcx, qword ptr [rsp + {block}]\n",
                     "mov qword ptr [rcx + {adding}], 0\n"
                 ),
                 $crate::arch::x86_64::pieces::note_result!(),
                 ".cfi_endproc",
                 ".p2align 6",
-                go = sym $go,
+                enter = sym $enter,
                 after = sym $after,
                 block = const core::mem::offset_of!(parts::Frame, words) + parts::BLOCK * size_of::<usize>(),
                 adding = const parts::ADDING,
@@ -131,8 +148,9 @@ macro_rules! behind {
             )
         }
     };
-    // Whoever jumps here has left the real function's `Real` in r11, and in r10 what notes the result.
-    (told: $name:ident;) => {
+    // The caller jumps here with the real function's `Real` in r11 and the address of `after` in
+    // r10.
+    (census: $name:ident;) => {
         #[unsafe(naked)]
         unsafe extern "C-unwind" fn $name() -> isize {
             core::arch::naked_asm!(
@@ -175,17 +193,17 @@ macro_rules! behind {
                 $crate::arch::x86_64::pieces::call_real!("qword ptr [rip + {real}]"),
                 $(
                     concat!("/* ", stringify!($call), " */"),
-                    $crate::arch::x86_64::pieces::unless_rare!(),
+                    $crate::arch::x86_64::pieces::count_success!(),
                 )?
                 $crate::arch::x86_64::pieces::note_result!(),
                 $(
                     concat!("3: /* ", stringify!($before), " */"),
                     ".cfi_def_cfa rsp, 64",
                     ".cfi_offset rip, -8",
-                    $crate::arch::x86_64::pieces::keep_words!(6),
+                    $crate::arch::x86_64::pieces::store_words!(6),
                     "mov rdi, rsp",
                     "call {before}",
-                    $crate::arch::x86_64::pieces::give_words!(6),
+                    $crate::arch::x86_64::pieces::load_words!(6),
                     "jmp 5b",
                 )?
                 ".cfi_endproc",
@@ -209,12 +227,14 @@ macro_rules! behind {
     )*};
 }
 
-/// Entries with a plan below their frame, written `name(instruction that widens the result) = instructions that give `before` its other
-/// arguments, before;`: `before` names the function to call, which may be another than the real one, and leaves in the plan's first word
-/// what is called behind it. With `unless recorded` there is a way of its own for what is but recorded.
+/// Entries with a plan below their frame, written `name(instruction that widens the result) =
+/// instructions that set the other arguments of before, before;`. `before` returns the function to
+/// call, which may be another than the real one. It writes the function that is called afterwards
+/// to the plan's first word. With `unless recorded`, calls that are only recorded jump to that
+/// entry instead.
 ///
-/// Behind `raw:`, an entry of `syscall`: its frame lies one word further, since the call's number is none of the named function's
-/// arguments; and its plan is two words.
+/// After `raw:`, an entry of `syscall`. Its frame begins one word later, because the number of the
+/// call is not an argument of the named function; and its plan is two words long.
 macro_rules! armed {
     (raw: $name:ident = $before:path;) => {
         #[unsafe(naked)]
@@ -223,10 +243,10 @@ macro_rules! armed {
                 ".cfi_startproc",
                 "sub rsp, 72",
                 ".cfi_adjust_cfa_offset 72",
-                $crate::arch::x86_64::pieces::keep_words!(6 "8 + "),
+                $crate::arch::x86_64::pieces::store_words!(6 "8 + "),
                 "mov rdi, rsp",
                 "call {before}",
-                $crate::arch::x86_64::pieces::give_words!(6 "8 + "),
+                $crate::arch::x86_64::pieces::load_words!(6 "8 + "),
                 "sub rsp, 8",
                 ".cfi_adjust_cfa_offset 8",
                 "push qword ptr [rsp + 88]",
@@ -254,13 +274,14 @@ macro_rules! armed {
                 )?
                 "sub rsp, {plan} + 56",
                 ".cfi_adjust_cfa_offset {plan} + 56",
-                $crate::arch::x86_64::pieces::keep_words!(6 "{plan} + "),
+                $crate::arch::x86_64::pieces::store_words!(6 "{plan} + "),
                 "mov qword ptr [rsp + {plan} + 48], 0",
                 "mov rdi, rsp",
                 $number,
                 "call {before}",
-                $crate::arch::x86_64::pieces::give_words!(6 "{plan} + "),
-                // syscall() reads a seventh word above its return address; the others do not look.
+                $crate::arch::x86_64::pieces::load_words!(6 "{plan} + "),
+                // syscall() reads a seventh word, above its return address. Other functions do not
+                // read it.
                 "sub rsp, 8",
                 ".cfi_adjust_cfa_offset 8",
                 "push qword ptr [rsp + {plan} + 72]",
@@ -270,8 +291,9 @@ macro_rules! armed {
                 ".cfi_adjust_cfa_offset -16",
                 $widen,
                 "lea rdi, [rsp + {plan}]",
-                // Straight to what counts the call, where nothing else is to be done: a return behind a system call is predicted
-                // wrong.
+                // If nothing else is to be done, this word is the function that counts the call:
+                // there is no function in between, whose return would be mispredicted after a
+                // system call.
                 "call qword ptr [rsp]",
                 $crate::arch::x86_64::pieces::leave!("{plan} + 56"),
                 ".cfi_endproc",
@@ -288,174 +310,14 @@ macro_rules! armed {
     )*};
 }
 
-/// Entries that choose another by a word or two, and jump there: of `epoll_ctl` by its operation, of a wait by its timeout, of `fcntl` by
-/// its command, of a function that makes descriptors by what is armed, of `syscall` by the number.
-macro_rules! choosing {
-    ($(#[$attribute:meta])* $name:ident $(or $armed:ident)? by operation $other:path, $add:path, $del:path, $modify:path;) => {
-        #[unsafe(naked)]
-        $(#[$attribute])*
-        pub unsafe extern "C-unwind" fn $name() -> isize {
-            core::arch::naked_asm!(
-                ".cfi_startproc",
-                $($crate::arch::x86_64::pieces::unless_armed!($armed),)?
-                $crate::arch::x86_64::pieces::by_operation!(),
-                ".cfi_endproc",
-                $(concat!(".p2align 6 /* ", stringify!($armed), " */"),)?
-                $(
-                    armed_for = sym parts::ARMED_FOR,
-                    bit = const parts::bits::$armed,
-                    armed = sym parts::armed::$armed,
-                )?
-                other = sym $other,
-                add = sym $add,
-                del = sym $del,
-                modify = sym $modify,
-            )
-        }
-    };
-    ($(#[$attribute:meta])* $name:ident by timeout $timed:path, $untimed:path;) => {
-        #[unsafe(naked)]
-        $(#[$attribute])*
-        pub unsafe extern "C-unwind" fn $name() -> isize {
-            core::arch::naked_asm!(
-                ".cfi_startproc",
-                $crate::arch::x86_64::pieces::by_timeout!(),
-                ".cfi_endproc",
-                timed = sym $timed,
-                untimed = sym $untimed,
-            )
-        }
-    };
-    ($(#[$attribute:meta])* $name:ident or $armed:ident by command $duplicate:path, else $real:path;) => {
-        #[unsafe(naked)]
-        $(#[$attribute])*
-        pub unsafe extern "C-unwind" fn $name() -> isize {
-            core::arch::naked_asm!(
-                ".cfi_startproc",
-                $crate::arch::x86_64::pieces::unless_armed!($armed),
-                $crate::arch::x86_64::pieces::by_command!(),
-                "jmp qword ptr [rip + {real}]",
-                ".cfi_endproc",
-                ".p2align 6",
-                armed_for = sym parts::ARMED_FOR,
-                bit = const parts::bits::$armed,
-                armed = sym parts::armed::$armed,
-                cloexec = const libc::F_DUPFD_CLOEXEC,
-                duplicate = sym $duplicate,
-                real = sym $real,
-            )
-        }
-    };
-    // Leaves for where it jumps: in r11 the real function's `Real`, in r10 what notes the result with a census, or the function's number.
-    ($(#[$attribute:meta])* $name:ident of $function:ident: $real:path, with a census $with_census:path, $after:path;) => {
-        #[unsafe(naked)]
-        $(#[$attribute])*
-        pub unsafe extern "C-unwind" fn $name() -> isize {
-            core::arch::naked_asm!(
-                ".cfi_startproc",
-                "test byte ptr [rip + {armed_for} + {byte}], {bit}",
-                "jnz 3f",
-                "cmp byte ptr [rip + {state}], {off}",
-                "jne 2f",
-                // Not armed: all real functions are known ([`crate::real::Real::resolved`]).
-                "jmp qword ptr [rip + {real}]",
-                "2:",
-                "lea r11, [rip + {real}]",
-                "lea r10, [rip + {after}]",
-                "jmp {with_census}",
-                "3:",
-                "lea r11, [rip + {real}]",
-                "mov r10d, {number}",
-                "jmp {armed}",
-                ".cfi_endproc",
-                armed_for = sym parts::ARMED_FOR,
-                byte = const parts::Function::$function as usize / 8,
-                bit = const 1u8 << (parts::Function::$function as usize % 8),
-                number = const parts::Function::$function as u32,
-                state = sym parts::CENSUS,
-                off = const parts::NO_CENSUS,
-                real = sym $real,
-                after = sym $after,
-                with_census = sym $with_census,
-                armed = sym parts::armed::creator,
-            )
-        }
-    };
-    // The same for a function that is armed wherever there is a census.
-    ($(#[$attribute:meta])* $name:ident of $function:ident: $real:path, armed at $armed:path;) => {
-        #[unsafe(naked)]
-        $(#[$attribute])*
-        pub unsafe extern "C-unwind" fn $name() -> isize {
-            core::arch::naked_asm!(
-                ".cfi_startproc",
-                "test byte ptr [rip + {armed_for} + {byte}], {bit}",
-                "jnz 3f",
-                // Not armed: all real functions are known ([`crate::real::Real::resolved`]).
-                "jmp qword ptr [rip + {real}]",
-                "3:",
-                "lea r11, [rip + {real}]",
-                "mov r10d, {number}",
-                "jmp {armed}",
-                ".cfi_endproc",
-                armed_for = sym parts::ARMED_FOR,
-                byte = const parts::Function::$function as usize / 8,
-                bit = const 1u8 << (parts::Function::$function as usize % 8),
-                number = const parts::Function::$function as u32,
-                real = sym $real,
-                armed = sym $armed,
-            )
-        }
-    };
-    ($(#[$attribute:meta])* $name:ident by number in $hooked:path, close $close:path, creators from $first:expr, $creators:expr,
-     noted $noted:path, else $destination:path;) => {
-        #[unsafe(naked)]
-        $(#[$attribute])*
-        pub unsafe extern "C-unwind" fn $name(number: libc::c_long) -> libc::c_long {
-            core::arch::naked_asm!(
-                ".cfi_startproc",
-                "cmp rdi, {numbers}",
-                "jae 2f",
-                "lea r11, [rip + {hooked}]",
-                "cmp byte ptr [r11 + rdi], 0",
-                "je 2f",
-                "cmp qword ptr [rip + {armed_for}], 0",
-                "jne {armed}",
-                "cmp edi, {close_number}",
-                "jne 3f",
-                "jmp {close}",
-                // What only makes descriptors is nothing to the ledger.
-                "3:",
-                "movzx r10d, byte ptr [r11 + rdi]",
-                "sub r10d, {first_creator}",
-                "cmp r10d, {creators}",
-                "jae {noted}",
-                "2:",
-                // Any other number: keep what the real function will read while its address is looked up.
-                $crate::arch::x86_64::pieces::open_frame!(6),
-                "call {destination}",
-                $crate::arch::x86_64::pieces::close_frame!(6),
-                "jmp rax",
-                ".cfi_endproc",
-                armed_for = sym parts::ARMED_FOR,
-                armed = sym parts::armed::syscall,
-                numbers = const $hooked.len(),
-                hooked = sym $hooked,
-                close_number = const libc::SYS_close,
-                first_creator = const $first,
-                creators = const $creators,
-                close = sym $close,
-                noted = sym $noted,
-                destination = sym $destination,
-            )
-        }
-    };
-}
-
-/// Entries that are told, and then jump to the function whose address they are given, with registers and stack as the program left them:
-/// a child of `vfork` returns on its parent's stack, and `execl` has arguments without number. `name: what names the function;`. It has the
-/// program's arguments; or, with `telling N`, where those in registers lie (see hooks/arguments.rs), the number, and the return address.
-macro_rules! passing {
-    ($($(#[$attribute:meta])* $name:ident: $choose:path $(, telling $number:literal)?;)*) => {$(
+/// Entries that call a function of ours, and then jump to the address that it returns, with
+/// registers and stack as the program left them. That is necessary because a child of `vfork`
+/// returns on its parent's stack, and `execl` is variadic. Written `name: choose;`. `choose` is
+/// called with the program's arguments. With `numbered N` it is called with the address at which
+/// the registers for arguments are kept (see hooks/arguments.rs), the number N, and the return
+/// address.
+macro_rules! tail_jump {
+    ($($(#[$attribute:meta])* $name:ident: $choose:path $(, numbered $number:literal)?;)*) => {$(
         #[unsafe(naked)]
         $(#[$attribute])*
         pub unsafe extern "C-unwind" fn $name() -> isize {
@@ -470,7 +332,8 @@ macro_rules! passing {
                 "call {choose}",
                 "mov r11, rax",
                 $crate::arch::x86_64::pieces::close_frame!(6),
-                // al: the number of vector registers in a variadic call, of which these have none in use.
+                // al: the number of vector registers that a variadic call uses. These functions use
+                // none.
                 "xor eax, eax",
                 "jmp r11",
                 ".cfi_endproc",
@@ -478,7 +341,8 @@ macro_rules! passing {
             )
         }
     )*};
-    // Of a function with one argument, which is all that is kept: `choose` has it, and the return address.
+    // For a function with one argument, which is all that is kept. `choose` is called with it and
+    // the return address.
     (one: $($name:ident: $choose:path;)*) => {$(
         #[unsafe(naked)]
         unsafe extern "C-unwind" fn $name() -> isize {
@@ -498,6 +362,6 @@ macro_rules! passing {
     )*};
 }
 
-pub(crate) use passing;
+pub(crate) use tail_jump;
 #[cfg(not(portable))]
-pub(crate) use {armed, behind, choosing, timed};
+pub(crate) use {armed, dispatch::dispatch, timed, with_after};

@@ -234,7 +234,7 @@ mod tests {
                 };
                 assert_eq!((memcmp.signum(), bcmp != 0), (order, order != 0), "{length} {place}");
             }
-            // SAFETY: as above.
+            // SAFETY: one vector of `length` bytes.
             assert_eq!(unsafe { own_memcmp(one.as_ptr(), one.as_ptr(), length) }, 0);
         }
     }
@@ -243,7 +243,7 @@ mod tests {
     fn a_string_ends_at_its_zero() {
         for length in 0..40 {
             let text = [vec![1u8; length], vec![0, 1]].concat();
-            // SAFETY: it has a zero.
+            // SAFETY: the text contains a zero byte.
             assert_eq!(unsafe { own_strlen(text.as_ptr()) }, length);
         }
     }

@@ -1,12 +1,16 @@
-//! Pieces of the entries' assembly, which the templates are made of (entries.rs), and the sections in which they lie.
+//! Pieces of assembly of which the entries' templates are made (entries.rs), and the sections that
+//! they are in.
 //!
-//! What is called often lies together, in the sections `.text.hot.epollshim.*`: behind a system call each further page of code is one
-//! that the processor has to find again. It begins a page, so that what it costs does not change with code elsewhere: which cache
-//! sets it shares with what the kernel runs in the same call is decided by the place in the page. The options and addresses that
-//! hot calls read lie together as well, in `.data.hot.epollshim`.
+//! The hot functions are next to each other, in the sections `.text.hot.epollshim.*`: after a
+//! system call, the processor must translate the address of each further page of code again. They
+//! begin at a page boundary, so that their cost does not change with code elsewhere. The offset in
+//! the page decides which cache sets they share with the kernel's code for the same call. The
+//! options and addresses that hot functions read are next to each other too, in
+//! `.data.hot.epollshim`.
 
-/// Has what is called always lie before what is but recorded. Sections come in the order in which they are first named, functions in assembly
-/// in the order of their symbols, and `global_asm!` behind them: this one's symbol is the first of all.
+/// Places functions that are always called before those that only recordings need. Sections are
+/// laid out in the order in which they are first named: in functions in assembly, in the order of
+/// their symbols, and then in `global_asm!`. The symbol of this function is the first of all.
 #[cfg(not(any(test, portable)))]
 #[unsafe(naked)]
 unsafe extern "C" fn order() {
@@ -22,19 +26,19 @@ unsafe extern "C" fn order() {
 #[used]
 static ORDER: unsafe extern "C" fn() = order;
 
-// These sections in their order, and their alignment: each of the functions that are hottest begins a cache line, too. (At most one byte
-// is skipped here: there is code before, maybe.)
+// The order and alignment of these sections. Each of the hottest functions also begins a cache
+// line. (The third operand limits the padding to one byte, in case that there is code before.)
 #[cfg(not(any(test, portable)))]
 core::arch::global_asm!(
     ".pushsection .text.hot.epollshim.entries, \"ax\", @progbits",
     ".p2align 12,,1",
     ".popsection",
-    ".irp name, add, del, untimed_wait, go_wait, timed_wait, untimed_pwait, go_pwait, timed_pwait, go_pwait2, timed_pwait2, more, recorded",
+    ".irp name, add, del, untimed_wait, enter_wait, timed_wait, untimed_pwait, enter_pwait, timed_pwait, enter_pwait2, timed_pwait2, more, recorded",
     ".pushsection .text.hot.epollshim.\\name, \"ax\", @progbits",
     ".p2align 6,,1",
     ".popsection",
     ".endr",
-    // Its loop over the events begins a cache line by this.
+    // With this padding, the loop over the events begins a cache line.
     ".irp name, untimed_wait, untimed_pwait",
     ".pushsection .text.hot.epollshim.\\name, \"ax\", @progbits",
     ".skip 48",
@@ -45,68 +49,70 @@ core::arch::global_asm!(
     ".popsection",
 );
 
-/// Keeps the registers that the first so many arguments come in as the words of a [`Frame`], which lies `at` above the stack's end: a
-/// sum in assembly that ends in a plus, or nothing.
-macro_rules! keep_words {
+/// Stores the registers of the first 1, 4, 5 or 6 arguments as the words of a [`Frame`], which
+/// begins `at` bytes above rsp. `at` is a sum in assembly that ends in a plus, or nothing.
+macro_rules! store_words {
     (1 $($at:literal)?) => { concat!("mov qword ptr [rsp + ", $($at,)? "0], rdi\n") };
     (4 $($at:literal)?) => {
         concat!(
-            $crate::arch::x86_64::pieces::keep_words!(1 $($at)?),
+            $crate::arch::x86_64::pieces::store_words!(1 $($at)?),
             "mov qword ptr [rsp + ", $($at,)? "8], rsi\n",
             "mov qword ptr [rsp + ", $($at,)? "16], rdx\n",
             "mov qword ptr [rsp + ", $($at,)? "24], rcx\n",
         )
     };
     (5 $($at:literal)?) => {
-        concat!($crate::arch::x86_64::pieces::keep_words!(4 $($at)?), "mov qword ptr [rsp + ", $($at,)? "32], r8\n")
+        concat!($crate::arch::x86_64::pieces::store_words!(4 $($at)?), "mov qword ptr [rsp + ", $($at,)? "32], r8\n")
     };
     (6 $($at:literal)?) => {
-        concat!($crate::arch::x86_64::pieces::keep_words!(5 $($at)?), "mov qword ptr [rsp + ", $($at,)? "40], r9\n")
+        concat!($crate::arch::x86_64::pieces::store_words!(5 $($at)?), "mov qword ptr [rsp + ", $($at,)? "40], r9\n")
     };
 }
 
-/// Gives them back.
-macro_rules! give_words {
+/// Loads these registers again.
+macro_rules! load_words {
     (1 $($at:literal)?) => { concat!("mov rdi, qword ptr [rsp + ", $($at,)? "0]\n") };
     (4 $($at:literal)?) => {
         concat!(
-            $crate::arch::x86_64::pieces::give_words!(1 $($at)?),
+            $crate::arch::x86_64::pieces::load_words!(1 $($at)?),
             "mov rsi, qword ptr [rsp + ", $($at,)? "8]\n",
             "mov rdx, qword ptr [rsp + ", $($at,)? "16]\n",
             "mov rcx, qword ptr [rsp + ", $($at,)? "24]\n",
         )
     };
     (5 $($at:literal)?) => {
-        concat!($crate::arch::x86_64::pieces::give_words!(4 $($at)?), "mov r8, qword ptr [rsp + ", $($at,)? "32]\n")
+        concat!($crate::arch::x86_64::pieces::load_words!(4 $($at)?), "mov r8, qword ptr [rsp + ", $($at,)? "32]\n")
     };
     (6 $($at:literal)?) => {
-        concat!($crate::arch::x86_64::pieces::give_words!(5 $($at)?), "mov r9, qword ptr [rsp + ", $($at,)? "40]\n")
+        concat!($crate::arch::x86_64::pieces::load_words!(5 $($at)?), "mov r9, qword ptr [rsp + ", $($at,)? "40]\n")
     };
 }
 
-/// Puts a [`Frame`] with the first so many words below the return address; the others, and `state`, are not written.
+/// Makes room for a [`Frame`] below the return address, and stores its first words. The others, and
+/// `state`, are not written.
 macro_rules! open_frame {
     ($words:tt) => {
-        concat!("sub rsp, 56\n", ".cfi_adjust_cfa_offset 56\n", $crate::arch::x86_64::pieces::keep_words!($words))
+        concat!("sub rsp, 56\n", ".cfi_adjust_cfa_offset 56\n", $crate::arch::x86_64::pieces::store_words!($words))
     };
 }
 
-/// Takes it away, for a jump to another function: the registers are the program's own again.
+/// Removes the frame, for a jump to another function: the registers are the program's again.
 macro_rules! close_frame {
     ($words:tt) => {
-        concat!($crate::arch::x86_64::pieces::give_words!($words), "add rsp, 56\n", ".cfi_adjust_cfa_offset -56\n")
+        concat!($crate::arch::x86_64::pieces::load_words!($words), "add rsp, 56\n", ".cfi_adjust_cfa_offset -56\n")
     };
 }
 
-/// Goes the armed way, if there is something armed for the function. By the operands `armed_for`, `bit` and `armed`.
+/// Jumps to the armed entry if the function is armed. Operands: `armed_for`, `bit` and `armed`.
 macro_rules! unless_armed {
     ($armed:ident) => {
         concat!("test word ptr [rip + {armed_for}], {bit} /* ", stringify!($armed), " */\n", "jnz {armed}\n")
     };
 }
 
-/// Jumps to the way of an `epoll_ctl`'s operation (in esi), by the operands `other`, `add`, `del` and `modify`; through a table: behind
-/// ADD and DEL, which are long in the kernel, a conditional branch that is taken is mostly predicted wrong (benches/branches).
+/// Jumps to `other`, `add`, `del` or `modify` (operands) by the operation of an `epoll_ctl` (in
+/// esi). It uses a table: ADD and DEL spend long in the kernel, after which a taken conditional
+/// branch is mostly mispredicted (benches/branches).
 macro_rules! by_operation {
     () => {
         concat!(
@@ -130,8 +136,9 @@ macro_rules! by_operation {
 }
 const _: () = assert!(libc::EPOLL_CTL_ADD == 1 && libc::EPOLL_CTL_DEL == 2 && libc::EPOLL_CTL_MOD == 3);
 
-/// Calls the function whose address is in rax, or what an operand names, without `call`: see above. The byte in front of 6 is where
-/// unwinders look for the caller's row.
+/// Jumps to the function whose address is in rax, or which an operand names, and has it return to
+/// label 6: a call without `call`, for the reason that the head of entries.rs gives. The byte
+/// before label 6 is where unwinders look up the caller's row.
 macro_rules! call_real {
     () => {
         $crate::arch::x86_64::pieces::call_real!("rax")
@@ -151,7 +158,8 @@ macro_rules! call_real {
     };
 }
 
-/// Returns to the program without `ret`: see above. `size`: of what lies below the return address, a sum in assembly.
+/// Returns to the program without `ret`, for the reason that the head of entries.rs gives. `size`
+/// is the size of what lies below the return address, a sum in assembly.
 macro_rules! leave {
     ($size:literal) => {
         concat!(
@@ -168,7 +176,8 @@ macro_rules! leave {
     };
 }
 
-/// Tells `after`, an operand, what the real function returned, and returns what that says to the program.
+/// Passes the real function's result to `after`, an operand, and returns what `after` returns to
+/// the program.
 macro_rules! note_result {
     () => {
         concat!(
@@ -181,9 +190,9 @@ macro_rules! note_result {
     };
 }
 
-/// Fetches the lines of the thread's block that a wait counts in, by the address in the word [`BLOCK`] of a frame, which lies `frame` above
-/// the stack's end, as in [`keep_words`]. What comes behind reads the clock, and the lines come meanwhile, where the kernel
-/// has driven them out.
+/// Prefetches the cache lines of the thread's block in which a wait is counted. The block's address
+/// is in the word [`BLOCK`] of the frame, which begins `frame` bytes above rsp, as in
+/// [`store_words`]. The kernel may have evicted these lines; they arrive while the clock is read.
 macro_rules! fetch_block {
     ($frame:literal) => {
         concat!(
@@ -198,9 +207,10 @@ macro_rules! fetch_block {
     };
 }
 
-/// Reads CLOCK_MONOTONIC into a register, in nanoseconds, by 16 bytes at the stack's end, as [`crate::clock::monotonic`] does. By the
-/// operand `clock`. (Where it fails these may hold anything. They are not set before: the processor would guess that they still are
-/// what was written by their address, and go wrong.)
+/// Reads CLOCK_MONOTONIC into a register, in nanoseconds, using 16 bytes at rsp. The computation is
+/// that of [`crate::clock::monotonic`]. Operand: `clock`. (If the clock cannot be read, the 16
+/// bytes may hold anything. They are not cleared first: the processor would predict that a load
+/// from them gets the cleared value, and would have to start over.)
 macro_rules! read_clock {
     ($register:literal) => {
         concat!(
@@ -223,10 +233,11 @@ macro_rules! read_clock {
 }
 const _: () = assert!(libc::CLOCK_MONOTONIC == 1);
 
-/// What goes `go` → real → `after`, each told the time: the stack has `size` bytes below the return address, the [`Frame`] lies `frame`
-/// above its end, and the result is kept at `result` while the clock is read. `keep` and `tell`: what is done besides with the beginning,
-/// in rsi, and before `after` is called.
-macro_rules! amid_clock_readings {
+/// Runs `enter`, the real function and `after`, and reads the clock before the first and the last
+/// of them. The stack has `size` bytes below the return address, and the [`Frame`] begins `frame`
+/// bytes above rsp. The result is kept at `result` while the clock is read. `keep` stores the
+/// beginning (in rsi), and `tell` loads it again before `after` is called.
+macro_rules! between_clock_readings {
     ($words:tt, $size:literal, $frame:literal, $result:literal, $keep:literal, $tell:literal) => {
         concat!(
             "sub rsp, ",
@@ -234,13 +245,13 @@ macro_rules! amid_clock_readings {
             "\n.cfi_adjust_cfa_offset ",
             $size,
             "\n",
-            $crate::arch::x86_64::pieces::keep_words!($words $frame),
+            $crate::arch::x86_64::pieces::store_words!($words $frame),
             $crate::arch::x86_64::pieces::read_clock!("rsi"),
             $keep,
             "lea rdi, [rsp + ",
             $frame,
             "0]\n",
-            $crate::arch::x86_64::pieces::call_real!("{go}"),
+            $crate::arch::x86_64::pieces::call_real!("{enter}"),
             $crate::arch::x86_64::pieces::fetch_block!($frame),
             "mov dword ptr [rsp + ",
             $result,
@@ -260,13 +271,14 @@ macro_rules! amid_clock_readings {
     };
 }
 
-/// Of an `epoll_ctl` whose success leaves nothing to do but to count it: counts it and returns to the program. All else goes on at 2.
-/// (What `after` does first, without the call: behind an ADD each line of code is one that the kernel has driven out of its cache.)
-/// `find` brings the thread's block into rcx, or its like; `also`: what else is done. By the operands `pending`, `nothing` and `count`, of
-/// [`crate::thread::Block`].
-macro_rules! unless_rare {
+/// If an `epoll_ctl` has succeeded and there is nothing to do but to count it: counts it and
+/// returns to the program. Otherwise continues at label 2. It is the beginning of `after` without
+/// the call: after an ADD, each line of code is one that the kernel has evicted. `find` loads the
+/// address of the thread's block, or of `nobody`, into rcx. `also` is inserted before the count.
+/// Operands: `pending`, `nothing` and `count`, of [`crate::thread::Block`].
+macro_rules! count_success {
     () => {
-        $crate::arch::x86_64::pieces::unless_rare!(
+        $crate::arch::x86_64::pieces::count_success!(
             "mov rcx, qword ptr [rip + epollshim_thread_slot@GOTTPOFF]\nmov rcx, qword ptr fs:[rcx]\n\
              lea rdx, [rip + epollshim_nobody]\nadd rcx, rdx\n",
             ""
@@ -283,21 +295,23 @@ macro_rules! unless_rare {
             "add qword ptr [rcx + {count}], 1\n",
             $crate::arch::x86_64::pieces::leave!("56"),
             "2:\n",
-            // Not remembered and restored: LLVM's assembler would go on adjusting the offset of before.
+            // Not by `.cfi_remember_state`: LLVM's assembler would continue with the wrong offset
+            // for `.cfi_adjust_cfa_offset`.
             ".cfi_def_cfa rsp, 64\n",
             ".cfi_offset rip, -8\n",
         )
     };
 }
 
-/// Jumps by the timeout of a wait, which is in ecx, to `timed` or `untimed`, two operands.
+/// Jumps to `timed` or `untimed` (operands) by the timeout of a wait, which is in ecx.
 macro_rules! by_timeout {
     () => {
         "test ecx, ecx\njnz {timed}\njmp {untimed}\n"
     };
 }
 
-/// Jumps to `duplicate` for the two commands of fcntl (in esi) that give a new number. By the operand `cloexec`.
+/// Jumps to `duplicate` for the two commands of fcntl (in esi) that return a new descriptor.
+/// Operand: `cloexec`.
 macro_rules! by_command {
     () => {
         "cmp esi, {cloexec}\nje {duplicate}\ntest esi, esi\njz {duplicate}\n"
@@ -306,6 +320,6 @@ macro_rules! by_command {
 const _: () = assert!(libc::F_DUPFD == 0);
 
 pub(crate) use {
-    amid_clock_readings, by_command, by_operation, by_timeout, call_real, close_frame, fetch_block, give_words,
-    keep_words, leave, note_result, open_frame, read_clock, unless_armed, unless_rare,
+    between_clock_readings, by_command, by_operation, by_timeout, call_real, close_frame, count_success, fetch_block,
+    leave, load_words, note_result, open_frame, read_clock, store_words, unless_armed,
 };

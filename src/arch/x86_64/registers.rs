@@ -2,19 +2,20 @@
 
 use core::arch::asm;
 
-/// A word that tells this thread from the others, for the ledger's lock: never 0. The address of its control block, which
-/// every thread has, whether or not it ever called epoll.
+/// A word that identifies the calling thread for the ledger's lock; never 0. It is the address of
+/// the thread control block, which every thread has, whether it has called epoll or not.
 #[inline(always)]
 pub fn token() -> usize {
     let address: usize;
-    // SAFETY: the word at fs:0 is the thread control block's own address (x86-64 psABI, thread-local storage).
+    // SAFETY: the word at fs:0 is the thread control block's own address (x86-64 psABI,
+    // thread-local storage).
     unsafe {
         asm!("mov {0}, qword ptr fs:[0]", out(reg) address, options(nostack, preserves_flags, readonly));
     }
     address
 }
 
-/// Where the calling frame lies on its stack.
+/// The stack pointer of the calling frame.
 #[inline(always)]
 pub fn stack_pointer() -> usize {
     let address: usize;
@@ -25,15 +26,16 @@ pub fn stack_pointer() -> usize {
     address
 }
 
-/// Where the function that has this local was called.
+/// The return address of the function that has this local variable.
 #[cfg(all(portable, not(test)))]
 #[inline(always)]
 pub fn return_address<T>(anchor: &mut crate::arch::portable::entries::Anchor<T>) -> usize {
     let address: usize;
-    // SAFETY: reads the word above the one that rbp points to. A function with a local that is aligned to more than 16 keeps rbp as its
-    // frame pointer: it aligns the stack pointer in between, and finds its way back by rbp alone. So the word is what its caller's
-    // `call` has pushed (x86-64 psABI 3.2.2). This function is no function of its own. (The operand makes the compiler have both the
-    // local and the frame by then.)
+    // SAFETY: reads the word above the one that rbp points to. A function with a local variable
+    // that is aligned to more than 16 keeps rbp as its frame pointer: it aligns the stack pointer,
+    // and can restore it only by rbp. So the word is the return address that its caller's `call`
+    // has pushed (x86-64 psABI 3.2.2). This function is inlined and has no frame. (With the
+    // operand, the compiler must have created the local variable and the frame before.)
     unsafe {
         asm!("/* {1} */", "mov {0}, qword ptr [rbp + 8]", out(reg) address, in(reg) core::ptr::from_mut(anchor),
              options(nostack, preserves_flags, readonly));

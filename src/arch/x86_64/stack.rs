@@ -1,9 +1,9 @@
-//! Other stacks than the caller's.
+//! Running code on another stack.
 
 use core::ffi::c_void;
 
-/// Calls `run(work)` with another stack, whose upper end (aligned to 16) is given. The frame is described by rbp, which the
-/// callee keeps: an unwinder finds its way back to the old stack.
+/// Calls `run(work)` on another stack, whose upper end (aligned to 16) is given. The frame is
+/// described by rbp, which the callee preserves: unwinders find the way back to the old stack.
 #[unsafe(naked)]
 pub extern "C" fn call_on(top: *mut u8, work: *mut c_void, run: extern "C-unwind" fn(*mut c_void)) {
     core::arch::naked_asm!(
@@ -24,7 +24,8 @@ pub extern "C" fn call_on(top: *mut u8, work: *mut c_void, run: extern "C-unwind
     )
 }
 
-/// Starts a thread by `clone(flags)` that calls `run(work)` and ends. Returns its id, or a negative error number. The word is cleared as it ends.
+/// Starts a thread by `clone(flags)`, which calls `run(work)` and ends. Returns its id, or a
+/// negative error number. The kernel clears `word` when the thread ends.
 #[unsafe(naked)]
 pub extern "C" fn start(
     top: *mut u8,
@@ -33,11 +34,13 @@ pub extern "C" fn start(
     word: *mut u32,
     flags: i32,
 ) -> isize {
-    // clone(flags, stack, parent_tid, child_tid, tls), by the x86-64 convention: rdi, rsi, rdx, r10, r8.
+    // clone(flags, stack, parent_tid, child_tid, tls) has its arguments in rdi, rsi, rdx, r10 and
+    // r8 on x86-64.
     core::arch::naked_asm!(
         ".cfi_startproc",
-        // A program that steps itself by the trap flag (0x100) steps this thread, and not the helper, where its handler would
-        // run on a stack that leads nowhere.
+        // A program may single-step itself by the trap flag (0x100). It steps this thread then, but
+        // must not step the new one, where its handler would run on a stack that cannot be
+        // unwound to the program.
         "pushfq",
         ".cfi_adjust_cfa_offset 8",
         "mov r9, qword ptr [rsp]",
@@ -60,7 +63,7 @@ pub extern "C" fn start(
         "popfq",
         ".cfi_adjust_cfa_offset -8",
         "ret",
-        // The helper: nothing lies behind this frame.
+        // The new thread. No frame lies above this one.
         "2:",
         ".cfi_undefined rip",
         "xor ebp, ebp",

@@ -1,48 +1,38 @@
-//! Addresses of what the linker and the loader define.
+//! Addresses that the linker and the loader define, as instructions of this processor.
 
 use core::arch::asm;
 
-/// Addresses of what one C library has and the other has not; 0: it is not there. Each is a word of
-/// this library's global offset table, which the loader fills in as it relocates the library: before
-/// any hook can be called. (The references are weak, so that the loader accepts that they are missing.
-/// In Rust the address of a function or static is never null.)
-macro_rules! weak {
-    ($($(#[$attribute:meta])* $name:ident = $symbol:literal;)*) => {$(
-        $(#[$attribute])*
-        pub fn $name() -> usize {
-            let address: usize;
-            // SAFETY: loads a word of this library's own global offset table.
-            unsafe {
-                asm!(concat!(".weak ", $symbol), concat!("mov {}, qword ptr [rip + ", $symbol, "@GOTPCREL]"), out(reg) address,
-                     options(nostack, pure, readonly, preserves_flags));
-            }
-            address
+/// The address of a symbol that may be missing; 0: it is. For `arch/symbols.rs`.
+macro_rules! weak_address {
+    ($symbol:literal) => {{
+        let address: usize;
+        // SAFETY: loads a word of this library's own global offset table.
+        unsafe {
+            core::arch::asm!(concat!(".weak ", $symbol), concat!("mov {}, qword ptr [rip + ", $symbol, "@GOTPCREL]"),
+                 out(reg) address, options(nostack, pure, readonly, preserves_flags));
         }
-    )*};
+        address
+    }};
 }
-
-weak! {
-    /// glibc's `struct r_debug` (<link.h>).
-    r_debug = "_r_debug";
-    /// musl's pointer to the same (ldso/dynlink.c).
-    dl_debug_addr = "_dl_debug_addr";
-}
+pub(crate) use weak_address;
 
 /// The dynamic section of the object that this code is part of.
 pub fn dynamic() -> usize {
     let address: usize;
-    // SAFETY: computes the address of what the linker defines in every object that is linked dynamically.
+    // SAFETY: computes the address of a symbol that the linker defines in each dynamically linked
+    // object.
     unsafe {
         asm!(".hidden _DYNAMIC", "lea {0}, [rip + _DYNAMIC]", out(reg) address, options(pure, nomem, nostack, preserves_flags));
     }
     address
 }
 
-/// Where this library's code lies: its first byte, and the first behind it.
+/// Where this library's code lies: the addresses of its first byte and of the first byte after it.
 #[cfg(not(test))]
 pub fn own_code() -> (usize, usize) {
     let (start, end): (usize, usize);
-    // SAFETY: takes two addresses that the linker defines (GNU ld, "PROVIDE_HIDDEN (__ehdr_start)" and "etext").
+    // SAFETY: computes two addresses that the linker defines (GNU ld,
+    // "PROVIDE_HIDDEN (__ehdr_start)" and "etext").
     unsafe {
         asm!("lea {0}, [rip + __ehdr_start]", "lea {1}, [rip + etext]", out(reg) start, out(reg) end,
              options(nostack, nomem, preserves_flags, pure));

@@ -10,7 +10,7 @@ use crate::ledger::records::Origin;
 use crate::thread::Block;
 use crate::{census, findings, ledger, stacks, sys, thread};
 
-// The types that frames are read by are those that libc gives to glibc's functions.
+// Frames are read with the same types that libc gives to glibc's functions.
 const _: crate::real::EpollCreate = libc::epoll_create;
 const _: crate::real::EpollCreate = libc::epoll_create1;
 

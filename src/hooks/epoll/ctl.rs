@@ -9,7 +9,7 @@ use libc::c_int;
 use super::opaque;
 use crate::counters::OwnCounter;
 use crate::findings::errors::Pending;
-use crate::hooks::entry::{BLOCK, Frame, go_on};
+use crate::hooks::entry::{BLOCK, Frame, jump_to_real};
 use crate::ledger::FastPath;
 use crate::ledger::core::{Registration, Ticket};
 use crate::thread::Block;
@@ -19,14 +19,14 @@ use crate::{census, findings, ledger, real, stacks, sys, thread};
 mod exports {
     use crate::hooks::parts;
 
-    // `add` goes on to the real function, whose success is but counted, mostly.
-    crate::arch::x86_64::entries::behind! {
-        going:
+    // `add` jumps to the real function. Most successes are then only counted, by the entry itself.
+    crate::arch::x86_64::entries::with_after! {
+        entering:
         #[unsafe(link_section = ".text.hot.epollshim.entries")]
         ctl_add(4): super::add, super::after_add, counting CtlAdd;
     }
 
-    crate::arch::x86_64::entries::behind! {
+    crate::arch::x86_64::entries::with_after! {
         #[unsafe(link_section = ".text.hot.epollshim.entries")]
         ctl_del(4): crate::real::function::epoll_ctl, super::after_del;
         #[unsafe(link_section = ".text.hot.epollshim.entries")]
@@ -34,60 +34,63 @@ mod exports {
         ctl_other(4): crate::real::function::epoll_ctl, super::after_other;
     }
 
-    crate::arch::x86_64::entries::choosing! {
+    crate::arch::x86_64::entries::dispatch! {
         #[unsafe(no_mangle)]
         #[unsafe(link_section = ".text.hot.epollshim.entries")]
         epoll_ctl or epoll_ctl by operation ctl_other, ctl_add, ctl_del, ctl_mod;
     }
 
-    // The type that frames are read by is that which libc gives to glibc's function.
+    // Frames are read with the same type that libc gives to glibc's function.
     const _: crate::real::EpollCtl = libc::epoll_ctl;
 }
 
-/// An ADD is noted before it is made, so that a thread that already gets its events and closes the descriptor
-/// comes second in the ledger too. The kernel may still refuse it.
+/// Runs before an ADD. The interest is noted before the real call: another thread may get its
+/// events and close the descriptor before this call returns, and the ledger must record the ADD
+/// before that close. The kernel may still refuse the ADD.
 #[unsafe(link_section = ".text.hot.epollshim.add")]
 extern "C-unwind" fn add(frame: &mut Frame) -> c_int {
-    let Some(block) = thread::block_at_hand() else { return add_otherwise(frame, FastPath::NotTried) };
+    let Some(block) = thread::block_at_hand() else { return add_slow(frame, FastPath::NotTried) };
     frame.words[BLOCK] = block.address();
-    match add_at_once(frame, block) {
-        // SAFETY: the program's own call of epoll_ctl.
-        FastPath::Done => unsafe { go_on::<4>(frame, real::function::epoll_ctl.resolved()) },
-        tried => add_otherwise(frame, tried),
+    match add_fast(frame, block) {
+        // SAFETY: the address is that of the real epoll_ctl, and the frame has the four arguments
+        // that the program passed to it.
+        FastPath::Done => unsafe { jump_to_real::<4>(frame, real::function::epoll_ctl.resolved()) },
+        tried => add_slow(frame, tried),
     }
 }
 
-/// The entry does not count it.
+/// Slow path of [`add`]. The entry does not count the call: it finds `nobody` instead of a block.
 #[cold]
 #[inline(never)]
-fn add_otherwise(frame: &mut Frame, tried: FastPath) -> c_int {
+fn add_slow(frame: &mut Frame, tried: FastPath) -> c_int {
     frame.words[BLOCK] = thread::nobody();
-    let address = before_add_otherwise(frame, tried);
-    // SAFETY: the program's own call of epoll_ctl.
-    unsafe { go_on::<4>(frame, address) }
+    let address = before_add_slow(frame, tried);
+    // SAFETY: `before_add_slow` returns the address of the real epoll_ctl, and the frame has the
+    // four arguments that the program passed to it.
+    unsafe { jump_to_real::<4>(frame, address) }
 }
 
-/// The same for who makes the real call itself.
+/// The same for callers that make the real call themselves.
 pub extern "C-unwind" fn before_add(frame: &mut Frame) -> usize {
     let tried = match thread::block_at_hand() {
-        Some(block) if !stacks::are_kept() => add_at_once(frame, block),
+        Some(block) if !stacks::are_kept() => add_fast(frame, block),
         _ => FastPath::NotTried,
     };
-    before_add_otherwise(frame, tried)
+    before_add_slow(frame, tried)
 }
 
 #[inline(always)]
-fn add_at_once(frame: &mut Frame, block: &Block) -> FastPath {
-    ledger::adding_at_once(frame.int(0), frame.int(2), &frame.caller, block, |ticket| {
+fn add_fast(frame: &mut Frame, block: &Block) -> FastPath {
+    ledger::adding_fast(frame.int(0), frame.int(2), &frame.caller, block, |ticket| {
         block.adding.store(ticket, Ordering::Relaxed);
         frame.state = ticket;
     })
 }
 
-/// What is rare before an ADD; and see [`after_ctl_otherwise`].
+/// Slow path before an ADD. See the module epoll for why it is a function of its own.
 #[cold]
 #[inline(never)]
-fn before_add_otherwise(frame: &mut Frame, tried: FastPath) -> usize {
+fn before_add_slow(frame: &mut Frame, tried: FastPath) -> usize {
     match tried {
         FastPath::Done => {}
         FastPath::DoneSlowPathPending => ledger::finish(tried),
@@ -101,7 +104,7 @@ fn before_add_otherwise(frame: &mut Frame, tried: FastPath) -> usize {
                         frame.state = ticket;
                     });
                 }
-                // A handler has forked, and the child gets no memory.
+                // A signal handler has forked, and the child gets no memory.
                 None => ledger::unlock_unapplied(tried),
             }
         }
@@ -114,22 +117,23 @@ pub extern "C-unwind" fn after_add(frame: &mut Frame, result: isize) -> isize {
     if result < 0 {
         return after_failed_ctl(frame, result);
     }
-    let Some(block) = thread::block_with_nothing_open() else { return after_ctl_otherwise(frame, result) };
+    let Some(block) = thread::block_with_nothing_open() else { return after_ctl_slow(frame, result) };
     if !Ticket::is_noted(frame.state) {
-        return after_ctl_otherwise(frame, result);
+        return after_ctl_slow(frame, result);
     }
     block.adding.store(0, Ordering::Relaxed);
     block.counters.calls(Call::CtlAdd).bump();
     result
 }
 
-/// Nothing changes in what is watched; that the kernel had it is compared at the report.
+/// A MOD does not change what is watched. Reports compare with the kernel whether the interest
+/// existed.
 #[unsafe(link_section = ".text.hot.epollshim.more")]
 pub extern "C-unwind" fn after_mod(frame: &mut Frame, result: isize) -> isize {
     if result < 0 {
         return after_failed_ctl(frame, result);
     }
-    let Some(block) = thread::block_with_nothing_open() else { return after_ctl_otherwise(frame, result) };
+    let Some(block) = thread::block_with_nothing_open() else { return after_ctl_slow(frame, result) };
     block.counters.calls(Call::CtlMod).bump();
     result
 }
@@ -139,30 +143,30 @@ pub extern "C-unwind" fn after_del(frame: &mut Frame, result: isize) -> isize {
     if result < 0 {
         return after_failed_ctl(frame, result);
     }
-    let Some(block) = thread::block_with_nothing_open() else { return after_ctl_otherwise(frame, result) };
+    let Some(block) = thread::block_with_nothing_open() else { return after_ctl_slow(frame, result) };
     block.counters.calls(Call::CtlDel).bump();
-    match ledger::deleted_at_once(frame.int(0), frame.int(2), block) {
+    match ledger::deleted_fast(frame.int(0), frame.int(2), block) {
         FastPath::Done => result,
-        tried => after_del_otherwise(frame, result, block, tried),
+        tried => after_del_slow(frame, result, block, tried),
     }
 }
 
 #[cold]
 #[inline(never)]
-fn after_del_otherwise(frame: &mut Frame, result: isize, block: &Block, tried: FastPath) -> isize {
+fn after_del_slow(frame: &mut Frame, result: isize, block: &Block, tried: FastPath) -> isize {
     ledger::deleted(frame.int(0), frame.int(2), frame.caller, block, tried);
     opaque(result)
 }
 
-/// Of an operation that there is none of.
+/// For an unknown operation.
 pub extern "C-unwind" fn after_other(frame: &mut Frame, result: isize) -> isize {
-    after_ctl_otherwise(frame, result)
+    after_ctl_slow(frame, result)
 }
 
-/// What is rare behind an `epoll_ctl`, in a function of its own to its end, which the common way jumps to.
+/// Slow path after an `epoll_ctl`. See the module epoll for why it is a function of its own.
 #[cold]
 #[inline(never)]
-fn after_ctl_otherwise(frame: &mut Frame, result: isize) -> isize {
+fn after_ctl_slow(frame: &mut Frame, result: isize) -> isize {
     let Some(block) = thread::block() else { return opaque(result) };
     if result < 0 {
         return after_failed_ctl(frame, result);
@@ -180,7 +184,7 @@ fn after_ctl_otherwise(frame: &mut Frame, result: isize) -> isize {
         _ => Call::CtlOther,
     };
     if block.part::<Pending>().is_open() && call != Call::CtlOther {
-        // The thread's last `epoll_ctl` has left something open.
+        // The thread's last `epoll_ctl` has left something for findings to complete.
         findings::errors::ctl_succeeded(block, frame.int(0), frame.int(1), frame.int(2), frame.caller);
     }
     block.counters.calls(call).bump();
@@ -200,7 +204,7 @@ fn registration(frame: &Frame) -> Registration {
 fn after_failed_ctl(frame: &mut Frame, result: isize) -> isize {
     let Some(block) = thread::block() else { return opaque(result) };
     let error = sys::errno();
-    // Before the ledger hears of it, and forgets what it believed.
+    // Asked before the ledger records the failure, because it then forgets the interest.
     let is_ghost = findings::ghosts::ctl_failed(frame.int(0), frame.int(1), frame.int(2), error);
     let call = match frame.int(1) {
         libc::EPOLL_CTL_ADD => {

@@ -1,22 +1,25 @@
 //! epoll_wait(epfd, events, maxevents, timeout) and its relatives.
 
+mod results;
+
 use crate::sync::Ordering;
 
 use epollshim_format::call::Call;
-use epollshim_format::findings::{thresholds, use_after_close};
-use libc::{c_int, epoll_event};
+use epollshim_format::findings::thresholds;
+#[cfg(not(test))]
+use libc::c_int;
 
+use self::results::note_wait;
 use super::opaque;
-use crate::counters::{self, Counter, OwnCounter, WaitEnd};
-use crate::findings::errors::FailedWait;
+use crate::counters::OwnCounter;
 use crate::findings::watch::Watch;
 use crate::hooks::entry::Frame;
 #[cfg(not(test))]
-use crate::hooks::entry::{BLOCK, go_on};
+use crate::hooks::entry::{BLOCK, jump_to_real};
 #[cfg(not(test))]
 use crate::real::Real;
 use crate::thread::Block;
-use crate::{census, clock, findings, ledger, real, sys, thread};
+use crate::{clock, findings, real, thread};
 
 #[cfg(not(any(test, portable)))]
 mod exports {
@@ -24,16 +27,17 @@ mod exports {
 
     crate::arch::x86_64::entries::timed! {
         #[unsafe(link_section = ".text.hot.epollshim.entries")]
-        wait_timed(4): super::go_wait, super::after_timed_wait;
+        wait_timed(4): super::enter_wait, super::after_timed_wait;
         #[unsafe(link_section = ".text.hot.epollshim.entries")]
-        pwait_timed(5): super::go_pwait, super::after_timed_pwait;
+        pwait_timed(5): super::enter_pwait, super::after_timed_pwait;
         #[unsafe(no_mangle)]
         #[unsafe(link_section = ".text.hot.epollshim.entries")]
-        epoll_pwait2(5) or epoll_pwait2: super::go_pwait2, super::after_timed_pwait2;
+        epoll_pwait2(5) or epoll_pwait2: super::enter_pwait2, super::after_timed_pwait2;
     }
 
-    // A wait that can block is timed, and has a way of its own: what is decided before the call need not be asked behind it.
-    crate::arch::x86_64::entries::behind! {
+    // A wait that can block is timed by an entry of its own. What is decided before the call is not
+    // tested again after it.
+    crate::arch::x86_64::entries::with_after! {
         #[unsafe(no_mangle)]
         #[unsafe(link_section = ".text.hot.epollshim.entries")]
         epoll_wait(4) or epoll_wait unless wait_timed: crate::real::function::epoll_wait, super::after_untimed_wait;
@@ -42,7 +46,7 @@ mod exports {
         epoll_pwait(4) or epoll_pwait unless pwait_timed: crate::real::function::epoll_pwait, super::after_untimed_pwait;
     }
 
-    // The types that frames are read by are those that libc gives to glibc's functions.
+    // Frames are read with the same types that libc gives to glibc's functions.
     const _: unsafe extern "C" fn(i32, *mut libc::epoll_event, i32, i32) -> i32 = libc::epoll_wait;
     const _: unsafe extern "C" fn(i32, *mut libc::epoll_event, i32, i32, *const libc::sigset_t) -> i32 =
         libc::epoll_pwait;
@@ -57,9 +61,9 @@ pub extern "C-unwind" fn before_wait(frame: &mut Frame) -> usize {
 }
 
 #[cfg(not(test))]
-#[unsafe(link_section = ".text.hot.epollshim.go_wait")]
-pub(super) extern "C-unwind" fn go_wait(frame: &mut Frame, now: u64) -> c_int {
-    go::<4>(Call::Wait, &real::function::epoll_wait, frame, now)
+#[unsafe(link_section = ".text.hot.epollshim.enter_wait")]
+pub(super) extern "C-unwind" fn enter_wait(frame: &mut Frame, now: u64) -> c_int {
+    enter::<4>(Call::Wait, &real::function::epoll_wait, frame, now)
 }
 
 pub extern "C-unwind" fn after_wait(frame: &mut Frame, count: isize) -> isize {
@@ -69,7 +73,7 @@ pub extern "C-unwind" fn after_wait(frame: &mut Frame, count: isize) -> isize {
 #[cfg(not(test))]
 #[unsafe(link_section = ".text.hot.epollshim.timed_wait")]
 extern "C-unwind" fn after_timed_wait(frame: &mut Frame, count: isize, now: u64) -> isize {
-    end_gone_wait(Call::Wait, frame, count, now)
+    end_entered_wait(Call::Wait, frame, count, now)
 }
 
 #[cfg(not(test))]
@@ -87,9 +91,9 @@ pub extern "C-unwind" fn before_pwait(frame: &mut Frame) -> usize {
 }
 
 #[cfg(not(test))]
-#[unsafe(link_section = ".text.hot.epollshim.go_pwait")]
-pub(super) extern "C-unwind" fn go_pwait(frame: &mut Frame, now: u64) -> c_int {
-    go::<5>(Call::Pwait, &real::function::epoll_pwait, frame, now)
+#[unsafe(link_section = ".text.hot.epollshim.enter_pwait")]
+pub(super) extern "C-unwind" fn enter_pwait(frame: &mut Frame, now: u64) -> c_int {
+    enter::<5>(Call::Pwait, &real::function::epoll_pwait, frame, now)
 }
 
 pub extern "C-unwind" fn after_pwait(frame: &mut Frame, count: isize) -> isize {
@@ -99,7 +103,7 @@ pub extern "C-unwind" fn after_pwait(frame: &mut Frame, count: isize) -> isize {
 #[cfg(not(test))]
 #[unsafe(link_section = ".text.hot.epollshim.timed_pwait")]
 extern "C-unwind" fn after_timed_pwait(frame: &mut Frame, count: isize, now: u64) -> isize {
-    end_gone_wait(Call::Pwait, frame, count, now)
+    end_entered_wait(Call::Pwait, frame, count, now)
 }
 
 #[cfg(not(test))]
@@ -108,39 +112,42 @@ extern "C-unwind" fn after_untimed_pwait(frame: &mut Frame, count: isize) -> isi
     end_untimed_wait(Call::Pwait, frame, count)
 }
 
-/// A timeout may point to zero, but only the kernel may look: the address may be bad, which is EFAULT.
+/// Always timed: the timeout may point to zero, but only the kernel may read it, since a bad
+/// address must give EFAULT.
 pub extern "C-unwind" fn before_pwait2(frame: &mut Frame) -> usize {
     begin_wait(Call::Pwait2, frame);
     real::function::epoll_pwait2.address()
 }
 
 #[cfg(not(test))]
-#[unsafe(link_section = ".text.hot.epollshim.go_pwait2")]
-pub(super) extern "C-unwind" fn go_pwait2(frame: &mut Frame, now: u64) -> c_int {
-    go::<5>(Call::Pwait2, &real::function::epoll_pwait2, frame, now)
+#[unsafe(link_section = ".text.hot.epollshim.enter_pwait2")]
+pub(super) extern "C-unwind" fn enter_pwait2(frame: &mut Frame, now: u64) -> c_int {
+    enter::<5>(Call::Pwait2, &real::function::epoll_pwait2, frame, now)
 }
 
 #[cfg(not(test))]
 #[unsafe(link_section = ".text.hot.epollshim.timed_pwait2")]
 extern "C-unwind" fn after_timed_pwait2(frame: &mut Frame, count: isize, now: u64) -> isize {
-    end_gone_wait(Call::Pwait2, frame, count, now)
+    end_entered_wait(Call::Pwait2, frame, count, now)
 }
 
 pub extern "C-unwind" fn after_pwait2(frame: &mut Frame, count: isize) -> isize {
     end_timed_wait(Call::Pwait2, frame, count, clock::monotonic())
 }
 
-/// How far the beginning of a wait has come without anything rare.
+/// What is left to do before a wait.
 enum Begun {
-    Wholly,
-    /// But for the time that the thread has worked since its last wait, in nanoseconds.
-    After(u64),
+    Done,
+    /// The work of the thread since its last wait, in nanoseconds, must be recorded by
+    /// [`begin_after_work`].
+    WorkPending(u64),
 }
 
-/// A wait that can block begins `now`: it is counted, since it may never come back (cancelled, or left by siglongjmp), and timed:
-/// the frame's `state` is when it began, or 0.
+/// Fast path at the beginning of a wait that can block. The wait is counted now, since it may never
+/// return: it may be cancelled, or left by siglongjmp. It is timed as well: the frame's `state`
+/// becomes its beginning.
 #[inline(always)]
-fn begin_at_once(block: &Block, call: Call, frame: &mut Frame, now: u64) -> Begun {
+fn begin_fast(block: &Block, call: Call, frame: &mut Frame, now: u64) -> Begun {
     let counters = &block.counters;
     counters.bump_wait(call);
     block.begin_wait(frame.int(0), frame.caller);
@@ -149,27 +156,27 @@ fn begin_at_once(block: &Block, call: Call, frame: &mut Frame, now: u64) -> Begu
     if last != 0 {
         let work = now.saturating_sub(last);
         if work >= thresholds::LATE || !counters.work().has_reached(work) {
-            return Begun::After(work);
+            return Begun::WorkPending(work);
         }
         counters.record_work_reached(work);
         counters.last_wait_end.store(0, Ordering::Relaxed);
     }
-    Begun::Wholly
+    Begun::Done
 }
 
-/// The same of whatever thread.
+/// The same for any thread. If it has no block and gets none, `state` is 0.
 fn begin(call: Call, frame: &mut Frame, now: u64) -> Option<&'static Block> {
     frame.state = 0;
     let block = thread::block()?;
-    if let Begun::After(work) = begin_at_once(block, call, frame, now) {
-        begin_after(frame, block, work);
+    if let Begun::WorkPending(work) = begin_fast(block, call, frame, now) {
+        begin_after_work(frame, block, work);
     }
     Some(block)
 }
 
-/// The thread comes later to its wait than ever before, or late.
+/// The thread has worked longer between two waits than ever before, or longer than `LATE`.
 #[inline]
-fn begin_after(frame: &Frame, block: &Block, work: u64) {
+fn begin_after_work(frame: &Frame, block: &Block, work: u64) {
     block.counters.work().record(work);
     block.counters.last_wait_end.store(0, Ordering::Relaxed);
     if work >= thresholds::LATE && block.part::<Watch>().late(frame.int(0), work, frame.caller) {
@@ -177,7 +184,7 @@ fn begin_after(frame: &Frame, block: &Block, work: u64) {
     }
 }
 
-/// The same in all cases.
+/// The same, if the entry has not read the clock.
 #[cold]
 #[inline(never)]
 fn begin_wait(call: Call, frame: &mut Frame) {
@@ -185,35 +192,38 @@ fn begin_wait(call: Call, frame: &mut Frame) {
     begin(call, frame, now);
 }
 
-/// The whole way to the real function of a wait that can block: it has so many arguments.
+/// Runs before a wait that can block, and jumps to the real function, which has `WORDS` arguments.
 #[cfg(not(test))]
 #[inline(always)]
-pub(super) fn go<const WORDS: usize>(call: Call, real: &Real, frame: &mut Frame, now: u64) -> c_int {
-    let Some(block) = thread::block_at_hand() else { return go_first::<WORDS>(call, real, frame, now) };
+pub(super) fn enter<const WORDS: usize>(call: Call, real: &Real, frame: &mut Frame, now: u64) -> c_int {
+    let Some(block) = thread::block_at_hand() else { return enter_first::<WORDS>(call, real, frame, now) };
     frame.words[BLOCK] = block.address();
-    match begin_at_once(block, call, frame, now) {
-        // SAFETY: the program's own call.
-        Begun::Wholly => unsafe { go_on::<WORDS>(frame, real.resolved()) },
-        Begun::After(work) => go_after::<WORDS>(real, frame, block, work),
+    match begin_fast(block, call, frame, now) {
+        // SAFETY: `real` is the function that the program called, and the frame has its arguments,
+        // of which there are `WORDS`.
+        Begun::Done => unsafe { jump_to_real::<WORDS>(frame, real.resolved()) },
+        Begun::WorkPending(work) => enter_after_work::<WORDS>(real, frame, block, work),
     }
 }
 
 #[cfg(not(test))]
 #[cold]
 #[inline(never)]
-fn go_after<const WORDS: usize>(real: &Real, frame: &Frame, block: &Block, work: u64) -> c_int {
-    begin_after(frame, block, work);
-    // SAFETY: the program's own call.
-    unsafe { go_on::<WORDS>(frame, real.resolved()) }
+fn enter_after_work<const WORDS: usize>(real: &Real, frame: &Frame, block: &Block, work: u64) -> c_int {
+    begin_after_work(frame, block, work);
+    // SAFETY: `real` is the function that the program called, and the frame has its arguments, of
+    // which there are `WORDS`.
+    unsafe { jump_to_real::<WORDS>(frame, real.resolved()) }
 }
 
 #[cfg(not(test))]
 #[cold]
 #[inline(never)]
-fn go_first<const WORDS: usize>(call: Call, real: &Real, frame: &mut Frame, now: u64) -> c_int {
+fn enter_first<const WORDS: usize>(call: Call, real: &Real, frame: &mut Frame, now: u64) -> c_int {
     frame.words[BLOCK] = begin(call, frame, now).map_or(thread::nobody(), Block::address);
-    // SAFETY: the program's own call.
-    unsafe { go_on::<WORDS>(frame, real.resolved()) }
+    // SAFETY: `real` is the function that the program called, and the frame has its arguments, of
+    // which there are `WORDS`.
+    unsafe { jump_to_real::<WORDS>(frame, real.resolved()) }
 }
 
 #[inline(always)]
@@ -230,21 +240,22 @@ fn end_timed_wait_now(call: Call, frame: &mut Frame, count: isize) -> isize {
     end_timed_wait(call, frame, count, clock::monotonic())
 }
 
-/// Of a wait that [`go`] has begun.
+/// For a wait that began with [`enter`].
 #[cfg(not(test))]
 #[inline(always)]
-pub(super) fn end_gone_wait(call: Call, frame: &mut Frame, count: isize, now: u64) -> isize {
-    // SAFETY: `go` has written that word.
+pub(super) fn end_entered_wait(call: Call, frame: &mut Frame, count: isize, now: u64) -> isize {
+    // SAFETY: `enter` ran before the real call, and stored the address of a block or of `nobody` in
+    // that word. Nothing writes the word in between.
     match unsafe { thread::block_since(frame.words[BLOCK], frame.state) } {
         Some(block) => end_timed_wait_in(block, call, frame, count, now),
-        None => end_timed_wait_otherwise(call, frame, count, now),
+        None => end_timed_wait_slow(call, frame, count, now),
     }
 }
 
 fn end_timed_wait(call: Call, frame: &mut Frame, count: isize, now: u64) -> isize {
     match thread::block_at_hand() {
         Some(block) if !block.is_older(frame.state) => end_timed_wait_in(block, call, frame, count, now),
-        _ => end_timed_wait_otherwise(call, frame, count, now),
+        _ => end_timed_wait_slow(call, frame, count, now),
     }
 }
 
@@ -253,7 +264,8 @@ fn end_timed_wait_in(block: &'static Block, call: Call, frame: &mut Frame, count
     block.end_wait();
     let time = now.saturating_sub(frame.state);
     let Some(blocked) = block.counters.blocked(call) else { return count };
-    // One of `SLEPT` and more has a timeout of 1 ms or more, if it had one: see `short`.
+    // A wait that ended by a timeout of 1 ms has lasted for `SLEPT` at least: only `end_rare_wait`
+    // counts it as `short`.
     if time >= thresholds::SLEPT || !blocked.has_reached(time) {
         return end_rare_wait(block, call, frame, count, now);
     }
@@ -267,8 +279,8 @@ fn end_any_wait(block: &'static Block, call: Call, frame: &mut Frame, count: isi
     note_wait(block, call, frame, frame.state, count, &block.counters.empty)
 }
 
-/// A wait that slept; or that took longer than any before; or a handler has forked, and this is the child: here too a call returns, as other calls
-/// do, and is counted.
+/// A wait that slept, or that took longer than any before. Or a handler has forked and this is the
+/// child: the call returns here as others do, and is counted.
 #[cold]
 #[inline(never)]
 fn end_rare_wait(block: &'static Block, call: Call, frame: &mut Frame, count: isize, now: u64) -> isize {
@@ -298,17 +310,17 @@ pub(super) fn end_untimed_wait(call: Call, frame: &mut Frame, count: isize) -> i
     note_wait(block, call, frame, 0, count, &block.counters.polled)
 }
 
-/// The thread has no block, and may get one. (The frame's `state` says nothing: nobody has written it.)
+/// The thread has no block yet, and may get one. `state` is not read: nothing has written it.
 #[cold]
 #[inline(never)]
 fn end_first_untimed_wait(call: Call, frame: &mut Frame, count: isize) -> isize {
     if thread::block().is_some() { end_untimed_wait(call, frame, count) } else { opaque(count) }
 }
 
-/// The thread had no block when it began, or has none now, or another.
+/// The thread had no block when the wait began, or has none now, or has another one.
 #[cold]
 #[inline(never)]
-fn end_timed_wait_otherwise(call: Call, frame: &mut Frame, count: isize, now: u64) -> isize {
+fn end_timed_wait_slow(call: Call, frame: &mut Frame, count: isize, now: u64) -> isize {
     match thread::block() {
         Some(_) if frame.state == 0 => end_untimed_wait(call, frame, count),
         Some(block) => {
@@ -317,133 +329,4 @@ fn end_timed_wait_otherwise(call: Call, frame: &mut Frame, count: isize, now: u6
         }
         None => opaque(count),
     }
-}
-
-/// What came of a wait that began at `start` (0: it was not timed); `empty` counts it if that is nothing. What is rare, and
-/// what calls something, has a function of its own to its end, as behind an `epoll_ctl`.
-#[inline(always)]
-fn note_wait(block: &'static Block, call: Call, frame: &mut Frame, start: u64, count: isize, empty: &Counter) -> isize {
-    if count == 0 {
-        empty.bump();
-        if !ledger::waited_alone(frame.int(0), WaitEnd::Empty, block) {
-            return note_rare_wait(block, frame, count);
-        }
-        return count;
-    }
-    let batch = block.counters.batch();
-    // (A failure is no small number.)
-    if !batch.has_reached_small(count as u64) || batch.sum().wrapping_add(count as u64) >= block.part::<Watch>().due() {
-        return note_other_wait(block, call, frame, start, count);
-    }
-    block.counters.record_batch(count as u64);
-    let full = is_full(frame, count);
-    block.counters.add_full(u64::from(full));
-    if !are_plain(frame, count) {
-        return note_mixed_wait(block, frame, count);
-    }
-    block.counters.delivered_plain(count as u64);
-    let end = WaitEnd::Events { count: count as u64, full, first: core::ptr::null() };
-    if !ledger::waited_alone(frame.int(0), end, block) {
-        return note_rare_wait(block, frame, count);
-    }
-    count
-}
-
-#[inline(always)]
-fn is_full(frame: &Frame, count: isize) -> bool {
-    count as c_int == frame.int(2)
-}
-
-/// What the events that a wait returned are.
-fn masks(frame: &Frame, count: isize) -> impl Iterator<Item = u32> {
-    let events = frame.word(1) as *const epoll_event;
-    // SAFETY: the kernel has just written that many events there.
-    (0..count as usize).map(move |index| unsafe { (&raw const (*events.wrapping_add(index)).events).read_unaligned() })
-}
-
-#[inline(always)]
-fn are_plain(frame: &Frame, count: isize) -> bool {
-    // SAFETY: as above.
-    unsafe { counters::are_plain(frame.word(1) as *const epoll_event, count as usize) }
-}
-
-fn end_of(frame: &Frame, count: isize) -> WaitEnd {
-    match count {
-        0 => WaitEnd::Empty,
-        _ => WaitEnd::Events {
-            count: count as u64,
-            full: is_full(frame, count),
-            first: frame.word(1) as *const epoll_event,
-        },
-    }
-}
-
-/// The rest, where several threads wait on an instance, or for the first time.
-#[cold]
-#[inline(never)]
-fn note_rare_wait(block: &'static Block, frame: &Frame, count: isize) -> isize {
-    ledger::waited(frame.int(0), end_of(frame, count), block, &frame.caller);
-    opaque(count)
-}
-
-/// The rest, where other events than the plain ones have come.
-#[inline(never)]
-fn note_mixed_wait(block: &'static Block, frame: &Frame, count: isize) -> isize {
-    block.counters.delivered(masks(frame, count));
-    ledger::waited(frame.int(0), end_of(frame, count), block, &frame.caller);
-    opaque(count)
-}
-
-/// Of a wait that failed, or that returned events, with whatever that brings: as many as never before, or many, or as many as a look
-/// was due at.
-#[cold]
-#[inline(never)]
-fn note_other_wait(block: &'static Block, call: Call, frame: &mut Frame, start: u64, count: isize) -> isize {
-    if count < 0 {
-        return note_failed_wait(block, call, frame, count);
-    }
-    note_events_and_look(block, frame, start, count)
-}
-
-#[inline(never)]
-fn note_events_and_look(block: &'static Block, frame: &mut Frame, start: u64, count: isize) -> isize {
-    let counters = &block.counters;
-    counters.batch().record(count as u64);
-    counters.add_full(u64::from(is_full(frame, count)));
-    if are_plain(frame, count) {
-        counters.delivered_plain(count as u64);
-    } else {
-        note_mixed(counters, frame, count);
-    }
-    ledger::waited(frame.int(0), end_of(frame, count), block, &frame.caller);
-    if counters.batch().sum() >= block.part::<Watch>().due() {
-        frame.state = start;
-        findings::batch::look(block, frame, count as usize);
-    }
-    opaque(count)
-}
-
-/// Events of several kinds.
-#[cold]
-#[inline(never)]
-fn note_mixed(counters: &counters::Counters, frame: &Frame, count: isize) {
-    counters.delivered(masks(frame, count));
-}
-
-#[cold]
-#[inline(never)]
-fn note_failed_wait(block: &'static Block, call: Call, frame: &Frame, count: isize) -> isize {
-    let epfd = frame.int(0);
-    let error = sys::errno();
-    block.counters.error(call, error);
-    if error == libc::EBADF {
-        // No instance was waited on: if the ledger has one there, it is gone.
-        ledger::waited_on_bad(epfd);
-        census::used(epfd, use_after_close::WAIT, frame.caller);
-    } else {
-        ledger::waited(epfd, WaitEnd::Failed { interrupted: error == libc::EINTR }, block, &frame.caller);
-    }
-    let call = FailedWait { epfd, maxevents: frame.int(2), error, site: frame.caller };
-    findings::errors::wait_failed(block, &call);
-    opaque(count)
 }

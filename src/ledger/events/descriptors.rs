@@ -12,15 +12,15 @@ use crate::thread::Block;
 use crate::{process, sys, thread};
 use epollshim_ledger::Change;
 
-/// Whether the close of a descriptor must be noted before it is made, by `closing`.
+/// Whether [`closing`] must note the close of a descriptor before it is made.
 #[inline(always)]
 fn concerns(fd: i32) -> bool {
-    // The lock first: once its queue is empty, what this thread noted is in the table.
+    // The lock is read first: once its queue is empty, everything that this thread noted is in the
+    // table.
     !CORE.lock.is_quiet() || CORE.descriptors.get(fd).is_known()
 }
 
-/// The same, but also true where the answer takes longer. Both questions are answered by one
-/// branch.
+/// The same, but also true if finding out would take longer. One branch answers both questions.
 #[inline(always)]
 pub fn may_concern(fd: i32) -> bool {
     let Some(place) = CORE.descriptors.low(fd) else { return fd >= 0 };
@@ -29,7 +29,7 @@ pub fn may_concern(fd: i32) -> bool {
 }
 
 /// Before the real close of a descriptor that [`may_concern`]: a thread that gets the number next
-/// must find it free. `at`: the call's return address.
+/// must find it free. `at` is the return address of the call.
 #[inline(never)]
 #[unsafe(link_section = ".text.hot.epollshim.more")]
 pub fn closing(fd: i32, at: usize) {
@@ -41,7 +41,7 @@ pub fn closing(fd: i32, at: usize) {
     }
     let at = crate::stacks::site(at);
     if thread::block_with_nothing_open().is_none() {
-        closing_amid(fd, at);
+        closing_in_batch(fd, at);
     }
     let tried = try_lock_fast();
     if tried != FastPath::Done {
@@ -58,7 +58,7 @@ pub fn closing(fd: i32, at: usize) {
 
 #[cold]
 #[inline(never)]
-fn closing_amid(fd: i32, at: usize) {
+fn closing_in_batch(fd: i32, at: usize) {
     if let Some(block) = thread::block_at_hand() {
         <Library as Above>::closing_in_batch(block, fd, at);
     }
@@ -69,7 +69,7 @@ fn concerns_high(fd: i32) -> bool {
     concerns(fd)
 }
 
-/// The same in every case but the plain one.
+/// Slow path of [`closing`].
 #[cold]
 #[inline(never)]
 fn closing_slow(fd: i32, at: usize, tried: FastPath) {
@@ -83,14 +83,15 @@ fn closing_slow(fd: i32, at: usize, tried: FastPath) {
     }
 }
 
-/// Before the real close of a range of descriptors, both ends included. `for_now`: limits count
-/// what it ends until the caller calls `closed`. `at`: the call's return address; 0: not known.
-pub fn closing_range(first: u32, last: u32, for_now: bool, at: usize) {
+/// Before the real close of a range of descriptors, both ends included. `is_deferred`: limits count
+/// what it closes until the caller calls [`closed`]. `at` is the return address of the call; 0: not
+/// known.
+pub fn closing_range(first: u32, last: u32, is_deferred: bool, at: usize) {
     let bound = |number: u32| i32::try_from(number).unwrap_or(i32::MAX);
     let (first, last) = (bound(first), bound(last));
     if (!CORE.lock.is_quiet() || first <= CORE.descriptors.highest()) && process::is_own() {
         match thread::block() {
-            Some(block) if for_now && reservations::tracks() => {
+            Some(block) if is_deferred && reservations::tracks() => {
                 change(Change::ClosedFor { first, last, at, closer: &block.pending_release });
             }
             _ => change(Change::ClosedRange { first, last, at }),
@@ -98,9 +99,9 @@ pub fn closing_range(first: u32, last: u32, for_now: bool, at: usize) {
     }
 }
 
-/// Before the real close of a descriptor, whose caller will call `closed`.
+/// Before the real close of a descriptor whose caller will call [`closed`].
 #[inline(always)]
-pub fn closing_for_now(fd: i32, at: usize) {
+pub fn closing_deferred(fd: i32, at: usize) {
     if fd >= 0 && concerns(fd) {
         closing_range(fd as u32, fd as u32, true, crate::stacks::site(at));
     }
@@ -124,13 +125,13 @@ fn settle_closed() {
     }
 }
 
-/// The close that this block's thread was making is done.
+/// The thread of this block has made its close.
 pub fn done_closing(block: &'static Block) {
     change(Change::DoneClosing { closer: &block.pending_release });
 }
 
-/// Whether it is known already that a number was a duplicate of another, and neither is known
-/// otherwise. May return false negatives.
+/// Whether it is already known that a number was a duplicate of another, and neither is known for
+/// anything else. May return false negatives.
 #[inline(always)]
 pub fn are_joined(old: i32, new: i32) -> bool {
     CORE.lock.is_idle() && CORE.descriptors.are_joined(old, new)
@@ -139,8 +140,9 @@ pub fn are_joined(old: i32, new: i32) -> bool {
 /// `new` is a duplicate of `old`: dup, dup2, dup3 or F_DUPFD has returned to `at`.
 #[inline(always)]
 pub fn duplicated(old: i32, new: i32, at: &usize) {
-    // The lock first: otherwise this could miss what its holder makes known of `old` while it knows
-    // nothing of `new`. Once it is idle, what a holder made known is in the table.
+    // The lock is read first. Otherwise this could miss that its holder makes `old` known while
+    // `new` is still unknown. Once the lock is idle, everything that a holder made known is in the
+    // table.
     if !CORE.lock.is_idle() || !CORE.descriptors.join(old, new, || CORE.lock.is_idle()) {
         duplicated_known(old, new, *at);
     }
@@ -165,10 +167,10 @@ fn duplicated_known(old: i32, new: i32, at: usize) {
 /// The kernel says that one of two descriptors is not open. Corrects the one that the ledger
 /// believes to be open.
 #[inline(always)]
-pub(super) fn look_for_dead(epfd: i32, fd: i32) {
+pub(super) fn forget_closed(epfd: i32, fd: i32) {
     let look = |fd: i32| {
         if CORE.descriptors.get(fd).is_known() {
-            look_whether_dead(fd);
+            forget_if_closed(fd);
         }
     };
     look(epfd);
@@ -177,14 +179,15 @@ pub(super) fn look_for_dead(epfd: i32, fd: i32) {
 
 #[cold]
 #[inline(never)]
-fn look_whether_dead(fd: i32) {
+fn forget_if_closed(fd: i32) {
     if process::is_own() {
         forget_if_gone(fd, |_| !sys::is_open(fd));
     }
 }
 
-/// Has the ledger forget a number if `is_gone` says that it is not open. Returns what `is_gone` said last. The answer counts only
-/// if no other thread has changed the ledger since: then the kernel is asked again, up to `TRIES` times.
+/// Makes the ledger forget a number if `is_gone` says that it is not open, and returns what
+/// `is_gone` said last. The answer counts only if no other thread has changed the ledger in the
+/// meantime; otherwise the kernel is asked again, up to `TRIES` times.
 pub fn forget_if_gone(fd: i32, is_gone: impl Fn(FdState) -> bool) -> bool {
     const TRIES: u32 = 16;
     for _ in 0..TRIES {

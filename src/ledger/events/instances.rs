@@ -5,7 +5,7 @@ use epollshim_ledger::records::Instance;
 
 use crate::sync::Ordering;
 
-use super::descriptors::look_for_dead;
+use super::descriptors::forget_closed;
 use crate::above::Library;
 use crate::counters::{CountWait, WaitEnd};
 use crate::ledger::access::{change, change_by};
@@ -34,15 +34,15 @@ pub fn created(block: &Block, fd: i32, creation: Creation) {
     };
     change_by(make, || Change::Created { fd, creation, prepaid });
     if is_first {
-        look_for_handed_on(fd);
+        adopt_inherited(fd);
     }
 }
 
-/// This program has created its first instance, `fd`: finds those that existed before. What an exec
-/// passed on has no close-on-exec flag. Only low numbers are examined, and only in calls that the
-/// program makes itself.
+/// This program has created its first instance, `fd`. Finds those that existed before: an exec
+/// passed them on, so they do not have the close-on-exec flag. Only low numbers are examined, and
+/// only in calls that the program makes itself.
 #[cold]
-fn look_for_handed_on(fd: i32) {
+fn adopt_inherited(fd: i32) {
     const LOW: i32 = 128;
     for other in (3..LOW).filter(|other| *other != fd) {
         if sys::passes_exec(other)
@@ -59,14 +59,15 @@ fn look_for_handed_on(fd: i32) {
 }
 
 /// Whether another thread has just created an instance that the ledger does not know yet. If there
-/// are limits, such a call has reserved it. It would be counted twice, and a third thread refused
-/// for it. If there are none, other threads are given some time.
+/// are limits, that thread has reserved the instance. If it were adopted too, it would be counted
+/// twice, and a third thread might be refused. If there are no limits, other threads get some time.
 fn is_being_made(epfd: i32) -> bool {
-    /// A bound for calls that may take longer, so as not to wait for ever.
+    /// A bound, because calls may take longer.
     const MOST: u32 = 10_000;
     const TURNS: u32 = 20;
     for turn in 0..MOST {
-        // The order matters: what is noted in between is known below.
+        // Read first: an instance that another thread notes after this is found in the descriptors
+        // below.
         let known = CORE.totals.instances.get();
         let is_one_due = reservations::tracks() && reservations::charged().0 > known;
         if CORE.descriptors.get(epfd).is_known() {
@@ -80,8 +81,8 @@ fn is_being_made(epfd: i32) -> bool {
     false
 }
 
-/// Before an exec, of this process or of a child in its memory: notes the instances that it passes
-/// on.
+/// Before an exec, of this process or of a child in its memory. Notes the instances that the exec
+/// passes on.
 #[cold]
 pub fn before_exec(site: usize, is_executable: impl FnOnce() -> bool) {
     if !fork_shared::exists() {
@@ -97,8 +98,9 @@ pub fn before_exec(site: usize, is_executable: impl FnOnce() -> bool) {
     }
 }
 
-/// A wait ended on an instance that only this block's thread waits on. False: it is another case,
-/// and nothing was counted; call [`waited`].
+/// A wait has ended on an instance that only the thread of this block waits on. False: several
+/// threads do, or the instance is not known. Nothing was counted then, and the caller must call
+/// [`waited`].
 #[inline(always)]
 pub fn waited_alone(epfd: i32, end: WaitEnd, block: &'static Block) -> bool {
     let Some(instance) = block.last_used.instance_of(epfd) else { return false };
@@ -109,7 +111,7 @@ pub fn waited_alone(epfd: i32, end: WaitEnd, block: &'static Block) -> bool {
     true
 }
 
-/// A wait of this block's thread ended. `site`: its return address, which is read for the first
+/// A wait of this block's thread has ended. `site` is its return address; it is read for the first
 /// wait only.
 #[inline(always)]
 pub fn waited(epfd: i32, end: WaitEnd, block: &'static Block, site: &usize) {
@@ -143,7 +145,7 @@ fn waited_amid_others(instance: &Instance, epfd: i32, end: WaitEnd, owner: usize
         instance.alone.count_alone(end);
     } else {
         if !instance.owner.has_company() {
-            // What is there is from an earlier use, or from another instance.
+            // The counters are from an earlier use, or from another instance.
             instance.doubles.clear();
             instance.owner.join();
         }
@@ -168,5 +170,5 @@ fn waited_on_unknown(epfd: i32, end: WaitEnd, block: &'static Block, site: &usiz
 /// A wait failed with EBADF.
 #[cold]
 pub fn waited_on_bad(epfd: i32) {
-    look_for_dead(epfd, -1);
+    forget_closed(epfd, -1);
 }

@@ -1,11 +1,11 @@
-//! Interests: an ADD, before it and after; a DEL; what the kernel refused.
+//! Interests: before and after an ADD; a DEL; what the kernel refused.
 
 use epollshim_ledger::core::{QUEUED, Registration, Ticket};
 use epollshim_ledger::lock_protocol::FastPath;
 
 use crate::sync::{AtomicU32, Ordering};
 
-use super::descriptors::look_for_dead;
+use super::descriptors::forget_closed;
 use crate::ledger::access::{
     change, enqueue, finish, lock_for_change, try_lock_fast, unlock, unlock_fast, unlock_out_of_line, unlock_unapplied,
 };
@@ -15,17 +15,16 @@ use crate::process;
 use crate::thread::Block;
 use epollshim_ledger::Change;
 
-/// Before the real `EPOLL_CTL_ADD`. The interest is noted first: another thread that already gets
-/// its events, and closes the descriptor, must come second in the ledger too. `keep` is given its
-/// ticket's word.
+/// Fast path before the real `EPOLL_CTL_ADD`. The interest is noted before the call: another thread
+/// may get its events and close the descriptor before this call returns, and the ledger must record
+/// the ADD before that close. `keep` is given the word of the interest's ticket.
 ///
-/// Unless it returns [`FastPath::Done`] or [`FastPath::DoneSlowPathPending`], the caller must
-/// continue with [`adding`].
+/// Returns [`FastPath::Done`] or [`FastPath::DoneSlowPathPending`] if the interest was noted. For
+/// any other result the caller must continue with [`adding`].
 #[inline(always)]
-pub fn adding_at_once(epfd: i32, fd: i32, site: &usize, block: &Block, keep: impl FnOnce(u64)) -> FastPath {
-    // Written out, and not as a closure of a common function: the compiler may leave a closure out
-    // of line, and the call costs more than the change (docs/performance.md, "Branches after a
-    // system call").
+pub fn adding_fast(epfd: i32, fd: i32, site: &usize, block: &Block, keep: impl FnOnce(u64)) -> FastPath {
+    // Not a closure of a common function: the compiler might not inline it, and the call costs more
+    // than the change (docs/performance.md, "Branches after a system call").
     CORE.descriptors.approach(fd);
     let tried = try_lock_fast();
     if tried != FastPath::Done {
@@ -36,10 +35,11 @@ pub fn adding_at_once(epfd: i32, fd: i32, site: &usize, block: &Block, keep: imp
     unlock_fast()
 }
 
-/// The same in every other case.
+/// Slow path of [`adding_fast`].
 #[inline(always)]
 pub fn adding(registration: &Registration, tried: FastPath, block: &Block, keep: impl FnOnce(u64)) {
-    // Only of the watched descriptor: an interest is noted before the real call only if its instance is known already.
+    // Only the watched descriptor is prepared: an interest is noted before the real call only if
+    // its instance is known already.
     if CORE.wants_preparation(registration.fd) {
         prepare_and_add(registration, tried, block, keep);
     } else {
@@ -50,7 +50,7 @@ pub fn adding(registration: &Registration, tried: FastPath, block: &Block, keep:
 #[cold]
 #[inline(never)]
 fn prepare_and_add(registration: &Registration, tried: FastPath, block: &Block, keep: impl FnOnce(u64)) {
-    // No memory is mapped under the lock, and the kernel is not asked.
+    // No memory may be mapped under the lock, and the kernel may not be asked.
     unlock_unapplied(tried);
     let answers = CORE.prepare(&[registration.fd]);
     if !lock_for_change(FastPath::NotTried) {
@@ -94,7 +94,7 @@ fn adding_later(registration: &Registration, block: &Block) -> u64 {
     Ticket::Queued { serial }.to_word()
 }
 
-/// After it, if it succeeded and the record was not made at once.
+/// After an ADD that succeeded, if it was not noted before the call.
 #[cold]
 #[inline(never)]
 pub fn added_late(registration: &Registration, ticket: Ticket) {
@@ -105,7 +105,7 @@ pub fn added_late(registration: &Registration, ticket: Ticket) {
     }
 }
 
-/// After it, if it failed. `ticket`: its word.
+/// After an ADD that failed. `ticket` is the word of the interest's ticket.
 #[cold]
 pub fn not_added(registration: &Registration, ticket: u64, error: i32) {
     used_by_ctl(registration.epfd, registration.site);
@@ -117,7 +117,7 @@ pub fn not_added(registration: &Registration, ticket: u64, error: i32) {
         undo(registration, Ticket::from_word(ticket), error);
     }
     if error == libc::EBADF {
-        look_for_dead(registration.epfd, registration.fd);
+        forget_closed(registration.epfd, registration.fd);
     }
 }
 
@@ -130,10 +130,10 @@ fn undo(registration: &Registration, ticket: Ticket, error: i32) {
     });
 }
 
-/// An `EPOLL_CTL_DEL` succeeded. Unless it returns [`FastPath::Done`], the caller must continue
-/// with [`deleted`].
+/// Fast path after an `EPOLL_CTL_DEL` that succeeded. Unless it returns [`FastPath::Done`], the
+/// caller must continue with [`deleted`].
 #[inline(always)]
-pub fn deleted_at_once(epfd: i32, fd: i32, block: &Block) -> FastPath {
+pub fn deleted_fast(epfd: i32, fd: i32, block: &Block) -> FastPath {
     CORE.descriptors.approach(fd);
     let tried = try_lock_fast();
     if tried != FastPath::Done {
@@ -145,7 +145,7 @@ pub fn deleted_at_once(epfd: i32, fd: i32, block: &Block) -> FastPath {
     unlock_fast()
 }
 
-/// The same in every other case.
+/// Slow path of [`deleted_fast`].
 #[cold]
 pub fn deleted(epfd: i32, fd: i32, site: usize, block: &Block, tried: FastPath) {
     if matches!(tried, FastPath::Done | FastPath::DoneSlowPathPending) {
@@ -192,7 +192,7 @@ pub fn not_changed(epfd: i32, fd: i32, error: i32, site: usize) {
         // The kernel does not know the pair that the ledger knows: the number refers to another
         // file now.
         libc::ENOENT if CORE.find(epfd, fd).is_some() && process::is_own() => change(Change::Gone { epfd, fd }),
-        libc::EBADF => look_for_dead(epfd, fd),
+        libc::EBADF => forget_closed(epfd, fd),
         _ => {}
     }
 }

@@ -1,8 +1,9 @@
-//! Whether a call may be made within the limits, and what becomes of it where not.
+//! Whether a call may be made within the limits.
 //!
-//! A call charges what it needs before it is made (ledger/reservations.rs, session.rs), the narrowest count first, and gets
-//! past a limit only with the charge in its hand: so no number of racing threads gets one too many. What is charged to a
-//! call that the kernel then refuses is given back after it.
+//! Before it is made, a call reserves what it needs (ledger/reservations.rs, session.rs), from the
+//! narrowest count to the widest. It is made only with all of its reservations, so the limit is
+//! never exceeded, however many threads race. If the kernel refuses the call, its reservations are
+//! released after it.
 
 use crate::sync::Ordering;
 use core::cell::Cell;
@@ -14,8 +15,7 @@ use epollshim_format::kernel_memory;
 use epollshim_format::limits::{OnLimit, OnSize};
 use libc::c_int;
 
-use super::super::Above;
-use super::{Key, ON_LIMIT, ON_SIZE, TOLD, follow, limit, reached, tally};
+use super::{Key, ON_LIMIT, ON_SIZE, WARNED, limit, mirror_counts, reached, tally};
 use crate::above::Library;
 use crate::frame::Frame;
 use crate::ledger::Sought;
@@ -25,17 +25,24 @@ use crate::session::{self, Kind};
 use crate::thread::Block;
 use crate::{census, ledger, output, sys};
 
-/// What comes of asking.
+/// What this module needs of the layers above it.
+pub trait Above {
+    /// A limit is about to abort the process.
+    fn aborts();
+}
+
+/// The result of checking a call.
 pub enum Verdict {
-    /// Charged ahead.
+    /// It may be made. This much is reserved for it.
     Go(Prepaid),
-    /// It would exceed this limit. Nothing is charged.
+    /// It would exceed this limit. Nothing is reserved.
     Refused(Key),
-    /// It would exceed a limit, but the kernel has just said that it would refuse it with this errno. Nothing is charged.
+    /// It would exceed a limit, but the kernel, asked just now, would refuse it anyway, with this
+    /// errno. Nothing is reserved.
     Objected(c_int),
 }
 
-/// Whether a call is one that limits look at.
+/// Whether limits apply to a call.
 pub fn concern(frame: &Frame, function: Function) -> bool {
     if limit(Key::Descriptors).is_some() && Functions::MAKE_DESCRIPTORS.has(function) {
         return true;
@@ -47,7 +54,7 @@ pub fn concern(frame: &Frame, function: Function) -> bool {
     }
 }
 
-/// Charges what a call needs.
+/// Reserves what a call needs, except descriptors ([`take_room`]).
 pub fn admit(frame: &Frame, function: Function) -> Verdict {
     if !reservations::tracks() {
         return Verdict::Go(Prepaid::default());
@@ -61,7 +68,8 @@ pub fn admit(frame: &Frame, function: Function) -> Verdict {
     }
 }
 
-/// How many descriptors a call makes, if it succeeds; 0: none, or it has a descriptor to copy or to ask that is none.
+/// How many descriptors a call creates if it succeeds. 0: none, or the descriptor that it should
+/// copy or query is not open.
 fn descriptors_of(frame: &Frame, function: Function) -> u32 {
     if !Functions::MAKE_DESCRIPTORS.has(function) {
         return 0;
@@ -69,24 +77,24 @@ fn descriptors_of(frame: &Frame, function: Function) -> u32 {
     let first = frame.int(0);
     let is_made = match function {
         Function::Fcntl => matches!(frame.int(1), libc::F_DUPFD | libc::F_DUPFD_CLOEXEC),
-        // It changes the one that it is given.
+        // With a descriptor, it changes that one's mask.
         Function::Signalfd => first == -1,
-        // It puts what it opens in the old one's place.
+        // The new file takes the number of the old one.
         Function::Freopen => crate::streams::descriptor_of(frame.word(2)).is_none_or(|fd| !census::is_alive(fd)),
-        // Onto a number that is open it makes none.
+        // A number that is open is replaced.
         Function::Dup2 | Function::Dup3 => first != frame.int(1) && !census::is_alive(frame.int(1)),
         _ => true,
     };
-    // The kernel refuses it for a reason of its own (EBADF), before it looks for a number.
+    // The kernel refuses the call (EBADF) before it looks for a free number.
     let is_in_vain = Functions::TAKE_DESCRIPTORS.has(function) && first != libc::AT_FDCWD && !sys::is_open(first);
     match is_made && !is_in_vain {
-        // Of popen's pipe the other end is gone when it returns.
+        // When popen returns, it has closed the other end of its pipe. Until then both are open.
         true if Functions::MAKE_PAIRS.has(function) || function == Function::Popen => 2,
         is_made => u32::from(is_made),
     }
 }
 
-/// Takes room for the descriptors that a call may make. Err: refused. Ok: how many they are.
+/// Reserves room for the descriptors that a call may create. Ok: how many these are. Err: refused.
 #[cold]
 #[inline(never)]
 pub fn take_room(frame: &Frame, function: Function, block: &Block) -> Result<u32, Key> {
@@ -108,21 +116,22 @@ pub fn take_room(frame: &Frame, function: Function, block: &Block) -> Result<u32
     Ok(count)
 }
 
-/// The lowest `maxevents` that a limit asks for.
+/// The `maxevents` of a wait: what the program asked for, or the limit if that is lower.
 pub fn most_events(asked: c_int) -> c_int {
     let most = limit(Key::Events).and_then(|most| c_int::try_from(most).ok()).unwrap_or(c_int::MAX);
     if asked > most && asked <= MAX_EVENTS {
         if let Some(tally) = tally(Key::Events) {
             tally.let_through.fetch_add(1, Ordering::Relaxed);
-            follow();
+            mirror_counts();
         }
         return most;
     }
     asked
 }
 
-/// Asks `charge` for one more within a limit. Err: refused, unless it may go `beyond` (the name of the call, for the
-/// message). Ok: charged.
+/// Reserves by `charge` within a limit. If there is no room, it first lets the ledger settle and
+/// looks for what is gone. `beyond`: the name of the call for the warning, if it may exceed the
+/// limit. Ok: reserved; the new sum. Err: refused.
 fn ask(key: Key, beyond: Option<&str>, charge: impl Fn(Option<u64>) -> Result<u64, ()>) -> Result<u64, Key> {
     let most = limit(key);
     let is_users = matches!(key, Key::UserInstances | Key::UserWatches);
@@ -148,12 +157,12 @@ fn ask(key: Key, beyond: Option<&str>, charge: impl Fn(Option<u64>) -> Result<u6
 fn let_through(key: Key, most: u64, name: &str) {
     if let Some(tally) = tally(key) {
         tally.let_through.fetch_add(1, Ordering::Relaxed);
-        follow();
+        mirror_counts();
     }
-    tell_once(key, most, name, "let through");
+    warn_once(key, most, name, "let through");
 }
 
-/// Whether a breach is to be told, and no more.
+/// Whether a breach is only reported, and the call let through.
 fn warns(key: Key) -> bool {
     key == Key::Size && ON_SIZE.load(Ordering::Relaxed) == OnSize::Warn as u8
         || ON_LIMIT.load(Ordering::Relaxed) == OnLimit::Warn as u8
@@ -161,8 +170,8 @@ fn warns(key: Key) -> bool {
 
 #[cold]
 #[inline(never)]
-fn tell_once(key: Key, most: u64, name: &str, what: &str) {
-    if TOLD.fetch_or(1 << key as u32, Ordering::Relaxed) & 1 << key as u32 == 0 {
+fn warn_once(key: Key, most: u64, name: &str, what: &str) {
+    if WARNED.fetch_or(1 << key as u32, Ordering::Relaxed) & 1 << key as u32 == 0 {
         output::tell(|line| {
             let _ = match key {
                 Key::Size => write!(line, "epollshim: the size of {most} promised to epoll_create"),
@@ -170,7 +179,7 @@ fn tell_once(key: Key, most: u64, name: &str, what: &str) {
             };
             let _ = writeln!(
                 line,
-                " reached in process {}: {name} {what}; said once, counted in the report",
+                " reached in process {}: {name} {what}; printed once, counted in the report",
                 sys::getpid()
             );
         });
@@ -181,7 +190,7 @@ fn admit_instance(frame: &Frame, function: Function) -> Verdict {
     let argument = frame.int(0);
     let is_valid = if function == Function::EpollCreate { argument > 0 } else { argument & !libc::EPOLL_CLOEXEC == 0 };
     if !is_valid {
-        // The kernel refuses it for a reason of its own.
+        // The kernel refuses it (EINVAL).
         return Verdict::Go(Prepaid::default());
     }
     let beyond = warns(Key::Instances).then_some(function.name());
@@ -209,12 +218,12 @@ fn charge_an_instance(beyond: Option<&str>) -> Result<Prepaid, Key> {
     Ok(Prepaid { instance: true, user, ..Prepaid::default() })
 }
 
-/// In messages.
+/// An ADD, in messages.
 const AN_ADD: &str = "an EPOLL_CTL_ADD";
 
 fn admit_watch(frame: &Frame) -> Verdict {
     let of = match ledger::instance_for_limit(frame.int(0)) {
-        // The kernel refuses.
+        // The kernel refuses it.
         Sought::NoEpoll => return Verdict::Go(Prepaid::default()),
         Sought::Known(index, instance) => Some((index, instance)),
         Sought::NotNow => None,
@@ -227,13 +236,14 @@ fn admit_watch(frame: &Frame) -> Verdict {
         Some(Objection::Lasting) => Verdict::Go(Prepaid::default()),
         Some(Objection::Now(error)) => Verdict::Objected(error),
         None if !warns(key) => Verdict::Refused(key),
-        // Another of its limits may be one that refuses.
+        // This limit only warns. Another limit may still refuse the call.
         None => charge_a_watch(of, true).map_or_else(Verdict::Refused, Verdict::Go),
     }
 }
 
-/// Charges a watch to an instance (if it is to be had now), to the process, and to the user; past a limit that only warns,
-/// if it is `known` that the kernel has nothing against it.
+/// Reserves a watch: of the instance (if its record is available now), of the process, and of the
+/// user. `known`: the kernel is known to accept the call, so that it may exceed limits that only
+/// warn.
 fn charge_a_watch(of: Option<(u32, &Instance)>, known: bool) -> Result<Prepaid, Key> {
     let beyond = |key| (known && warns(key)).then_some(AN_ADD);
     let life = of.map(|(_, instance)| charge_to(instance, &beyond)).transpose()?;
@@ -262,7 +272,7 @@ fn charge_a_watch(of: Option<(u32, &Instance)>, known: bool) -> Result<Prepaid, 
     Ok(Prepaid { watch: true, user, of, life: life.unwrap_or(0), ..Prepaid::default() })
 }
 
-/// Charges a watch to its instance. Ok: the life of its record.
+/// Reserves a watch of an instance. Ok: the life of the instance's record.
 fn charge_to(instance: &Instance, beyond: &impl Fn(Key) -> Option<&'static str>) -> Result<u32, Key> {
     let life = Cell::new(0);
     let charged = ask(Key::InstanceWatches, beyond(Key::InstanceWatches), |most| {
@@ -286,22 +296,24 @@ fn charge_to(instance: &Instance, beyond: &impl Fn(Key) -> Option<&'static str>)
     Ok(life.get())
 }
 
-/// Why the kernel would not add what an ADD asks for.
+/// Why the kernel would refuse an ADD.
 enum Objection {
-    /// Made, the call is refused.
+    /// If the call is made, the kernel refuses it.
     Lasting,
-    /// For this reason, a moment ago: another thread may make the call a good one before it is made.
+    /// The kernel refused a probe with this errno. Another thread may make the arguments valid
+    /// before the call is made, so it is not made.
     Now(c_int),
 }
 
-/// What the kernel would refuse an ADD for (EBADF, EPERM, EFAULT, EINVAL, EEXIST), as far as can be known without making
-/// it: that comes before a limit. None: it would add. (It would say ELOOP, too, which nothing but an ADD can ask for.)
+/// Why the kernel would refuse an ADD (EBADF, EPERM, EFAULT, EINVAL, EEXIST), as far as that is
+/// known without making it. The kernel's checks come before a limit's. None: it would add, or fail
+/// with ELOOP, for which only an ADD is checked.
 ///
-/// An `epoll_ctl` with an unknown operation is checked like any other before it fails with EINVAL (Linux v6.1
-/// fs/eventpoll.c, `do_epoll_ctl`).
+/// An `epoll_ctl` with an unknown operation is checked like any other before it fails with EINVAL
+/// (Linux v6.1 fs/eventpoll.c, `do_epoll_ctl`).
 fn objection(frame: &Frame) -> Option<Objection> {
     let (epfd, fd) = (frame.int(0), frame.int(2));
-    // This thread's own ADD may still wait as a note.
+    // An ADD of this thread may still be in the queue.
     let is_watched = || if ledger::is_watched(epfd, fd) { Ok(()) } else { Err(()) };
     if epfd == fd || ledger::when_settled(is_watched).is_ok() {
         return Some(Objection::Lasting);
@@ -313,8 +325,8 @@ fn objection(frame: &Frame) -> Option<Objection> {
     }
 }
 
-/// Whether an ADD asks for EPOLLEXCLUSIVE where it cannot be had: with some other bits, or in an epoll (Linux v6.1
-/// fs/eventpoll.c, `do_epoll_ctl` and EPOLLEXCLUSIVE_OK_BITS).
+/// Whether an ADD asks for EPOLLEXCLUSIVE with bits that exclude it, or for an epoll instance
+/// (Linux v6.1 fs/eventpoll.c, `do_epoll_ctl` and EPOLLEXCLUSIVE_OK_BITS).
 fn is_exclusive_in_vain(frame: &Frame) -> bool {
     const WITH: c_int = libc::EPOLLIN
         | libc::EPOLLOUT
@@ -329,18 +341,18 @@ fn is_exclusive_in_vain(frame: &Frame) -> bool {
     })
 }
 
-/// Counts a refusal, once the call itself was counted; ends the program if that is wanted.
+/// Counts a refusal, after the call itself was counted. With `on-limit=abort` it ends the program.
 pub fn refuse(key: Key, function: Function) {
     if let Some(tally) = tally(key) {
         tally.denied.fetch_add(1, Ordering::Relaxed);
-        follow();
+        mirror_counts();
     }
     if ON_LIMIT.load(Ordering::Relaxed) == OnLimit::Abort as u8 {
         let name = if function == Function::EpollCtl { AN_ADD } else { function.name() };
         let most = limit(key).unwrap_or(0);
-        tell_once(key, most, name, "refused, and the program aborted (on-limit=abort)");
+        warn_once(key, most, name, "refused, and the program aborted (on-limit=abort)");
         Library::aborts();
-        // SAFETY: ends the process, as the option's user asked.
+        // SAFETY: `real::abort` is the resolved `abort`, which has no precondition.
         unsafe { crate::real::abort()() };
     }
 }

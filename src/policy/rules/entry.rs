@@ -1,4 +1,5 @@
-//! A rule as words that are read and written one by one, while other threads read them.
+//! A rule, stored as words that are written and read one by one, also while other threads read
+//! them.
 
 use crate::sync::{AtomicI64, AtomicU64, Ordering};
 
@@ -6,14 +7,15 @@ use epollshim_format::faults::{Operation, Outcome, Rule, Scope};
 use epollshim_format::function::Functions;
 
 pub(super) struct Entry {
-    /// Flags, the operation and the outcome.
+    /// The flags, the operation and the kind of outcome: see the constants below.
     pub(super) head: AtomicU64,
     pub(super) functions: AtomicU64,
-    /// The first of its counters.
+    /// The index of its first counter.
     pub(super) counters: AtomicU64,
-    /// fd in the lower half, epfd in the upper.
+    /// `fd` in the lower half, `epfd` in the upper half.
     pub(super) descriptors: AtomicU64,
-    /// Event bits that must be asked for in the lower half; bits to forge in the upper.
+    /// The event bits that an `epoll_ctl` must ask for in the lower half. The bits to forge in the
+    /// upper half.
     pub(super) events: AtomicU64,
     pub(super) first: AtomicU64,
     pub(super) last: AtomicU64,
@@ -24,23 +26,25 @@ pub(super) struct Entry {
     pub(super) value: AtomicI64,
     pub(super) delay_enter: AtomicU64,
     pub(super) delay_exit: AtomicU64,
-    /// Batch in the lower half, signal above it.
+    /// The batch in the lower half, the signal in the upper half.
     pub(super) batch: AtomicU64,
-    /// Where its text begins (lower half), and how long it is; the names in the same way.
+    /// Where the rule's text begins (lower half), and its length (upper half). The same for the two
+    /// names below.
     pub(super) text: AtomicU64,
     pub(super) caller: AtomicU64,
     pub(super) stack_name: AtomicU64,
-    /// The first of the table's functions that the name is of (lower half), and how many they are.
+    /// The first of the table's functions that the name matches (lower half), and their number
+    /// (upper half).
     pub(super) on_stack: AtomicU64,
-    /// The hash of the call stack.
+    /// The hash of the call stack that the rule asks for.
     pub(super) stack: AtomicU64,
-    /// The return address, in the addresses of its file.
+    /// The return address that the rule asks for, as an address of its file.
     pub(super) site: AtomicU64,
 }
 
-/// Where a table keeps what a rule borrows.
+/// Where a table keeps the parts of a rule that do not fit into its words.
 pub(super) struct Kept {
-    /// The first of its counters.
+    /// The index of its first counter.
     pub(super) counters: usize,
     pub(super) text: u64,
     pub(super) caller: u64,
@@ -48,15 +52,15 @@ pub(super) struct Kept {
     pub(super) on_stack: u64,
 }
 
-// Of a rule's `head`.
+// Flags and fields of `head`.
 pub(super) const HAS_FD: u64 = 1;
 pub(super) const HAS_EPFD: u64 = 1 << 1;
 pub(super) const HAS_EVENTS: u64 = 1 << 2;
 pub(super) const HAS_CALLER: u64 = 1 << 3;
 pub(super) const HAS_CHANCE: u64 = 1 << 4;
-/// Ordinals are counted in each thread.
+/// Ordinals are counted for each thread.
 pub(super) const IN_THREAD: u64 = 1 << 5;
-/// Ordinals are counted for each system call by itself, and the rule names more than one.
+/// Ordinals are counted for each system call, and the rule names more than one.
 pub(super) const BY_CALL: u64 = 1 << 6;
 pub(super) const SHUFFLES: u64 = 1 << 7;
 pub(super) const ILLEGAL: u64 = 1 << 8;
@@ -66,13 +70,13 @@ pub(super) const HAS_STACK: u64 = 1 << 11;
 pub(super) const OPERATION: u32 = 12;
 pub(super) const OUTCOME: u32 = OPERATION + 2;
 pub(super) const HAS_SITE: u64 = 1 << 17;
-/// The call is made, and fails all the same.
+/// The call is made, and is then reported as failed.
 pub(super) const IS_MADE: u64 = 1 << 18;
-/// Ordinals and `max` are counted in all processes of the session.
+/// Ordinals and `max` are counted across all processes of the session.
 pub(super) const IN_TREE: u64 = 1 << 19;
-/// One more than the phase; 0: any.
+/// The shift of the phase plus one. 0: any phase.
 pub(super) const PHASE: u32 = 20;
-/// Of how many callers the hash is made; 0: of all.
+/// The shift of the number of callers that the hash covers. 0: all.
 pub(super) const DEPTH: u32 = 24;
 
 impl Entry {
@@ -174,7 +178,7 @@ impl Entry {
     }
 }
 
-/// How many counters a rule for these functions has.
+/// How many counters a rule that names these functions has.
 pub(super) fn counters_of(functions: Functions) -> usize {
     functions.system_calls().len() as usize
 }

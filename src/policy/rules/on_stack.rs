@@ -1,8 +1,10 @@
-//! Where the functions lie that a condition `stack~NAME` names, and whether one is on a call stack.
+//! Finds the functions that a condition `stack~NAME` names, and tests whether one of them is on a
+//! call stack.
 //!
-//! They are looked for when a rule is armed: in the symbol tables of the files that are mapped then (`.symtab` and `.dynsym`, as far
-//! as files can be read and are not stripped). Of objects that are loaded later, and of those whose file cannot be read, the functions
-//! are found that they export, by their hash table in memory, at each call.
+//! When a rule is armed, the functions are looked up in the symbol tables of all mapped files
+//! (`.symtab` and `.dynsym`), as far as these files can be read and are not stripped. For objects
+//! that are loaded later, and for those whose file cannot be read, each call looks the name up
+//! among the exported functions, by the hash table in memory.
 
 use core::ffi::CStr;
 
@@ -13,11 +15,11 @@ use crate::elf::{Name, STT_FUNC, STT_GNU_IFUNC, number};
 use crate::path::Path;
 use crate::{loaded, procfs, sigsafe, stacks, sys};
 
-/// The longest name that is looked for in memory, with its final zero.
+/// The longest name that is looked up in memory, including its terminating zero.
 const LONGEST: usize = 256;
 
-/// Whether a function of this name is on the stack that begins with `caller`. `is_known`: whether an address lies in one that was
-/// found when the rule was armed.
+/// Whether a function of this name is on the stack that begins with `caller`. `is_known` tests
+/// whether an address lies in a function that was found when the rule was armed.
 #[cold]
 #[inline(never)]
 pub(super) fn is_on_stack(
@@ -40,8 +42,9 @@ pub(super) fn is_on_stack(
     })
 }
 
-/// Whether a symbol is of the function that is asked for. Behind its own name a symbol may have what the compiler calls a part or a
-/// copy of it by (`run.cold`, `run.constprop.0`), or a version (`run@@V1`).
+/// Whether a symbol belongs to the function that is asked for. After the function's own name, a
+/// symbol may have a suffix of the compiler for a part or a copy (`run.cold`, `run.constprop.0`),
+/// or a version (`run@@V1`).
 fn is_meant(asked: &[u8], symbol: &[u8]) -> bool {
     match asked {
         [b'/', regex @ ..] => pattern::matches(regex, symbol),
@@ -49,9 +52,9 @@ fn is_meant(asked: &[u8], symbol: &[u8]) -> bool {
     }
 }
 
-/// Tells where the functions of this name lie: first and last address. Stops where `tell` returns false, and returns it. Not in a
-/// call: it reads files.
-pub(super) fn find(asked: &[u8], mut tell: impl FnMut(usize, usize) -> bool) -> bool {
+/// Calls `found` with the first and the last address of each function of this name. Stops when
+/// `found` returns false, and returns false then. Hooks must not call it: it reads files.
+pub(super) fn find(asked: &[u8], mut found: impl FnMut(usize, usize) -> bool) -> bool {
     let mut has_room = true;
     sigsafe::on_own_stack(|| {
         Buffer::lend(|maps| {
@@ -61,14 +64,14 @@ pub(super) fn find(asked: &[u8], mut tell: impl FnMut(usize, usize) -> bool) -> 
                     && has_room
                 {
                     let _ = sigsafe::unshared(|files| {
-                        // O_NONBLOCK: a device may be mapped.
+                        // O_NONBLOCK: the mapped file may be a device.
                         let fd = files.open(code.path.as_c()?, libc::O_RDONLY | libc::O_NONBLOCK, 0).ok()?;
-                        let found = code.each_function(fd, asked, &mut |start, end| {
-                            has_room = has_room && tell(start, end);
+                        let done = code.each_function(fd, asked, &mut |start, end| {
+                            has_room = has_room && found(start, end);
                             has_room
                         });
                         files.close(fd);
-                        found
+                        done
                     });
                 }
             }
@@ -77,17 +80,17 @@ pub(super) fn find(asked: &[u8], mut tell: impl FnMut(usize, usize) -> bool) -> 
     has_room
 }
 
-/// Code of a file that is mapped.
+/// A mapping of a file's code.
 struct Code {
     start: usize,
     end: usize,
-    /// In the file.
+    /// The offset of `start` in the file.
     offset: usize,
     path: Path,
 }
 
 impl Code {
-    /// start-end perms offset dev inode path (proc_pid_maps(5)).
+    /// Parses a line: start-end perms offset dev inode path (proc_pid_maps(5)).
     fn of(line: &[u8]) -> Option<Code> {
         let mut words = line.splitn(6, |byte| *byte == b' ');
         let mut ends = words.next()?.split(|byte| *byte == b'-').filter_map(procfs::hexadecimal);
@@ -102,9 +105,9 @@ impl Code {
         name.starts_with(b"/").then_some(Code { start, end, offset, path })
     }
 
-    /// Tells the functions that are meant, of the file of which this is a part.
-    fn each_function(&self, fd: i32, asked: &[u8], tell: &mut impl FnMut(usize, usize) -> bool) -> Option<()> {
-        // Sizes and kinds of elf(5), Elf64.
+    /// Calls `found` with the functions that are asked for, from all symbol tables of the file.
+    fn each_function(&self, fd: i32, asked: &[u8], found: &mut impl FnMut(usize, usize) -> bool) -> Option<()> {
+        // Sizes and types from elf(5), for ELF64.
         const PROGRAM: usize = 56;
         const SECTION: usize = 64;
         const PT_LOAD: usize = 1;
@@ -138,7 +141,7 @@ impl Code {
                     Buffer::lend(|names| {
                         read(fd, at, length, symbols)?;
                         read(fd, names_at, names_length, names)?;
-                        self.each_meant(bias, symbols.as_slice(), names.as_slice(), asked, tell)
+                        self.each_meant(bias, symbols.as_slice(), names.as_slice(), asked, found)
                     })
                 })?;
             }
@@ -146,14 +149,14 @@ impl Code {
         })
     }
 
-    /// Of one symbol table. None: no more are wanted.
+    /// The same for one symbol table. None: `found` wants no more.
     fn each_meant(
         &self,
         bias: usize,
         symbols: &[u8],
         names: &[u8],
         asked: &[u8],
-        tell: &mut impl FnMut(usize, usize) -> bool,
+        found: &mut impl FnMut(usize, usize) -> bool,
     ) -> Option<()> {
         const SYMBOL: usize = 24;
         for symbol in symbols.chunks_exact(SYMBOL) {
@@ -170,7 +173,7 @@ impl Code {
             }
             let name = names.get(number(symbol, 0, 4)?..).unwrap_or_default();
             let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
-            if is_meant(asked, name) && !tell(start, start.saturating_add(size - 1)) {
+            if is_meant(asked, name) && !found(start, start.saturating_add(size - 1)) {
                 return None;
             }
         }
@@ -178,7 +181,7 @@ impl Code {
     }
 }
 
-/// Reads a part of a file, in place of what was read before. None: it is not there.
+/// Reads a part of a file into an emptied buffer. None: it cannot be read completely.
 fn read(fd: i32, at: usize, length: usize, into: &mut Buffer<u8>) -> Option<()> {
     into.clear();
     while into.as_slice().len() < length {

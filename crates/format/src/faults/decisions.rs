@@ -1,18 +1,25 @@
-//! The file of `EPOLLSHIM_INJECT_LOG`: which rule fired on which call. A header for each process, and a line for each decision.
+//! The file of `EPOLLSHIM_INJECT_LOG`: which rule fired on which call. It has a header for each
+//! process, and a line for each decision. (The lines below are broken here; in the file each is one
+//! line.)
 //!
 //! ```text
-//! epollshim.inject/1 version=0.1.0 pid=71 program=app seed=42 rules=epoll_wait:error=any:prob=0.05;close:error=EIO:scope=thread
+//! epollshim.inject/1 version=0.1.0 pid=71 program=app seed=42
+//!     rules=epoll_wait:error=any:prob=0.05;close:error=EIO:scope=thread
 //! pid=71 tid=71 rule=1 call=epoll_wait ordinal=17 error=EBADF
-//! pid=71 tid=73 rule=2 call=close on=socket,nonblock thread=3 ordinal=4 error=EIO stack=0123456789abcdef/8 frames=app+0x11f2
+//! pid=71 tid=73 rule=2 call=close on=socket,nonblock thread=3 ordinal=4 error=EIO
+//!     stack=0123456789abcdef/8 frames=app+0x11f2
 //! ```
 //!
-//! Rules are counted from 1. An ordinal is that of the rule's own count, in its scope: that which `when=` goes by. Where the scope
-//! is the thread, `thread` is there: threads are numbered from 1, in the order of their first calls that match such a rule.
+//! Rules are numbered from 1. An ordinal is that of the rule's own count in its scope, to which
+//! `when=` refers. If the scope is the thread, the line has `thread`: threads are numbered from 1,
+//! in the order of their first calls that match such a rule.
 //!
-//! `on` is what the descriptor is that the call was given (of `epoll_ctl`, its target), and `nonblock` that it has `O_NONBLOCK`.
+//! `on` is the kind of the descriptor that the call was given (for `epoll_ctl`, its target), with
+//! `nonblock` if it has `O_NONBLOCK`.
 //!
-//! `frames` are the return addresses of the innermost callers, at most [`DEPTH`] and none from below a signal handler: the base
-//! name of the object, and the place in the addresses of its file, as `addr2line` takes it. `stack` is their hash.
+//! `frames` are the return addresses of the innermost callers, at most [`DEPTH`], and none from
+//! below a signal handler. Each is the base name of the object and the address in its file, as
+//! `addr2line` takes it. `stack` is their hash.
 
 use core::fmt::{self, Display, Formatter, Write};
 
@@ -25,12 +32,12 @@ pub const DEPTH: usize = 8;
 
 const SCHEMA: &str = "epollshim.inject/1";
 
-/// The line that a process begins with.
+/// The line with which a process begins.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Header<'a> {
     pub pid: u32,
     pub program: &'a [u8],
-    /// None: nothing random was asked for.
+    /// None: no rule needs random numbers.
     pub seed: Option<u64>,
     pub rules: &'a [u8],
 }
@@ -44,7 +51,7 @@ pub struct On {
     pub is_nonblocking: bool,
 }
 
-/// That a rule fired on a call.
+/// A line: a rule fired on a call.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Decision {
     pub pid: u32,
@@ -52,33 +59,35 @@ pub struct Decision {
     /// Its place among the rules, from 0.
     pub rule: u32,
     pub function: Function,
-    /// Of `epoll_ctl`.
+    /// The operation of `epoll_ctl`.
     pub operation: Option<Operation>,
-    /// What the descriptor is that it was given.
+    /// What the descriptor is that the call was given.
     pub on: Option<On>,
     /// 0: the rule counts in the process.
     pub thread: u32,
     /// From 1.
     pub ordinal: u64,
-    /// What the program gets in place of the call. For [`Outcome::AnyError`], the error that was drawn.
+    /// What the program gets in place of the call. For [`Outcome::AnyError`], the error that was
+    /// drawn.
     pub outcome: Option<Outcome>,
-    /// The random number that decided an order.
+    /// The random number from which `shuffle` derived the order of events.
     pub shuffle: Option<u64>,
     /// The hash of the innermost [`DEPTH`] callers, where stacks can be walked.
     pub stack: Option<u64>,
 }
 
-/// How an object's name stands in a line and in a rule: a byte that separates words there is a `?`.
+/// An object's name as a line and a rule write it: a byte that would separate words is written as
+/// `?`.
 pub fn object(name: impl Iterator<Item = u8>) -> impl Iterator<Item = u8> {
     name.map(|byte| if byte.is_ascii_graphic() && !b",:;".contains(&byte) { byte } else { b'?' })
 }
 
-/// The bytes by which a program's name stands in a line.
+/// A program's name as a line writes it.
 fn word(name: &[u8]) -> impl Iterator<Item = u8> {
     name.iter().map(|byte| if byte.is_ascii_graphic() { *byte } else { b'?' })
 }
 
-/// Whether these rules stand so in a header: on one line.
+/// Whether a header writes these rules as `written`. It writes them on one line.
 #[must_use]
 pub fn is_written_as(rules: &[u8], written: &[u8]) -> bool {
     rules.iter().map(|byte| if *byte == b'\n' { b' ' } else { *byte }).eq(written.iter().copied())
@@ -99,7 +108,7 @@ impl Display for Header<'_> {
     }
 }
 
-/// The line, up to where its frames stand.
+/// The line without its frames.
 impl Display for Decision {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         write!(f, "pid={} tid={} rule={} call={}", self.pid, self.tid, self.rule + 1, self.function.name())?;
@@ -136,24 +145,25 @@ impl Display for Decision {
     }
 }
 
-/// Why the decisions of a program cannot be taken from a text.
+/// Why the decisions of a program cannot be read from a text.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Unfit {
-    /// The line of this number, from 1, is none of such a file.
+    /// The line of this number (from 1) is not a valid line.
     Line(usize),
-    /// It has no header of this program.
+    /// The text has no header of this program.
     OtherProgram,
-    /// It has headers of several processes of this program.
+    /// The text has headers of several processes of this program.
     SeveralProcesses,
 }
 
-/// Reads the decisions of the one process of this program that a text is about. `each` returns false to stop.
+/// Reads the decisions of the only process of this program in a text. `each` returns false to stop.
 #[inline(never)]
 pub fn read<'a>(text: &'a [u8], program: &[u8], each: &mut dyn FnMut(Decision) -> bool) -> Result<Header<'a>, Unfit> {
     let mut found: Option<Header> = None;
-    // A process that executes another program keeps its number: its lines end with the other header.
+    // A process that executes another program keeps its process id. Its lines end at the other
+    // program's header.
     let mut is_open = false;
-    // What stands behind the last line break was cut off as it was written.
+    // Text after the last line break is a line that was cut off as it was written.
     let lines = text.split(|byte| *byte == b'\n').rev().skip(1);
     let count = lines.clone().count();
     for (place, line) in text.split(|byte| *byte == b'\n').take(count).enumerate() {
@@ -177,7 +187,7 @@ pub fn read<'a>(text: &'a [u8], program: &[u8], each: &mut dyn FnMut(Decision) -
     found.ok_or(Unfit::OtherProgram)
 }
 
-/// What a line has behind a key.
+/// The value of a key in a line.
 fn value<'a>(line: &'a [u8], key: &[u8]) -> Option<&'a [u8]> {
     line.split(|byte| *byte == b' ').find_map(|word| word.strip_prefix(key)?.strip_prefix(b"="))
 }
@@ -267,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_written_is_read_again() {
+    fn decisions_that_were_written_are_read_again() {
         let other = Decision { outcome: Some(Outcome::Error(4000)), thread: 0, shuffle: None, ..fired(9) };
         let on = Some(On { kind: "socket", is_nonblocking: true });
         let last = Decision { stack: Some(1), on, ..fired(u64::MAX) };
@@ -295,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_such_file_is_told_by_its_line() {
+    fn a_bad_file_is_reported_by_its_line() {
         let text = join(&[&HEADER, &fired(1), &HEADER]);
         assert_eq!(taken(&text, "my app"), Err(Unfit::SeveralProcesses));
         for bad in ["hello", "pid=71 tid=71 rule=0 call=close ordinal=1", "pid=71 tid=71 rule=1 call=clos ordinal=1"] {

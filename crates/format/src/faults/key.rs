@@ -1,4 +1,4 @@
-//! The actions and conditions of a rule, and what they go with.
+//! The actions and conditions of a rule, and the functions that each applies to.
 
 use crate::function::{Function, Functions};
 use crate::functions::Role;
@@ -35,12 +35,13 @@ pub(super) enum Key {
     Made,
 }
 
-/// What is known of a key.
+/// One key.
 pub(super) struct Entry {
     pub key: Key,
-    /// How it is written, with its value if it has one. (One text, since a pointer costs the library 40 bytes.)
+    /// How it is written, with its value if it has one. Name and value are one text, since a
+    /// pointer costs the library 40 bytes.
     written: &'static str,
-    /// Bytes of its name, with which that begins.
+    /// The length of its name, with which `written` begins.
     length: u8,
     has_value: bool,
     /// The functions of which one must be among the rule's calls.
@@ -70,21 +71,23 @@ const fn of_waits(key: Key, name: &'static str, written: &'static str) -> Entry 
     of(Functions::WAITS, key, name, written)
 }
 
-/// The one condition that is not written with `=`: a function's name is matched, not compared with one value.
+/// The only condition that is not written with `=`: the name of a function is matched, not
+/// compared.
 pub(super) const STACK_NAME: &str = "stack~";
 
 const CTL: Functions = Functions::of(&[Function::EpollCtl]);
-/// The functions with a descriptor other than an epoll instance's.
+/// The functions that take a descriptor other than an epoll instance's.
 const DESCRIPTORS: Functions = CTL.with(Functions::TAKE_DESCRIPTORS);
 
-/// Those whose return can be waited for.
+/// The functions after which the library can act.
 const RETURNING: Functions = Functions::of_roles(&[Role::Birth]).inverted();
 
-/// Whose failure has done its work all the same: close(2), and a DEL that finds nothing left.
+/// The functions that may have done their work although they fail: close(2), and a DEL that finds
+/// the interest gone.
 pub(super) const MADE: Functions =
     CTL.with(Functions::of(&[Function::Close])).with(Functions::of_roles(&[Role::StreamEnd]));
 
-/// The actions, then the conditions, and what qualifies an action.
+/// The actions, then the conditions, then `made`, which qualifies an action.
 pub(super) static KEYS: [Entry; 24] = [
     any(Key::Error, "error", "error=ERRNO"),
     of(RETURNING, Key::Retval, "retval", "retval=N"),
@@ -130,7 +133,7 @@ static VOCABULARY: Vocabulary = Vocabulary {
     noun: "action or condition",
     known: words!(&NAMES),
     prefix: "",
-    wanted: "an action (error=, retval=, timeout, signal=, delay_enter=, delay_exit=, batch=, forge=, shuffle) or a \
+    expected: "an action (error=, retval=, timeout, signal=, delay_enter=, delay_exit=, batch=, forge=, shuffle) or a \
              condition (when=, scope=, prob=, op=, fd=, epfd=, events=, caller=, site=, stack~, stack=, after=, max=, phase=) or made",
 };
 
@@ -140,7 +143,8 @@ impl Key {
         (self as u8) < Key::When as u8
     }
 
-    /// Whether it says what the program gets in place of the call: a rule has one at most.
+    /// Whether it decides what the program gets in place of the call. A rule has at most one such
+    /// key.
     pub fn decides(self) -> bool {
         matches!(self, Key::Error | Key::Retval | Key::Timeout)
     }
@@ -160,26 +164,27 @@ impl Seen {
     }
 }
 
-/// The key that a token's word names, if the token has a value where the key needs one, and none where not.
+/// The key that a token's word names. An error if the key needs a value and the token has none, or
+/// the reverse.
 pub(super) fn find<'a>(word: &'a [u8], value: Option<&[u8]>, at: &'a [u8]) -> Result<&'static Entry, Fault<'a>> {
     let Some(entry) = KEYS.iter().find(|entry| entry.name().as_bytes() == word) else {
         return Err(match word {
-            b"syscall" | b"poke_enter" | b"poke_exit" => Fault::Strace { word, at, wanted: ACTIONS },
+            b"syscall" | b"poke_enter" | b"poke_exit" => Fault::Strace { word, at, expected: ACTIONS },
             _ => Fault::Name { of: &VOCABULARY, word, at },
         });
     };
     match value {
         Some(_) if !entry.has_value => Err(Fault::Alone { key: entry.name(), at }),
-        None | Some(b"") if entry.has_value => Err(Fault::Value { key: entry.name(), at, wanted: entry.written }),
+        None | Some(b"") if entry.has_value => Err(Fault::Value { key: entry.name(), at, expected: entry.written }),
         _ => Ok(entry),
     }
 }
 
-/// What `made` goes with.
+/// What `made` applies to.
 pub(super) const MADE_CALLS: &str = "error= of close, or of epoll_ctl with op=DEL, and no other calls";
 
-/// How the functions that a key goes with are told.
-pub(super) fn told(entry: &Entry) -> &'static str {
+/// How a message names the functions that a key applies to.
+pub(super) fn applies_to(entry: &Entry) -> &'static str {
     match entry.key {
         Key::Op | Key::Events => "epoll_ctl",
         Key::Fd => "a function with a descriptor among its arguments, such as epoll_ctl, close, dup, fcntl or accept",
@@ -192,7 +197,7 @@ pub(super) fn told(entry: &Entry) -> &'static str {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn every_key_stands_in_its_place() {
+    fn every_key_is_at_its_place() {
         for (place, entry) in super::KEYS.iter().enumerate() {
             assert_eq!(entry.key as usize, place, "{}", entry.name());
             assert!(entry.written.starts_with(entry.name()));

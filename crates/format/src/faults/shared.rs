@@ -1,14 +1,17 @@
-//! The page that the processes of a session share for faults: the file [`NAME`] in the directory of `EPOLLSHIM_SESSION`.
+//! The page that the processes of a session share for faults: the file [`NAME`] in the directory of
+//! `EPOLLSHIM_SESSION`.
 //!
 //! ```text
 //! 0      magic, layout version (written by the first process that maps it)
-//! 16     the phase, written by whoever drives the program: a word, in the byte order of the processor
-//! 64     of each rule: calls that matched it, and those on which it fired, in all processes (scope=tree)
+//! 16     the phase, written by the process that drives the program, in native byte order
+//! 64     two words for each rule (scope=tree), summed over all processes:
+//!        calls that matched it, and calls on which it fired
 //! 1088   ordinals of rules that name several system calls
 //! ```
 //!
-//! Whoever drives the program may make the file before it starts: zero bytes are valid. Rules are told apart by their places alone: all
-//! processes of the session must have the same.
+//! The process that drives the program may create the file before it starts the program: zero bytes
+//! are valid. Rules are identified only by their places: all processes of the session must have the
+//! same rules.
 
 use super::{COUNTERS, RULES};
 
@@ -25,10 +28,11 @@ pub const SIZE: usize = 4096;
 
 const _: () = assert!(CALLS + COUNTERS * 8 <= SIZE);
 
-/// What the program is doing, as whoever drives it says: the values of the word.
+/// What the program is doing, as the process that drives it says: the values of the word at
+/// [`PHASE`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Phase {
-    /// Until something else is said.
+    /// The value until another one is written.
     Start = 0,
     Serve = 1,
     Stop = 2,

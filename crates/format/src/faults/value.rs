@@ -11,64 +11,65 @@ use crate::words::words;
 use crate::{errno, events, pattern, scan, signal};
 
 const EVENTS: &str = "names such as EPOLLIN, joined by |";
-const TIME: &str = "a number of microseconds, or one with s, ms, us or ns";
-const DESCRIPTOR: &str = "a number from 0 to 2147483647";
 const COUNT: &str = "a number from 1 to 2147483647";
 const WHEN: &str = "FIRST[..LAST][+[STEP]], each at least 1, LAST at least FIRST";
 const TIMES: &str = "a number from 0 to 18446744073709551615";
-const RETURNED: &str = "a number, in hex behind 0x, in octal behind 0";
-const PROBABILITY: &str = "a decimal from 0 to 1, with at most 19 digits behind the point";
+const RETURNED: &str = "a number, in hex after 0x, in octal after 0";
+const PROBABILITY: &str = "a decimal from 0 to 1, with at most 19 digits after the point";
 const ERRNO: &str = "a name such as EMFILE, a number from 1 to 4095, or any";
 const CALLER: &str = "the base name of a program or library, such as libuv.so.1";
 
 const FUNCTION: &str = "the name of a function in a symbol table, or /REGEX";
-const HASH: &str = "the 16 hex digits that the log has behind stack=, and /DEPTH from 1 to 64 if it has one";
+const HASH: &str = "the 16 hex digits that follow stack= in the log, and /DEPTH from 1 to 64 if it is there";
 const SITE: &str = "the base name of a program or library, and a hex offset in it, such as libuv.so.1+0x1f2e";
 
-/// The highest descriptor, and the most events of one call (`int`).
+/// The most events of one call (`int`).
 const INT_MAX: u64 = i32::MAX as u64;
-/// The highest errno: beyond it the kernel takes a return value for a result (MAX_ERRNO of include/linux/err.h).
+/// The highest errno: the negation of a higher number is a result, not an error (MAX_ERRNO of
+/// include/linux/err.h).
 const MAX_ERRNO: u64 = 4095;
 
-static ERRNO_NAMES: Vocabulary = Vocabulary { noun: "errno", known: errno::NAMES, prefix: "", wanted: ERRNO };
+static ERRNO_NAMES: Vocabulary = Vocabulary { noun: "errno", known: errno::NAMES, prefix: "", expected: ERRNO };
 static SIGNAL_NAMES: Vocabulary = Vocabulary {
     noun: "signal",
     known: signal::NAMES,
     prefix: signal::PREFIX,
-    wanted: "a name such as SIGUSR1, or a number from 1 to 64",
+    expected: "a name such as SIGUSR1, or a number from 1 to 64",
 };
 static EVENT_NAMES: Vocabulary =
-    Vocabulary { noun: "event", known: words!(&events::NAMES), prefix: events::PREFIX, wanted: EVENTS };
+    Vocabulary { noun: "event", known: words!(&events::NAMES), prefix: events::PREFIX, expected: EVENTS };
 static SCOPES: Vocabulary = Vocabulary {
     noun: "scope",
     known: words!(&["process", "thread", "rule", "tree"]),
     prefix: "",
-    wanted: "process, thread, rule or tree",
+    expected: "process, thread, rule or tree",
 };
 static PHASES: Vocabulary = Vocabulary {
     noun: "phase",
     known: words!(&["start", "serve", "stop"]),
     prefix: "",
-    wanted: "start, serve or stop",
+    expected: "start, serve or stop",
 };
 static OPERATIONS: Vocabulary = Vocabulary {
     noun: "operation",
     known: words!(&["ADD", "MOD", "DEL"]),
     prefix: "EPOLL_CTL_",
-    wanted: "ADD, MOD or DEL",
+    expected: "ADD, MOD or DEL",
 };
 
-/// Puts one token into a rule. The answer is what would be said of it where impossible faults are not allowed.
+/// Puts one token into a rule. Returns the fault that is reported if impossible faults are not
+/// allowed.
 pub(super) fn set<'a>(rule: &mut Rule<'a>, key: Key, value: &'a [u8]) -> Result<Option<Fault<'a>>, Fault<'a>> {
     let at = rule.text;
-    let number = |wanted| move |bad| Fault::Number { bad, word: value, at, wanted };
+    let number = |expected| move |bad| Fault::Number { bad, word: value, at, expected };
     let name = |of| Fault::Name { of, word: value, at };
     match key {
         Key::Error if value == b"any" => rule.outcome = Some(Outcome::AnyError),
         Key::Error => rule.outcome = Some(Outcome::Error(error(value, at)?)),
         Key::Retval => {
             let returned = scan::wide(value).map_err(number(RETURNED))?.cast_signed();
-            // As under strace, where it is the kernel's answer: that libc turns it into -1 and an errno.
+            // As under strace, where the value is the kernel's result, which libc turns into -1 and
+            // an errno.
             if let Some(error) = errno_of(returned) {
                 rule.outcome = Some(Outcome::Error(error));
                 return Ok(None);
@@ -81,8 +82,8 @@ pub(super) fn set<'a>(rule: &mut Rule<'a>, key: Key, value: &'a [u8]) -> Result<
         }
         Key::Timeout => rule.outcome = Some(Outcome::Timeout),
         Key::Signal => rule.signal = signal::number(value).ok_or(name(&SIGNAL_NAMES))?,
-        Key::DelayEnter => rule.delay_enter = scan::time(value).map_err(number(TIME))?,
-        Key::DelayExit => rule.delay_exit = scan::time(value).map_err(number(TIME))?,
+        Key::DelayEnter => rule.delay_enter = scan::time(value).map_err(number(scan::TIME))?,
+        Key::DelayExit => rule.delay_exit = scan::time(value).map_err(number(scan::TIME))?,
         Key::Batch => {
             let most = scan::between(value, 1, INT_MAX).map_err(number(COUNT))?;
             rule.batch = u32::try_from(most).unwrap_or(u32::MAX);
@@ -113,12 +114,12 @@ pub(super) fn set<'a>(rule: &mut Rule<'a>, key: Key, value: &'a [u8]) -> Result<
                 _ => return Err(name(&OPERATIONS)),
             });
         }
-        Key::Fd => rule.fd = Some(descriptor(value).map_err(number(DESCRIPTOR))?),
-        Key::Epfd => rule.epfd = Some(descriptor(value).map_err(number(DESCRIPTOR))?),
+        Key::Fd => rule.fd = Some(scan::descriptor(value).map_err(number(scan::DESCRIPTOR))?),
+        Key::Epfd => rule.epfd = Some(scan::descriptor(value).map_err(number(scan::DESCRIPTOR))?),
         Key::Events => rule.events = bits(value, "events", at)?,
         Key::Caller => {
             if value.contains(&b'/') {
-                return Err(Fault::Unfit { key: "caller", word: value, at, wanted: CALLER });
+                return Err(Fault::Unfit { key: "caller", word: value, at, expected: CALLER });
             }
             rule.caller = value;
         }
@@ -129,17 +130,17 @@ pub(super) fn set<'a>(rule: &mut Rule<'a>, key: Key, value: &'a [u8]) -> Result<
             rule.site = hexadecimal(offset.strip_prefix(b"0x").unwrap_or(offset));
             rule.caller = object;
             if rule.site.is_none() || object.is_empty() || object.contains(&b'/') {
-                return Err(Fault::Unfit { key: "site", word: value, at, wanted: SITE });
+                return Err(Fault::Unfit { key: "site", word: value, at, expected: SITE });
             }
         }
         Key::StackName => {
             if value.strip_prefix(b"/").is_some_and(|regex| !pattern::is_valid(regex)) {
-                return Err(Fault::Unfit { key: key::STACK_NAME, word: value, at, wanted: FUNCTION });
+                return Err(Fault::Unfit { key: key::STACK_NAME, word: value, at, expected: FUNCTION });
             }
             rule.stack_name = value;
         }
         Key::Stack => {
-            let unfit = Fault::Unfit { key: "stack", word: value, at, wanted: HASH };
+            let unfit = Fault::Unfit { key: "stack", word: value, at, expected: HASH };
             let (hash, depth) = match value.split_at_checked(16) {
                 Some((hash, [b'/', depth @ ..])) => (hash, scan::between(depth, 1, DEEPEST as u64).map_err(|_| unfit)?),
                 _ => (value, 0),
@@ -150,7 +151,7 @@ pub(super) fn set<'a>(rule: &mut Rule<'a>, key: Key, value: &'a [u8]) -> Result<
                 return Err(unfit);
             }
         }
-        Key::After => rule.after = scan::time(value).map_err(number(TIME))?,
+        Key::After => rule.after = scan::time(value).map_err(number(scan::TIME))?,
         Key::Phase => {
             rule.phase = Some(match value {
                 b"start" => Phase::Start,
@@ -165,18 +166,18 @@ pub(super) fn set<'a>(rule: &mut Rule<'a>, key: Key, value: &'a [u8]) -> Result<
     Ok(None)
 }
 
-/// What writes two descriptors, and returns 0.
+/// The functions that write two descriptors, and return 0.
 const PAIRS: Functions = Functions::of(&[Function::Socketpair, Function::Pipe, Function::Pipe2]);
 
 /// Whether a kernel may return this value from a call.
 fn returns(function: Function, value: i64) -> bool {
     let most = match function.row().role {
-        // Of what returns an address, null alone is known to be one.
+        // Of a function that returns an address only null is known to be valid.
         Role::Ctl | Role::Close | Role::Stream | Role::Adopt | Role::StreamEnd | Role::Start | Role::Plain => 0,
         Role::Birth | Role::Memory => 0,
         Role::Wait => i64::from(MAX_EVENTS),
         Role::Create if PAIRS.has(function) => 0,
-        // A new descriptor, or how much has come.
+        // A new descriptor, or how much was received.
         Role::Instance | Role::Duplicate | Role::Create | Role::Receive => i64::from(i32::MAX),
     };
     (0..=most).contains(&value)
@@ -190,7 +191,7 @@ fn errno_of(returned: i64) -> Option<u16> {
 
 /// The errno of a name, in any case, or of a number.
 fn error<'a>(value: &'a [u8], at: &'a [u8]) -> Result<u16, Fault<'a>> {
-    let fault = |bad| Fault::Number { bad, word: value, at, wanted: ERRNO };
+    let fault = |bad| Fault::Number { bad, word: value, at, expected: ERRNO };
     let number = match scan::leading(value) {
         Ok((number, [])) => number,
         Err(bad @ (Bad::Negative | Bad::TooLarge)) => return Err(fault(bad)),
@@ -210,21 +211,18 @@ fn hexadecimal(digits: &[u8]) -> Option<u64> {
     number.filter(|_| (1..=16).contains(&digits.len()))
 }
 
-/// The bits of event names, of which there is at least one.
+/// The bits of event names. Not having any is an error.
 fn bits<'a>(value: &'a [u8], key: &'static str, at: &'a [u8]) -> Result<u32, Fault<'a>> {
     match events::mask(value) {
-        Ok(0) => Err(Fault::Unfit { key, word: value, at, wanted: EVENTS }),
+        Ok(0) => Err(Fault::Unfit { key, word: value, at, expected: EVENTS }),
         Ok(bits) => Ok(bits),
         Err(word) => Err(Fault::Name { of: &EVENT_NAMES, word, at }),
     }
 }
 
-pub(crate) fn descriptor(value: &[u8]) -> Result<i32, Bad> {
-    i32::try_from(scan::between(value, 0, INT_MAX)?).map_err(|_| Bad::TooLarge)
-}
-
-/// strace's ordinals: `F` is F alone, `F+` from F on, `F+S` every S-th from F on; `F..L`, `F..L+` and `F..L+S` are
-/// each, each, and every S-th from F to L. (strace's own numbers end at 65535.)
+/// strace's ordinals: `F` is the F-th call alone, `F+` every call from the F-th on, `F+S` every
+/// S-th from the F-th on. `F..L` and `F..L+` are every call from the F-th to the L-th, `F..L+S`
+/// every S-th of these. (strace's numbers end at 65535.)
 fn when(value: &[u8]) -> Result<When, Bad> {
     let (first, rest) = at_least_one(value)?;
     let (last, rest) = match rest {

@@ -1,20 +1,22 @@
-//! Why an `epoll_ctl` fails: the variants of `ctl-error`, each with its severity and its sentence.
+//! Why an `epoll_ctl` fails: the variants of `ctl-error`, with severity and message.
 
 use super::Severity;
 
-/// What is likely behind a failed `epoll_ctl`. The numbers stand in recordings and never change.
+/// The likely cause of a failed `epoll_ctl`. Recordings contain the numbers, so these never change.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub enum Cause {
-    /// ADD, EEXIST. The kernel did not say which events are in force.
+    /// ADD, EEXIST. The mask in force is not known.
     WatchedAlready = 1,
-    /// The same, and the thread's next call was one for the pair that succeeded: ADD first, MOD if it is there.
-    WatchedAlreadyMended = 2,
+    /// ADD, EEXIST, and the thread's next call was for the same pair and succeeded: ADD first, MOD
+    /// if it exists.
+    WatchedAlreadyFixed = 2,
     /// MOD, ENOENT.
     NotWatched = 3,
-    /// The same, mended by the next call: MOD first, ADD if it is not there.
-    NotWatchedMended = 4,
-    /// DEL of what is gone: ENOENT, or EPERM where the number has a regular file now.
+    /// MOD, ENOENT, and the next call fixed it: MOD first, ADD if it does not exist.
+    NotWatchedFixed = 4,
+    /// DEL of a descriptor that is no longer registered: ENOENT, or EPERM if the number refers to a
+    /// regular file now.
     GoneBeforeDel = 5,
     /// DEL, EBADF: the descriptor was closed before.
     ClosedBeforeDel = 6,
@@ -26,24 +28,24 @@ pub enum Cause {
     NotPollable = 9,
     /// ELOOP.
     NestedTooDeep = 10,
-    /// EINVAL: epfd is fd.
+    /// EINVAL: epfd and fd are the same.
     InItself = 11,
-    /// EINVAL otherwise.
+    /// EINVAL for any other reason.
     Invalid = 12,
-    /// ADD, EEXIST: it is watched for other events than were asked for.
+    /// ADD, EEXIST: registered with another event mask.
     OtherEvents = 13,
-    /// ADD, EEXIST: it is watched for these events, with other data.
+    /// ADD, EEXIST: registered with this event mask and other data.
     OtherData = 14,
-    /// ADD, EEXIST: it is watched for these events, with this data.
+    /// ADD, EEXIST: registered with this event mask and this data.
     Redundant = 15,
 }
 
 impl Cause {
     pub const ALL: &[Cause] = &[
         Cause::WatchedAlready,
-        Cause::WatchedAlreadyMended,
+        Cause::WatchedAlreadyFixed,
         Cause::NotWatched,
-        Cause::NotWatchedMended,
+        Cause::NotWatchedFixed,
         Cause::GoneBeforeDel,
         Cause::ClosedBeforeDel,
         Cause::Closed,
@@ -56,7 +58,7 @@ impl Cause {
         Cause::OtherData,
         Cause::Redundant,
     ];
-    /// ADD of what is watched already.
+    /// ADD of a descriptor that is already registered.
     pub const OF_ADD: [Cause; 4] = [Cause::Redundant, Cause::OtherEvents, Cause::OtherData, Cause::WatchedAlready];
 
     #[must_use]
@@ -69,12 +71,13 @@ impl Cause {
         Cause::ALL.iter().copied().find(|cause| *cause as u8 == number)
     }
 
-    /// What programs do on purpose (libuv: ADD, then MOD; libevent: MOD, then ADD; both: DEL of what may be gone) is no fault.
+    /// Failures that programs provoke on purpose are `Info`. (libuv: ADD, then MOD; libevent: MOD,
+    /// then ADD; both: DEL of a descriptor that may be gone.)
     #[must_use]
     pub const fn severity(self) -> Severity {
         match self {
-            Cause::WatchedAlreadyMended
-            | Cause::NotWatchedMended
+            Cause::WatchedAlreadyFixed
+            | Cause::NotWatchedFixed
             | Cause::GoneBeforeDel
             | Cause::ClosedBeforeDel
             | Cause::Redundant => Severity::Info,
@@ -82,12 +85,12 @@ impl Cause {
         }
     }
 
-    /// What it becomes when the next call for the pair succeeds; None: it stays what it is.
+    /// What it becomes when the next call for the pair succeeds; None: it stays the same.
     #[must_use]
-    pub const fn mended(self) -> Option<Cause> {
+    pub const fn fixed(self) -> Option<Cause> {
         match self {
-            _ if self.is_of_add() => Some(Cause::WatchedAlreadyMended),
-            Cause::NotWatched => Some(Cause::NotWatchedMended),
+            _ if self.is_of_add() => Some(Cause::WatchedAlreadyFixed),
+            Cause::NotWatched => Some(Cause::NotWatchedFixed),
             _ => None,
         }
     }
@@ -96,34 +99,27 @@ impl Cause {
     pub const fn sentence(self) -> &'static str {
         match self {
             Cause::WatchedAlready => {
-                "it is watched already, and the call has changed nothing: use EPOLL_CTL_MOD where the events are to \
-                 be others"
+                "already registered, and the call changed nothing; use EPOLL_CTL_MOD to change the events"
             }
-            Cause::OtherEvents => {
-                "it is watched already, for other events: those that were asked for are not in force, use EPOLL_CTL_MOD"
-            }
-            Cause::OtherData => {
-                "it is watched already, with other data: its events come with the old data, use EPOLL_CTL_MOD"
-            }
-            Cause::Redundant => "it is watched already, for the same events: the call is not needed",
-            Cause::WatchedAlreadyMended => "it was watched already, and the next call changed it",
+            Cause::OtherEvents => "already registered: the new event mask was NOT applied; use EPOLL_CTL_MOD",
+            Cause::OtherData => "already registered: the new event data was NOT applied; use EPOLL_CTL_MOD",
+            Cause::Redundant => "already registered with the same events and data: the call is not needed",
+            Cause::WatchedAlreadyFixed => "already registered; the next call changed it",
             Cause::NotWatched => {
-                "it is not watched: it was never added, or it was closed, which removes it, and the number has another \
-                 file now; use EPOLL_CTL_ADD"
+                "not registered: it was never added, or closing it removed it and the number was reused; use \
+                 EPOLL_CTL_ADD"
             }
-            Cause::NotWatchedMended => "it was not watched, and the next call added it",
+            Cause::NotWatchedFixed => "not registered; the next call added it",
             Cause::GoneBeforeDel => {
-                "it was not watched any more: it was closed, which removes it, and the number has another file now, or \
-                 it was never added"
+                "not registered: closing it removed it and the number was reused, or it was never added"
             }
-            Cause::ClosedBeforeDel => "it was closed before; EPOLL_CTL_DEL belongs in front of the close",
-            Cause::Closed => "the descriptor is not open: it was closed before, and the program does not know",
+            Cause::ClosedBeforeDel => "the descriptor was already closed; use EPOLL_CTL_DEL before close",
+            Cause::Closed => "the descriptor is not open: it was closed, and the program still uses the number",
             Cause::InstanceClosed => {
-                "the epoll descriptor itself is not open: it was closed before, and the program does not know"
+                "the epoll descriptor is not open: it was closed, and the program still uses the number"
             }
             Cause::NotPollable => {
-                "a regular file or a directory cannot be watched: it is always ready, and is to be read or written \
-                 without waiting"
+                "a regular file or directory cannot be watched: it is always ready; read or write it without waiting"
             }
             Cause::NestedTooDeep => {
                 "epoll instances would watch each other in a loop, or be nested more than 5 deep, or one would be \
@@ -131,8 +127,8 @@ impl Cause {
             }
             Cause::InItself => "an epoll instance cannot watch itself",
             Cause::Invalid => {
-                "epfd is no epoll descriptor, or EPOLLEXCLUSIVE is used with EPOLL_CTL_MOD, with an epoll descriptor, or \
-                 with flags that it excludes, or there is no such operation"
+                "epfd is not an epoll descriptor, or EPOLLEXCLUSIVE is used with EPOLL_CTL_MOD, an epoll descriptor or \
+                 flags that it excludes, or the operation does not exist"
             }
         }
     }

@@ -1,9 +1,10 @@
-//! When instances are made and ended at a rate that a loop does not need.
+//! When instances are created and closed too often.
 
 use super::{Severity, thresholds};
 
-/// How bad it is that `ended` instances of one place have ended in a process that has lived for `lived` nanoseconds, and used `time`
-/// nanoseconds of processor time (0: not known). None: it is not.
+/// The severity if `ended` instances of one call site were closed in a process that has lived for
+/// `lived` nanoseconds, and used `time` nanoseconds of processor time (0: not known). None: no
+/// finding.
 #[must_use]
 #[inline(never)] // for size
 pub fn severity(ended: u64, time: u64, lived: u64) -> Option<Severity> {
@@ -25,11 +26,11 @@ mod tests {
     #[test]
     fn the_rate_is_of_processor_time_and_of_a_life() {
         assert_eq!(severity(396, SECOND, 17 * SECOND / 10), Some(Severity::Info));
-        // A machine on which the process gets a tenth of the time.
+        // On a machine where the process gets a tenth of the time.
         assert_eq!(severity(396, SECOND, 17 * SECOND), Some(Severity::Info));
         assert_eq!(severity(20_000, SECOND, SECOND), Some(Severity::Warning));
         assert_eq!(severity(400, SECOND / 50, SECOND / 50), Some(Severity::Info));
-        // A job of a timer's, each minute.
+        // A timer's job, once a minute.
         assert_eq!(severity(1_440, SECOND, 86_400 * SECOND), None);
         // Much work for each.
         assert_eq!(severity(396, 60 * SECOND, 60 * SECOND), None);

@@ -1,10 +1,12 @@
-//! A finding in one sentence: what happened, with its numbers, and what to do.
+//! The message of a finding, one sentence: what happened, with its numbers, and how to fix it.
+//!
+//! Long because it has the messages of all ids, which are easier to keep alike side by side.
 
 use core::fmt::{self, Display};
 
 use super::{
-    Cause, Finding, Held, Id, Severity, Spin, close_in_wait, double_close, fd_inherited, herd, ignored_error, leak,
-    near_limit, no_cloexec, stale_data, stalled, thresholds, use_after_close,
+    Cause, Finding, Held, Id, Severity, Spin, close_in_wait, double_close, exhausted, fd_inherited, herd,
+    ignored_error, leak, near_limit, no_cloexec, stale_data, stalled, thresholds, use_after_close,
 };
 use crate::census::Kind;
 use crate::errno;
@@ -14,7 +16,7 @@ use crate::scale::{Grouped, Scaled};
 const IN: u32 = 0x001;
 const RDHUP: u32 = 0x2000;
 
-/// The sentence. Sites are told apart from it; the text has neither line ends nor quotation marks.
+/// The message. It names no call sites, and has neither newlines nor quotation marks.
 pub struct Message<'a>(pub &'a Finding);
 
 impl Display for Message<'_> {
@@ -24,12 +26,12 @@ impl Display for Message<'_> {
         match finding.id {
             Id::SizeLie if first == 0 => write!(
                 f,
-                "epoll_create was called with a size of {}, which is refused (EINVAL): use epoll_create1",
+                "epoll_create fails with EINVAL when its size is {}: use epoll_create1",
                 second as i64
             ),
             Id::SizeLie => write!(
                 f,
-                "{} watches at the peak, where epoll_create promised {}: the size says nothing since Linux 2.6.8, use \
+                "{} watches at the peak, but epoll_create promised {}: Linux ignores the size since 2.6.8; use \
                  epoll_create1",
                 Grouped(first),
                 Grouped(second)
@@ -44,30 +46,30 @@ impl Display for Message<'_> {
             ),
             Id::IgnoredError if finding.variant == ignored_error::NO_ROOM => write!(
                 f,
-                "waits fail in a row with EINVAL, since maxevents is {}: the loop gets no event and never sleeps; give \
+                "waits keep failing with EINVAL because maxevents is {}: the loop gets no events and never sleeps; give \
                  epoll_wait room for at least one event",
                 third as i64
             ),
             Id::IgnoredError if finding.variant != 0 => write!(
                 f,
-                "waits fail in a row with {}, since {}: the loop gets no event and never sleeps; look at what the wait \
-                 returned, and end the loop or create its instance again",
+                "waits keep failing with {} because {}: the loop gets no events and never sleeps; check the result of \
+                 each wait, and end the loop or create a new instance",
                 errno::name(first as u32).unwrap_or("an error"),
                 match (finding.variant, second) {
                     (ignored_error::CLOSED, 0) => "the epoll descriptor is not open",
                     (ignored_error::CLOSED, _) => "the epoll descriptor was closed",
-                    (_, 0) => "the number is no epoll descriptor (0: it was never set)",
-                    _ => "the epoll descriptor was closed, and the number is another file's now",
+                    (_, 0) => "the number is not an epoll descriptor (0: never set)",
+                    _ => "the epoll descriptor was closed and the number reused",
                 }
             ),
             Id::IgnoredError => f.write_str(
-                "called with -1 for a descriptor: the call that should have given one failed before, and nobody looked; or \
-                 the descriptor was given up before",
+                "called with -1 as a descriptor: an earlier call failed to create it and was not checked, or the program \
+                 had closed it",
             ),
             Id::Ghost => {
                 match first {
-                    0 if finding.site == 0 => f.write_str("the descriptor was closed where the shim does not see it")?,
-                    0 => f.write_str("the descriptor was closed, and waits went on")?,
+                    0 if finding.site == 0 => f.write_str("the descriptor was closed where the shim cannot see it")?,
+                    0 => f.write_str("the descriptor was closed, and waits continued")?,
                     _ => write!(
                         f,
                         "the descriptor was closed, and {} failed with {}",
@@ -76,55 +78,55 @@ impl Display for Message<'_> {
                     )?,
                 }
                 f.write_str(
-                    ", while a dup, a forked child or a passed copy keeps its file open: it is still watched, and its \
-                     events come for a number that is not it; ",
+                    ", but a dup, a forked child or a passed copy keeps its file open: it is still watched, and its \
+                     events arrive under the old number; ",
                 )?;
                 if third != 0 {
                     let time = Scaled::time(fourth);
-                    write!(f, "{} waits came back at once for them, in {time} of processor time; ", Grouped(third))?;
+                    write!(f, "{} waits returned at once for them, in {time} of processor time; ", Grouped(third))?;
                 }
                 f.write_str("use EPOLL_CTL_DEL before close")
             }
             Id::StaleData if finding.variant == stale_data::IN_A_BATCH => write!(
                 f,
-                "the descriptor was closed{} while an event for it was left in the batch that the wait had returned, with its \
-                 data unread: if the loop goes on to that event, it {}; skip the events of what was closed since the wait, \
-                 or close at the end of the batch",
-                if first != 0 { ", and its number registered for another file," } else { "" },
-                if first != 0 { "takes it for the other file's" } else { "uses a number that is closed" }
+                "the descriptor was closed{} while the batch that the wait returned still held an event for it, with its \
+                 data unread: if the loop handles that event, it {}; skip events of descriptors closed since the wait, or \
+                 close after the batch",
+                if first != 0 { " and its number registered for another file" } else { "" },
+                if first != 0 { "takes it for the other file's" } else { "uses a closed number" }
             ),
             Id::StaleData => f.write_str(
-                "the number was closed, its file lives on by a dup, a forked child or a passed copy, and is still watched \
-                 under it: events of the old file come beside those of the new one; use EPOLL_CTL_DEL before close",
+                "the number was closed and reused, but a dup, a forked child or a passed copy keeps the old file open and \
+                 watched: events of both files arrive under this number; use EPOLL_CTL_DEL before close",
             ),
             Id::CloseInWait if first == 0 => f.write_str(
                 "an epoll descriptor was closed while another thread waits on it: that thread is not woken, and its next \
-                 wait fails, or is on what has the number then; wake it and join it before the close",
+                 wait fails or uses whatever has the number by then; wake and join it before the close",
             ),
             Id::CloseInWait => write!(
                 f,
                 "a descriptor was closed while another thread waits on an instance that watches it: {}; use EPOLL_CTL_DEL \
-                 before close, or have the waiting thread close it",
+                 before close, or let the waiting thread close it",
                 match second {
                     close_in_wait::LAST =>
-                        "that thread is not told, and nothing wakes it any more, since the instance watches nothing else",
+                        "that thread is not notified, and nothing can wake it: the instance watches nothing else",
                     close_in_wait::EVENT_CAME =>
-                        "that thread was not told, and its wait returned an event for the number, which is closed or \
-                         another file's",
+                        "that thread was not notified, and its wait returned an event for the number, which is closed or \
+                         reused",
                     _ =>
-                        "that thread is not told, and may hold an event for a number that is another file's by then",
+                        "that thread is not notified, and may hold an event for a number that is reused by then",
                 }
             ),
             Id::Spin => {
                 let (mask, asked) = (first as u32, (first >> 32) as u32);
                 write!(
                     f,
-                    "{} waits in a row returned {} at once ({} of processor time), and in all that time nothing {}: ",
+                    "{} waits in a row returned {} at once ({} of processor time), while nothing {}: ",
                     Grouped(second),
                     Mask(mask),
                     Scaled::time(third),
                     if finding.severity == Severity::Error {
-                        "was read from the descriptor or written to it"
+                        "was read from or written to the descriptor"
                     } else {
                         "seems to have been done about it"
                     }
@@ -132,48 +134,46 @@ impl Display for Message<'_> {
                 let has_ended = mask & (EPOLLHUP | EPOLLERR) != 0;
                 let Spin { is_refused, rearmed, rebuilt } = Spin::of_word(fourth);
                 if rearmed != 0 {
-                    let state = if mask & EPOLLHUP != 0 { "it stays hung up" } else { "it stays as it is" };
+                    let state = if mask & EPOLLHUP != 0 { "it stays hung up" } else { "nothing changed" };
                     write!(f, "re-armed {} times, and {state}: ", Grouped(rearmed))?;
                 } else if rebuilt > 1 {
                     write!(f, "{} new instances changed nothing: ", Grouped(rebuilt))?;
                 }
                 if is_refused {
                     f.write_str(
-                        "it listens, and accept fails with EMFILE: stop watching it until a descriptor is free, or keep one \
-                         to accept and close with",
+                        "accept fails with EMFILE: stop watching the socket until a descriptor is free, or reserve one to \
+                         accept and close with",
                     )
                 } else if has_ended && asked == 0 {
                     f.write_str(
-                        "EPOLLHUP and EPOLLERR come with a mask of 0, too: close the descriptor, or take it out by EPOLL_CTL_DEL",
+                        "EPOLLHUP and EPOLLERR arrive even with a mask of 0: close the descriptor or use EPOLL_CTL_DEL",
                     )
                 } else if has_ended && mask & (EPOLLHUP | RDHUP) == 0 {
                     f.write_str(
-                        "take the pending error (getsockopt with SO_ERROR, or recv), or close the descriptor if its other \
+                        "clear the pending error (getsockopt with SO_ERROR, or recv), or close the descriptor if its other \
                          end is gone",
                     )
                 } else if has_ended || mask & RDHUP != 0 {
-                    f.write_str("its other end is gone: close the descriptor, or take it out by EPOLL_CTL_DEL")
+                    f.write_str("its other end is gone: close the descriptor or use EPOLL_CTL_DEL")
                 } else if mask & IN == 0 {
                     f.write_str("ask for EPOLLOUT only while there is something to write (after a shutdown there is nothing)")
                 } else {
-                    f.write_str("read until EAGAIN or the end, or take it out of the interests meanwhile")
+                    f.write_str("read until EAGAIN or end of file, or stop watching it meanwhile")
                 }
             }
             Id::FullBatch => write!(
                 f,
-                "{} of {} waits in a row came back at once with all {} events that they had room for, and {} descriptors are \
-                 watched: what is ready has to queue, at the price of a system call each {} events; give epoll_wait a larger \
-                 array",
+                "{} of {} waits in a row returned at once and filled their array (maxevents {}), and {} descriptors are \
+                 watched: ready descriptors have to queue for the next call; give epoll_wait a larger array",
                 Grouped(third),
                 Grouped(fourth),
                 Grouped(first),
-                Grouped(second),
-                Grouped(first)
+                Grouped(second)
             ),
             Id::LateLoop => write!(
                 f,
-                "the work between two waits took longer than {}, of {} works; p99 {}, the longest {}: no event was answered \
-                 meanwhile; do what takes long in another thread, or in parts",
+                "the work between two waits took longer than {} (of {} rounds: p99 {}, longest {}): no event is handled \
+                 meanwhile; move long work to another thread, or split it",
                 Scaled::time(thresholds::LATE),
                 Grouped(third),
                 Scaled::time(first),
@@ -181,21 +181,21 @@ impl Display for Message<'_> {
             ),
             Id::PollLoop => write!(
                 f,
-                "{} of {} waits had a timeout of 0 and returned nothing; the thread has used {} of processor time: wait for \
-                 as long as there is nothing to do (timeout -1), and have other work wake the loop by an eventfd or a timer",
+                "{} of {} waits had a timeout of 0 and returned nothing; the thread used {} of processor time: block while \
+                 there is nothing to do (timeout -1), and wake the loop with an eventfd or a timer",
                 Grouped(finding.count),
                 Grouped(third),
                 Scaled::time(second)
             ),
             Id::Herd if finding.variant == herd::ONE_INSTANCE => write!(
                 f,
-                "several threads wait on this instance, and in {} of {} waits the event was one that another thread had just \
-                 been given and was still at work on{}: what is level-triggered wakes the next thread too; {}",
+                "several threads wait on this instance, and in {} of {} waits one got an event that another had just received \
+                 and was still handling{}: a level-triggered interest wakes the next thread too; {}",
                 Grouped(first),
                 Grouped(second),
-                if third == 0 { ", so that two read one stream" } else { ", with one connection to accept" },
+                if third == 0 { " (two read one stream)" } else { " (one connection to accept)" },
                 if third == 0 {
-                    "add it with EPOLLONESHOT, and arm it again (EPOLL_CTL_MOD) when it is done with"
+                    "add it with EPOLLONESHOT, and re-arm it (EPOLL_CTL_MOD) after each event"
                 } else {
                     "add it with EPOLLET and accept until EAGAIN, or give each thread an instance that watches it with \
                      EPOLLEXCLUSIVE"
@@ -203,8 +203,8 @@ impl Display for Message<'_> {
             ),
             Id::Herd if finding.variant == herd::NOT_ASKED => write!(
                 f,
-                "this listening socket was there before a fork, and whether related processes watch it too is unknown: \
-                 {} of them, of another user, may not be asked (kcmp)",
+                "this listening socket was open before a fork, and whether related processes watch it too is unknown: \
+                 kcmp is not permitted for {} of them (another user's)",
                 Grouped(second)
             ),
             Id::Herd => {
@@ -213,12 +213,12 @@ impl Display for Message<'_> {
                     write!(f, "{} instances of this process", Grouped(first))?;
                 }
                 if second > 1 {
-                    let and = if first > 1 { ", and by " } else { "" };
-                    write!(f, "{and}{} processes that are related, each with an instance of its own", Grouped(second))?;
+                    let and = if first > 1 { " and by " } else { "" };
+                    write!(f, "{and}{} related processes, each with its own instance", Grouped(second))?;
                 }
                 f.write_str(
                     ", without EPOLLEXCLUSIVE: each connection wakes all of them, and one gets it; add it with \
-                     EPOLLEXCLUSIVE, or give each a socket of its own (SO_REUSEPORT)",
+                     EPOLLEXCLUSIVE, or give each its own socket (SO_REUSEPORT)",
                 )
             }
             Id::Leak if third == 0 => write!(
@@ -229,8 +229,8 @@ impl Display for Message<'_> {
             ),
             Id::Leak if finding.variant == leak::NEVER_USED => write!(
                 f,
-                "{} open at the end, of {} made here, and {} of these were never waited on: the descriptor was lost, or made \
-                 twice; close each before its variable is set again ({} of kernel memory)",
+                "{} open at the end, of {} made here, {} of them never waited on: the descriptor was lost or created twice; \
+                 close each before its variable is overwritten ({} of kernel memory)",
                 Instances(second),
                 Grouped(first),
                 Grouped(third),
@@ -238,8 +238,8 @@ impl Display for Message<'_> {
             ),
             Id::Leak => write!(
                 f,
-                "{} open, of {} made here, and {} of these were left: newer ones are waited on, they are not; close \
-                 each with its loop ({} of kernel memory)",
+                "{} open, of {} made here, {} of them idle while newer ones are in use; close each one when its loop ends \
+                 ({} of kernel memory)",
                 Instances(second),
                 Grouped(first),
                 Grouped(third),
@@ -248,7 +248,7 @@ impl Display for Message<'_> {
             Id::NoCloexec => match finding.variant {
                 no_cloexec::HANDED_ON => write!(
                     f,
-                    "the exec of process {first} handed the instance on to another program, which can change its list and \
+                    "an exec of process {first} passed the instance to another program, which can change its list and \
                      keeps it alive: use epoll_create1(EPOLL_CLOEXEC), and F_DUPFD_CLOEXEC for duplicates"
                 ),
                 no_cloexec::CAME => write!(
@@ -258,25 +258,25 @@ impl Display for Message<'_> {
                 ),
                 _ => write!(
                     f,
-                    "without close-on-exec while children were forked: any of their execs hands the instance on; use \
+                    "open without close-on-exec while children were forked: any exec of theirs passes it on; use \
                      epoll_create1(EPOLL_CLOEXEC)"
                 ),
             },
             Id::ForkShared => write!(
                 f,
-                "process {first} uses an instance that was made before it was forked by process {second}, and so do others: \
-                 they change one list, and take each other's events; make it anew after the fork"
+                "process {first} uses an instance made before process {second} forked it, and so do others: they change one \
+                 list and take each other's events; create a new instance after the fork"
             ),
             Id::NearLimit => match finding.variant {
                 near_limit::DESCRIPTORS => write!(
                     f,
-                    "descriptors up to number {} of {} that RLIMIT_NOFILE allows: raise it (ulimit -n), or close more",
+                    "descriptor number {} was in use, and RLIMIT_NOFILE allows {}: raise it (ulimit -n), or close more",
                     Grouped(first.saturating_sub(1)),
                     Grouped(second)
                 ),
                 near_limit::WATCHES => write!(
                     f,
-                    "{} watches at the peak, of {} that a user may have: raise fs.epoll.max_user_watches",
+                    "{} watches at the peak, of {} allowed per user: raise fs.epoll.max_user_watches",
                     Grouped(first),
                     Grouped(second)
                 ),
@@ -296,9 +296,9 @@ impl Display for Message<'_> {
                     errno::name(second as u32).unwrap_or("an error"),
                     match second as i32 {
                         24 => "the process has no descriptor left (RLIMIT_NOFILE)",
-                        23 => "the system has no file left (fs.file-max)",
+                        23 => "the system has too many open files (fs.file-max)",
                         28 => "the user has no watch left (fs.epoll.max_user_watches)",
-                        _ => "the kernel has no memory for it",
+                        _ => "the kernel is out of memory",
                     }
                 ),
             },
@@ -314,45 +314,44 @@ impl Display for Message<'_> {
                 let kind = Kind::from_number(first);
                 write!(f, "{} of {} {} made here are open, and ", Grouped(second), Grouped(third), kind.plural())?;
                 match (fourth, kind) {
-                    (0, _) => f.write_str("they only become more: close each when it is done with"),
-                    (_, Kind::Pipe) => write!(f, "the other end of {} is closed: close each when its other end is", Grouped(fourth)),
+                    (0, _) => f.write_str("the count keeps growing: close each after its last use"),
+                    (_, Kind::Pipe) => write!(f, "the other end of {} is closed: close each when its other end closes", Grouped(fourth)),
                     _ => write!(
                         f,
-                        "the other side of {} has closed its end (TCP: CLOSE_WAIT): close each when a read returns 0 or an error",
+                        "{} were closed by their peer (TCP: CLOSE_WAIT): close each when a read returns 0 or an error",
                         Grouped(fourth)
                     ),
                 }
             }
             Id::DoubleClose => write!(
                 f,
-                "{}: take out one of the two closes; the number may belong to another thread's descriptor by the time of \
-                 the second",
+                "close failed with EBADF: {}; remove one of the two closes: by the second, the number may belong to \
+                 another thread",
                 match finding.variant {
                     double_close::OUT_OF_SIGHT =>
-                        "close failed with EBADF: what was opened under this number was closed \
-                                                   before, by fclose or otherwise out of sight",
+                        "the descriptor was closed before, by fclose or elsewhere out of the shim's sight",
                     double_close::SWEPT => {
-                        "close failed with EBADF: close_range, closefrom or a loop of closes had closed the number"
+                        "close_range, closefrom or a loop of closes had closed the number"
                     }
                     double_close::BY_ANOTHER_THREAD =>
-                        "close failed with EBADF: another thread had closed the number, be it the wrong one",
-                    _ => "close failed with EBADF: the number was closed before",
+                        "another thread had closed the number, perhaps by mistake",
+                    _ => "the number was already closed",
                 }
             ),
             Id::UseAfterClose if finding.variant == use_after_close::STRAY => f.write_str(
                 if finding.severity == Severity::Error {
-                    "a thread closed the number a second time, and ended what another thread had opened in between: \
-                     the other's next call on it failed with EBADF, and writes and reads go to whatever gets the \
-                     number next; close it once, and set the variable to -1 with the close"
+                    "a thread closed the number twice, and the second close hit what another thread had opened in between: \
+                     the other's next call on it failed with EBADF, and reads and writes go to whatever gets the number \
+                     next; close it once, and set the variable to -1"
                 } else {
-                    "a thread closed a number that it had closed before, and that another thread has opened since: \
-                     if the descriptor was not handed over, the second close ended another thread's; set the \
-                     variable to -1 with the first close"
+                    "a thread closed a number that it had closed before and another thread has since opened: unless the \
+                     descriptor was handed over, the second close hit the other thread's; set the variable to -1 with \
+                     the first close"
                 },
             ),
             Id::UseAfterClose => write!(
                 f,
-                "{} failed with EBADF: the number was closed before, and may be another's descriptor the next time; {}",
+                "{} failed with EBADF: the number was already closed, and may belong to another descriptor next time; {}",
                 match finding.variant {
                     use_after_close::WAIT => "a wait",
                     use_after_close::CTL | use_after_close::DEL => "epoll_ctl",
@@ -362,14 +361,14 @@ impl Display for Message<'_> {
                 if finding.variant == use_after_close::DEL {
                     "use EPOLL_CTL_DEL before close"
                 } else {
-                    "close it after its last use, and forget the number with the close"
+                    "close it after its last use, and set the variable to -1"
                 }
             ),
-            Id::Exhausted => exhausted(f, &Held::of_detail(&finding.detail)),
+            Id::Exhausted => exhausted::message(f, &Held::of_detail(&finding.detail)),
             Id::Churn => write!(
                 f,
-                "{} of {} instances made here have ended, in a process that has lived for {} and used {} of processor time: \
-                 keep one instance, and change what it watches by epoll_ctl",
+                "{} of {} instances made here were closed, in a process that ran for {} and used {} of processor time: keep \
+                 one instance, and change what it watches with epoll_ctl",
                 Grouped(first),
                 Grouped(second),
                 Scaled::time(fourth),
@@ -377,13 +376,13 @@ impl Display for Message<'_> {
             ),
             Id::FdInherited if finding.variant == fd_inherited::NAMED => write!(
                 f,
-                "{} was left open in a program that was started by exec, and the number stands in its arguments or \
-                 environment: it is handed on on purpose",
+                "{} was left open in a program started by exec, and its number is in the arguments or environment: it is \
+                 passed on purpose",
                 Kind::from_number(first).name(),
             ),
             Id::Stalled => {
                 let waiting = stalled::Waiting { count: first, are_connections: fourth & stalled::seen::LISTENS != 0 };
-                write!(f, "{waiting}, while the loop slept")?;
+                write!(f, "{waiting} while the loop slept")?;
                 if second != 0 {
                     write!(f, " for {}", Scaled::time(second))?;
                 }
@@ -391,99 +390,15 @@ impl Display for Message<'_> {
             }
             Id::FdInherited => write!(
                 f,
-                "{} was left open in a program that was started by exec: {}",
+                "{} was left open in a program started by exec: {}",
                 Kind::from_number(first).name(),
                 if finding.variant == fd_inherited::BY_ITSELF {
-                    "give it close-on-exec, unless that program shall have it"
+                    "give it close-on-exec, unless that program needs it"
                 } else {
-                    "make it with close-on-exec (O_CLOEXEC, SOCK_CLOEXEC), or what it holds stays held till that program ends"
+                    "create it with close-on-exec (O_CLOEXEC, SOCK_CLOEXEC), or it stays open until that program ends"
                 }
             ),
         }
-    }
-}
-
-fn exhausted(f: &mut fmt::Formatter<'_>, held: &Held) -> fmt::Result {
-    if i32::from(held.error) == 23 {
-        f.write_str("ENFILE: the system has no file left (fs.file-max)")?;
-    } else {
-        f.write_str("EMFILE: the process has no descriptor left")?;
-        if held.limit != 0 {
-            write!(f, ", of {} (RLIMIT_NOFILE)", Grouped(held.limit))?;
-        }
-    }
-    if held.open != 0 {
-        write!(f, "; {} were open", Grouped(held.open))?;
-        let mut before = ": ";
-        for (kind, count) in held.kinds.into_iter().filter(|(_, count)| *count != 0) {
-            write!(f, "{before}{}", Counted(kind, count))?;
-            before = ", ";
-        }
-    }
-    if held.of_one != 0 {
-        write!(f, "; {} came from one call", Counted(held.kind, held.of_one))?;
-    }
-    f.write_str("; close each when it is done with, or raise the limit if all are needed")
-}
-
-/// So many descriptors of a kind.
-struct Counted(u8, u64);
-
-impl Display for Counted {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = Kind::from_number(u64::from(self.0));
-        write!(f, "{} {}", Grouped(self.1), if self.1 == 1 { kind.singular() } else { kind.plural() })
-    }
-}
-
-/// What the program did at the places of a finding, as words before `at`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Roles {
-    pub site: &'static str,
-    pub other: &'static str,
-}
-
-impl Finding {
-    #[must_use]
-    pub fn roles(&self) -> Roles {
-        let [first, ..] = self.detail;
-        let both = match self.id {
-            Id::SizeLie if self.variant != 0 => "called|",
-            Id::Leak | Id::FdLeak | Id::SizeLie | Id::Churn => "created|",
-            Id::Ghost => "closed|registered",
-            Id::StaleData if self.variant == stale_data::IN_A_BATCH => "taken out|delivered",
-            Id::StaleData if first != 0 => "registered again|first registered",
-            Id::StaleData => "registered again|closed",
-            Id::Herd => "registered|also registered",
-            Id::Spin => "waited on|registered",
-            Id::PollLoop | Id::FullBatch | Id::LateLoop => "waited on|",
-            Id::NoCloexec | Id::FdInherited => "created|exec called",
-            Id::ForkShared => "used|created",
-            Id::CloseInWait => "closed|waited on",
-            Id::DoubleClose => "closed again|first closed",
-            Id::UseAfterClose if self.variant == use_after_close::STRAY => "closed again|first closed",
-            Id::IgnoredError | Id::UseAfterClose => "called|closed",
-            Id::Exhausted => "called|created",
-            Id::Stalled => "delivered|registered",
-            Id::CtlError | Id::NearLimit => "called|",
-        };
-        // By bytes: no way to panic.
-        let mut words = both.as_bytes().split(|byte| *byte == b'|');
-        let mut next = || core::str::from_utf8(words.next().unwrap_or_default()).unwrap_or_default();
-        Roles { site: next(), other: next() }
-    }
-
-    /// A third place, where the descriptor was created; 0: not known, or not of this finding.
-    #[must_use]
-    pub fn created_at(&self) -> u64 {
-        let [_, created, ..] = self.detail;
-        if matches!(self.id, Id::DoubleClose | Id::UseAfterClose) { created } else { 0 }
-    }
-
-    /// What its descriptor is described as: not what has the number, where that was closed and is watched nevertheless.
-    #[must_use]
-    pub const fn describes_what_is_watched(&self) -> bool {
-        matches!(self.id, Id::Ghost) || matches!(self.id, Id::StaleData) && self.variant != stale_data::IN_A_BATCH
     }
 }
 
@@ -496,7 +411,7 @@ fn operation(number: u64) -> &'static str {
     }
 }
 
-/// How many instances.
+/// A count of instances, with the verb: `16 instances are`.
 struct Instances(u64);
 
 impl Display for Instances {

@@ -1,5 +1,6 @@
-//! Data that no event will come for: what is asked of a descriptor, and how it is judged. The library looks from inside,
-//! `epollshim inspect` from outside.
+//! Data for which no event will come: what is read about a descriptor, and how it is judged.
+//!
+//! The library examines its own process, `epollshim inspect` another one.
 
 use core::fmt::{self, Display};
 
@@ -13,18 +14,18 @@ pub const ONE_SHOT: u8 = 1;
 const IN: u32 = 0x001;
 const ONESHOT: u32 = 1 << 30;
 const ET: u32 = 1 << 31;
-/// The bits that are no events: what is left of a one-shot interest that was delivered (Linux v6.1 fs/eventpoll.c,
-/// EP_PRIVATE_BITS).
+/// The bits that are not events. Only these are left in the mask of a one-shot interest that was
+/// delivered (Linux v6.1 fs/eventpoll.c, EP_PRIVATE_BITS).
 const PRIVATE: u32 = ET | ONESHOT | 1 << 29 | 1 << 28;
 
-/// Whether a one-shot interest was delivered and not armed again, by its mask in fdinfo.
+/// Whether a one-shot interest was delivered and not re-armed, by its mask in fdinfo.
 #[must_use]
 pub const fn is_disarmed(events: u32) -> bool {
     events & ONESHOT != 0 && events & !PRIVATE == 0
 }
 
-/// The variant of an interest that can stall, by its mask in fdinfo. None: one whose event comes again by itself, or that
-/// does not wait for data.
+/// The variant of an interest that can stall, by its mask in fdinfo. None: its events repeat by
+/// themselves, or it does not wait for data.
 #[must_use]
 pub const fn variant(events: u32) -> Option<u8> {
     if is_disarmed(events) {
@@ -36,7 +37,7 @@ pub const fn variant(events: u32) -> Option<u8> {
     }
 }
 
-/// What one look at a descriptor saw.
+/// What was read about a descriptor at one time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Look {
     /// Bytes to read, or connections to accept.
@@ -45,17 +46,17 @@ pub struct Look {
     pub read: Option<u64>,
 }
 
-/// Whether nothing was taken between two looks. What comes meanwhile is an edge, and a new event; to a disarmed interest it is
-/// nothing.
+/// Whether the program read nothing between two looks. New data is an edge, and thus a new event,
+/// for an edge-triggered interest. It is no event for a disarmed one.
 #[must_use]
 pub fn is_untouched(variant: u8, first: Look, now: Look) -> bool {
     let is_there = if variant == ONE_SHOT { now.waiting >= first.waiting } else { now.waiting == first.waiting };
     first.waiting > 0 && is_there && now.read == first.read
 }
 
-/// What else was seen: the fourth number of a finding.
+/// Further observations: the fourth number of a `stalled`, a set of bits.
 pub mod seen {
-    /// What waits are connections.
+    /// Connections wait, not bytes.
     pub const LISTENS: u64 = 1;
     /// Another socket cannot send, since its peer does not read.
     pub const HELD_BACK: u64 = 2;
@@ -65,15 +66,17 @@ pub mod seen {
     pub const RESUMED: u64 = 8;
 }
 
-/// How bad it is: a reader that pauses on purpose is no defect. (A one-shot interest is paused by not arming it, too, so only what
-/// shows that somebody will come back excuses it.)
+/// The severity. A reader that pauses on purpose is no defect.
+///
+/// A program also pauses a one-shot interest by not re-arming it. So that alone excuses nothing;
+/// only evidence that the program will come back for the data does.
 #[must_use]
 pub const fn severity(variant: u8, seen: u64) -> Severity {
     let excuse = if variant == ONE_SHOT { seen::AT_WORK | seen::RESUMED } else { !seen::LISTENS };
     if seen & excuse != 0 { Severity::Info } else { Severity::Warning }
 }
 
-/// What waits: `72 unread bytes`.
+/// How much waits: `72 unread bytes`.
 pub struct Waiting {
     pub count: u64,
     pub are_connections: bool,
@@ -89,7 +92,7 @@ impl Display for Waiting {
     }
 }
 
-/// Why no event comes, and what to do.
+/// Why no event comes, and how to fix it.
 #[must_use]
 pub const fn reason(variant: u8) -> &'static str {
     match variant {
@@ -97,18 +100,18 @@ pub const fn reason(variant: u8) -> &'static str {
             "no event will come, because the one-shot interest was delivered and not re-armed; use EPOLL_CTL_MOD after each event"
         }
         _ => {
-            "no event will come for what is there, because the edge-triggered interest was not read until EAGAIN; read until \
-             EAGAIN after each event"
+            "no event will come for it, because the edge-triggered descriptor was not read until EAGAIN; read until EAGAIN \
+             after each event"
         }
     }
 }
 
-/// The excuse that a finding has, in brackets; nothing where it has none.
+/// The reason why a finding may be no defect, in brackets; empty if there is none.
 #[must_use]
 pub const fn excuse(seen: u64) -> &'static str {
     match () {
         () if seen & seen::RESUMED != 0 => " (it was read later without an event: the reader pauses on purpose)",
-        () if seen & seen::AT_WORK != 0 => " (a thread runs, and may be at work on it)",
+        () if seen & seen::AT_WORK != 0 => " (another thread runs, and may be working on it)",
         () if seen & seen::HELD_BACK != 0 => " (another socket cannot send: the reader may pause on purpose)",
         () => "",
     }
@@ -138,7 +141,7 @@ mod tests {
         assert_eq!(variant(1 << 31 | 0x2019), Some(EDGE));
         assert_eq!(variant(1 << 30), Some(ONE_SHOT));
         assert_eq!(variant(1 << 31 | 1 << 30), Some(ONE_SHOT));
-        // Level-triggered; for room alone; one-shot and armed; armed for nothing but errors.
+        // Level-triggered; for EPOLLOUT alone; one-shot and armed; armed for errors only.
         assert_eq!([0x19, 1 << 31 | 0x1c, 1 << 30 | 0x19, 1 << 30 | 0x18].map(variant), [None; 4]);
     }
 

@@ -1,5 +1,5 @@
-//! What holds whatever bytes are parsed. The fuzzer runs these on its own inputs (fuzz/targets), `corpus.rs` on the
-//! inputs that it kept.
+//! Properties that hold for any input of the parsers. The fuzzer checks them on its own inputs
+//! (fuzz/targets), `corpus.rs` on the inputs that the fuzzer kept.
 
 use core::fmt::Display;
 
@@ -8,7 +8,7 @@ use epollshim_format::function::{Function, Functions};
 use epollshim_format::options;
 use epollshim_format::{events, limits, log_filter, suppressions};
 
-/// The longest time: added to a clock's reading it must still fit into 64 bits.
+/// The longest time. Its sum with a clock's reading must fit into 64 bits.
 const LONGEST: u64 = i64::MAX as u64;
 
 pub fn limits(text: &[u8]) {
@@ -138,7 +138,7 @@ fn makes_sense(rule: &Rule, impossible_allowed: bool) {
     }
 }
 
-/// Where a part ends within the text that it must be borrowed from.
+/// The end of a part within the text from which it must be borrowed.
 fn place(part: &[u8], text: &[u8]) -> usize {
     let (part, text) = (part.as_ptr_range(), text.as_ptr_range());
     assert!(text.start <= part.start && part.end <= text.end, "borrowed from the text");
@@ -149,5 +149,7 @@ fn is_a_line(complaint: impl Display) {
     let line = complaint.to_string();
     assert!(line.len() < 1000, "{line}");
     assert!(line.bytes().all(|byte| (b' '..=b'~').contains(&byte)), "{line}");
-    assert!(line.contains("wanted: ") || line.contains(" allow") || line.ends_with('?'), "it tells the remedy: {line}");
+    let remedies = ["; expected ", " allow", "; add ", "; write ", "; remove ", "; keep ", " applies only to "];
+    let has_remedy = line.ends_with('?') || remedies.iter().any(|remedy| line.contains(remedy));
+    assert!(has_remedy, "it says what to write instead: {line}");
 }

@@ -21,7 +21,8 @@ impl<K: Kernel, O: Observer> Core<K, O> {
         Some((index, description))
     }
 
-    /// From now on descriptions that exist are shared with other processes.
+    /// Called in the child of a fork: the descriptions that exist are shared with other processes
+    /// from now on.
     #[cold]
     pub(super) fn next_epoch(&self) {
         self.mark.add(1 << 33);
@@ -83,12 +84,13 @@ impl<K: Kernel, O: Observer> Core<K, O> {
         let others = || aliases.into_iter().filter(|alias| *alias >= 0 && *alias != fd);
         let mut ring = Ring::of(fd);
         others().for_each(|alias| ring.push(alias, None));
-        // The kernel was asked before the lock was taken. Its answer says nothing about a change that waited in the queue.
+        // The kernel was asked before the lock was taken. Its answer says nothing about a change
+        // that waited in the queue.
         let asked = if self.is_timely() { self.answers.find(&ring) } else { None };
         self.descriptors.part(fd);
         for (place, alias) in (0..).zip(others()) {
             if self.descriptors.get(alias).is_known() {
-                // Seen before: threads that dup at the same moment can tie a ring into a loop that
+                // Seen before: threads that dup at the same moment can make a ring into a loop that
                 // leaves `fd` out.
                 continue;
             }

@@ -1,5 +1,5 @@
 //! Descriptors that are closed while something else keeps their file open. The kernel continues to
-//! watch the file, and the program has no number left to end that with.
+//! watch the file, and the program has no number left with which to remove the interest.
 
 use crate::sync::Ordering;
 

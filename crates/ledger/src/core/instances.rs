@@ -45,7 +45,7 @@ impl<K: Kernel, O: Observer> Core<K, O> {
             return Some(slot.instance());
         }
         // It may be known as a watched file (a nested epoll), or as one of several numbers of a
-        // description. The next comparison finds numbers that this does not reach.
+        // description. The next comparison finds numbers that this misses.
         let mut aliases = [fd; RING + 1];
         let mut places = aliases.iter_mut().skip(1);
         self.descriptors.aliases(fd, |alias| {
@@ -122,9 +122,9 @@ impl<K: Kernel, O: Observer> Core<K, O> {
         Some((index, instance))
     }
 
-    /// Marks how often each instance was waited on by now. An instance whose mark is the same at
-    /// the end was not used since. It runs at every creation whose number is a power of two, so
-    /// that the cost of a creation does not grow with their number.
+    /// Marks how often each instance has been waited on. An instance whose mark is the same at the
+    /// end was not used since. It runs at every creation whose number is a power of two, so that
+    /// the cost of a creation does not grow with their number.
     #[cold]
     #[inline(never)]
     fn mark_waits(&self) {

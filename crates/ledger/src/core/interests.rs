@@ -49,7 +49,7 @@ impl<K: Kernel, O: Observer> Core<K, O> {
         self.reservations.added(instance_index, instance, interest, |of| self.instance_at(of));
         if self.lock.is_followed() {
             O::interest_noted(index, interest, instance.watches.get());
-            // An interest that a comparison found has no call site: the program uses nothing then.
+            // An interest that a comparison found has no call site, and is no use by the program.
             if registration.site != 0 && instance.is_first_use() {
                 self.note_event(Event::FirstUse {
                     id: instance.id.get(),

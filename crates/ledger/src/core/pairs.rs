@@ -20,7 +20,7 @@ use crate::{Kernel, Memory, Observer, chunk};
 
 /// Buckets in a chunk. The first chunk is in use as a whole.
 const CHUNK: u32 = 4096;
-/// As many buckets as there can be interests (`super::Many`).
+/// As many buckets as there can be interests (`super::LargePool`).
 const CHUNKS: usize = 2048;
 
 /// Each bucket holds the index of its first record; 0: none.
@@ -44,13 +44,13 @@ impl<M: Memory> Pairs<M> {
     }
 
     fn bucket(&self, number: u32) -> Option<&AtomicU32> {
-        // Acquire: pairs with the Release in `add_bucket`. The kernel zeroed the chunk before its
+        // Acquire: pairs with the Release in `chunk::make`. The kernel zeroed the chunk before its
         // pointer was stored.
         let chunk = self.chunks.get((number / CHUNK) as usize)?.load(Ordering::Acquire);
         if chunk.is_null() {
             return None;
         }
-        // SAFETY: `grow` mapped CHUNK words there, and nobody unmaps them.
+        // SAFETY: `grow` mapped CHUNK words there, and they are never unmapped.
         Some(unsafe { &*chunk.add((number % CHUNK) as usize) })
     }
 
@@ -77,7 +77,8 @@ impl<M: Memory> Pairs<M> {
         self.bucket(self.buckets.get().saturating_add(CHUNK / 4)).is_none()
     }
 
-    /// Gets memory for more buckets, where few are left. Not under the lock. False: there is no memory, or no room.
+    /// Maps memory for more buckets if few are left. Not under the lock. False: there is no memory,
+    /// or no room.
     pub fn grow(&self) -> bool {
         while self.is_short() {
             let number = self.buckets.get().saturating_add(CHUNK / 4);

@@ -20,7 +20,7 @@ struct Model {
     open: BTreeMap<i32, u64>,
     /// The most that each instance has watched.
     instances: BTreeMap<u64, u64>,
-    /// Instance, number and file, by which ADD it was.
+    /// Instance, number and file of each interest, by the number of its ADD.
     interests: BTreeMap<u64, (u64, i32, u64)>,
     /// How many forks there had been when the ledger noted a file.
     noted: BTreeMap<u64, u64>,
@@ -30,7 +30,7 @@ struct Model {
 }
 
 impl Model {
-    /// What only another process keeps open stays watched here.
+    /// A file that only another process keeps open stays watched here.
     fn close(&mut self, fd: i32) {
         let Some(file) = self.open.remove(&fd) else { return };
         if self.open.values().all(|other| *other != file) {
@@ -56,7 +56,7 @@ impl Model {
     }
 }
 
-/// How many records are in use. Every other is in the pool's list, once.
+/// How many records are in use. Checks that each of the others is in the pool's list once.
 fn used<T: Record, M: Memory, const N: usize, const C: u32>(pool: &Pool<T, M, N, C>, is_free: fn(&T) -> bool) -> u32 {
     let (mut at, mut free) = (pool.next_free(), 0);
     while let Some(record) = pool.get(at) {
@@ -163,7 +163,7 @@ fn random_operations_leave_what_the_kernel_has() {
                     NUMBERS.into_iter().for_each(|fd| model.close(fd));
                     assert_eq!(used(&CORE.records, Watch::is_free), 0);
                 }
-                // A change was left half-made, whatever it has made of the lists.
+                // A change was left half-made, in whatever state it left the lists.
                 (25..29, _) => {
                     for (_, record) in CORE.records.all().filter(|(_, record)| record.interest.has(Interest::LIVE)) {
                         record.interest.next.set(below(64) as u32);

@@ -1,12 +1,13 @@
-//! ADD and DEL. An interest is noted before the kernel is asked to add it, and struck out after the kernel has removed it;
-//! what the kernel answers otherwise is right, and the ledger follows.
+//! ADD and DEL. An interest is noted before the kernel is asked to add it, and removed after the
+//! kernel has removed it. Where the kernel answers otherwise, the kernel is right and the ledger
+//! follows.
 
 use super::Core;
 use crate::events::Event;
 use crate::records::Interest;
 use crate::{Kernel, Observer};
 
-/// Marks the serial numbers that are promised to notes in the queue.
+/// Marks the serial numbers that are promised to changes in the queue.
 pub const QUEUED: u32 = 1 << 31;
 
 /// What is known, while the kernel is asked, of an interest that was noted before.
@@ -16,7 +17,8 @@ pub enum Ticket {
     None,
     /// The record, and its serial number.
     Noted { interest: u32, serial: u32 },
-    /// A note about it waits in the lock's queue: the serial number that its record will have.
+    /// A change that notes it waits in the lock's queue. `serial` is the number that its record
+    /// will have.
     Queued { serial: u32 },
 }
 
@@ -37,7 +39,7 @@ impl Ticket {
         word >> 32 != 0
     }
 
-    /// Whether a word is that of another ticket than [`Ticket::None`].
+    /// Whether a word is that of any ticket but [`Ticket::None`].
     #[inline(always)]
     pub fn is_any(word: u64) -> bool {
         word != 0
@@ -62,8 +64,8 @@ pub struct Registration {
 }
 
 impl<K: Kernel, O: Observer> Core<K, O> {
-    /// Notes an interest before the kernel is asked, if the instance is known and the pair is not. Returns the word of
-    /// its ticket.
+    /// Notes an interest before the kernel is asked, if the instance is known and the pair is not.
+    /// Returns the word of its ticket.
     pub fn reserve(&self, registration: &Registration) -> u64 {
         self.changes();
         let serial = self.churn.changes.get() as u32 & !QUEUED;
@@ -88,7 +90,8 @@ impl<K: Kernel, O: Observer> Core<K, O> {
         self.insert_into((index, instance), description, registration, serial, 0)
     }
 
-    /// The record of an interest that was noted before the real call; None: it is gone again, closed meanwhile.
+    /// The record of an interest that was noted before the real call. None: its descriptor was
+    /// closed in the meantime.
     fn noted(&self, registration: &Registration, ticket: Ticket) -> Option<u32> {
         let (index, serial) = match ticket {
             Ticket::None => return None,
@@ -99,14 +102,14 @@ impl<K: Kernel, O: Observer> Core<K, O> {
         (interest.serial.get() == serial && interest.has(Interest::LIVE)).then_some(index)
     }
 
-    /// The kernel refused: as if it had never been noted.
+    /// The kernel refused the ADD. Removes the interest as if it had never been noted.
     pub fn undo(&self, registration: &Registration, ticket: Ticket) {
         if let Some(index) = self.noted(registration, ticket) {
             self.remove(index);
         }
     }
 
-    /// The kernel says that it has had this interest all along.
+    /// The kernel answered that it had this interest before.
     pub fn existed(&self, registration: &Registration, ticket: Ticket) {
         let Some(index) = self.noted(registration, ticket) else { return };
         let instance = self.descriptors.get(registration.epfd).instance();
@@ -117,8 +120,9 @@ impl<K: Kernel, O: Observer> Core<K, O> {
         }
     }
 
-    /// An ADD succeeded about which a note was left in the queue. If its record is not there any more, or another's is
-    /// in its place, then the descriptor was closed meanwhile, and perhaps its number added anew: nothing to do.
+    /// An ADD succeeded whose note waited in the queue. If its record is gone, or the record
+    /// belongs to another interest, the descriptor was closed in the meantime, and its number may
+    /// have been added again. Then nothing is to be done.
     pub fn confirmed(&self, registration: &Registration) {
         if self.instance_of(registration.epfd).is_none() {
             self.added(registration);
@@ -145,8 +149,10 @@ impl<K: Kernel, O: Observer> Core<K, O> {
         }
     }
 
-    /// The kernel does not know a pair that the ledger knows. It keys an interest by number and description: the
-    /// number has another file now; or, of an epoll, which is known by its own calls, another process removed it.
+    /// The kernel does not know a pair that the ledger knows. The kernel's key of an interest is a
+    /// number and a description. So either the number refers to another file now, or another
+    /// process removed the interest. The second is assumed of an instance, which is known by its
+    /// own calls.
     pub fn gone(&self, epfd: i32, fd: i32) {
         let Some((index, _)) = self.find(epfd, fd) else { return };
         if self.descriptors.get(fd).instance() == 0 {
@@ -175,8 +181,10 @@ impl<K: Kernel, O: Observer> Core<K, O> {
         }
     }
 
-    /// It was there, or the kernel would not have removed it: under another description that is the same (the number
-    /// was given up, and came back by a dup of what the ledger did not know to be a alias), or unseen.
+    /// The interest existed, or the kernel would not have removed it. Either the ledger has it
+    /// under another description that is the same in the kernel (the number was closed, and came
+    /// back by a dup of a number that the ledger did not know to be an alias), or the ledger never
+    /// saw it.
     #[cold]
     #[inline(never)]
     fn deleted_by_number(&self, instance: u32, fd: i32) {

@@ -37,7 +37,7 @@ impl<K: Kernel, O: Observer> Core<K, O> {
         from_before
     }
 
-    /// Begins to count what limits need, with what exists. What existed before does not count
+    /// Begins the counts that limits need, from what exists. What existed before does not count
     /// against the user's limit.
     pub fn track(&self) {
         for (_, instance) in self.live_instances() {

@@ -135,7 +135,7 @@ fn a_refused_interest_leaves_no_trace_and_no_peak() {
 }
 
 #[test]
-fn what_a_forked_child_closes_may_live_on_in_its_parent() {
+fn a_file_that_a_forked_child_closes_may_stay_open_in_its_parent() {
     static CORE: Core = Core::new();
     create(&CORE, 3);
     add(&CORE, 3, 7);
@@ -148,7 +148,7 @@ fn what_a_forked_child_closes_may_live_on_in_its_parent() {
 }
 
 #[test]
-fn of_two_interests_of_one_number_the_certain_one_is_the_kernels() {
+fn of_two_interests_of_one_number_the_certain_one_is_kept() {
     static CORE: Core = Core::new();
     create(&CORE, 3);
     add(&CORE, 3, 7);
@@ -221,7 +221,7 @@ fn many_files_in_the_lists_of_many_instances_are_found_in_each_while_the_index_g
 }
 
 #[test]
-fn a_dup_told_late_counts_once() {
+fn a_dup_that_is_noted_late_counts_once() {
     static CORE: Core = Core::new();
     create(&CORE, 3);
     // The dup found the lock busy: an ADD made its source known, and perhaps the new number too.
@@ -235,7 +235,7 @@ fn a_dup_told_late_counts_once() {
 }
 
 #[test]
-fn a_nested_instance_that_is_met_under_two_numbers_is_one() {
+fn a_nested_instance_that_is_seen_under_two_numbers_is_one() {
     static CORE: Core = Core::new();
     create(&CORE, 3);
     add(&CORE, 3, 7);
@@ -272,7 +272,7 @@ fn a_nested_instance_outlives_its_interest_whatever_its_numbers_words_say() {
 }
 
 #[test]
-fn what_was_watched_at_most_is_known_however_an_interest_goes() {
+fn the_peak_of_watches_is_known_however_an_interest_ends() {
     static CORE: Core = Core::new();
     create(&CORE, 3);
     create(&CORE, 8);
@@ -308,7 +308,7 @@ fn a_comparison_that_may_not_correct_reports_and_changes_nothing() {
 }
 
 #[test]
-fn a_number_that_moved_is_not_taken_for_what_is_watched() {
+fn a_number_that_refers_to_another_file_is_not_the_watched_one() {
     static CORE: Core = Core::new();
     create(&CORE, 3);
     add(&CORE, 3, 7);
@@ -390,7 +390,7 @@ fn numbers_are_regrouped_as_the_kernel_has_them() {
 }
 
 #[test]
-fn changes_that_wait_for_memory_have_it_asked_for_whoever_was_about_to_get_it() {
+fn waiting_changes_request_memory_again_if_the_thread_that_was_to_get_it_is_gone() {
     static CORE: Core = Core::new();
     let asks = || CORE.lock.slow_path_flags() & flags::MEMORY != 0;
     create(&CORE, 3);

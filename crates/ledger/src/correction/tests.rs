@@ -1,5 +1,5 @@
-//! A ledger that missed some calls, or was notified of calls that did not happen, is correct after
-//! one correction.
+//! A ledger that missed some calls, or noted calls that did not happen, is correct after one
+//! correction.
 
 extern crate std;
 

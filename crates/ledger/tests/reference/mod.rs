@@ -1,5 +1,6 @@
-//! A plain reference model of the kernel: open file descriptions, the descriptor tables of a few processes, and interest
-//! lists, after fs/file.c, fs/eventpoll.c and net/unix/garbage.c of Linux 6.1. As simple as it can be, and slow.
+//! A plain reference model of the kernel: open file descriptions, the descriptor tables of a few
+//! processes, and interest lists, after fs/file.c, fs/eventpoll.c and net/unix/garbage.c of Linux
+//! 6.1. It is simple and slow.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -85,7 +86,8 @@ impl Kernel {
         fd
     }
 
-    /// What nothing refers to any more goes, out of every interest list as well.
+    /// Frees each description that nothing refers to any more, and removes it from every interest
+    /// list.
     fn collect(&mut self) {
         let mut kept: BTreeSet<File> = self.in_flight.iter().copied().collect();
         kept.extend(self.tables.iter().flat_map(|table| table.values().map(|descriptor| descriptor.file)));
@@ -172,7 +174,7 @@ impl Kernel {
         self.lists.get_mut(&instance).unwrap().remove(&(fd, file)).map(drop).ok_or(Errno::Noent)
     }
 
-    /// A wait delivers what is armed, and disarms what is one-shot.
+    /// A wait delivers the events of armed interests, and disarms one-shot ones.
     pub fn wait(&mut self, epfd: i32) -> Result<usize, Errno> {
         let instance = self.file(epfd).ok_or(Errno::Badf)?;
         let list = self.lists.get_mut(&instance).ok_or(Errno::Inval)?;
@@ -189,7 +191,7 @@ impl Kernel {
         self.tables.push(self.ours().clone());
     }
 
-    /// The last process that was forked off, and is there still, ends.
+    /// The process that was forked last, of those that still run, ends.
     pub fn other_ends(&mut self) {
         if self.tables.len() > 1 {
             self.tables.pop();

@@ -1,4 +1,4 @@
-//! What was found wrong: a card for each, which is whole on a phone and on paper.
+//! The findings, each as a card that fits a phone and paper.
 
 use std::fmt::Write as _;
 
@@ -8,21 +8,20 @@ use super::{ROWS, escaped};
 use crate::described;
 use crate::facts::Facts;
 use crate::findings::Found;
-use crate::scale::grouped;
+use crate::scale::{count, grouped};
 
 pub fn section(facts: &Facts, page: &mut String) {
     let tally: Tally = facts.findings.iter().map(|found| &found.finding).collect();
     let counted = if facts.findings.is_empty() { "none".to_owned() } else { tally.to_string() };
     let _ = writeln!(page, "<section>\n<h2>Findings: {counted}</h2>");
     if !facts.findings.is_empty() {
-        page.push_str(
-            "<p class=\"quiet\"><code>epollshim explain ID</code> says what each means and how to fix it.</p>\n",
-        );
+        page.push_str("<p class=\"quiet\">Run <code>epollshim explain ID</code> for how to fix one.</p>\n");
     }
     facts.findings.iter().take(ROWS).for_each(|found| card(found, page));
     let left_out = (facts.findings.len().saturating_sub(ROWS) as u64).saturating_add(facts.findings_dropped);
     if left_out > 0 {
-        let _ = writeln!(page, "<p class=\"quiet\">{} more are not shown.</p>", grouped(left_out));
+        let more = count(left_out, "more finding is", "more findings are");
+        let _ = writeln!(page, "<p class=\"quiet\">{more} not shown.</p>");
     }
     page.push_str("</section>\n");
 }

@@ -1,8 +1,13 @@
-//! One page, whole in itself: no network, no font, no script but the few lines that sort its tables.
+//! The report as one self-contained html page: nothing is loaded from elsewhere, and the only
+//! script sorts the tables.
 //!
-//! Everything that a program chose (its name, paths, arguments, functions) goes through [`escaped`]; the page's own policy
-//! (Content-Security-Policy) refuses whatever would be fetched all the same. Plots are SVG by hand (`plot`): their colours
-//! must follow the reader's light or dark scheme, which plotting crates write into each shape.
+//! Everything that a program chose (its name, paths, arguments, functions) goes through
+//! [`escaped`]. The page's Content-Security-Policy blocks anything that would be loaded
+//! nevertheless. Plots are written as SVG (`plot`), because their colours must follow the reader's
+//! light or dark scheme, and plotting crates write fixed colours into each shape.
+
+mod tables;
+mod timeline;
 
 mod findings;
 pub mod page;
@@ -12,26 +17,24 @@ mod table;
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
-use epollshim_format::call::{Call, FUNCTIONS};
+use epollshim_format::call::Call;
 
 use crate::Set;
-use crate::described;
-use crate::facts::{self, Facts};
+use crate::facts::Facts;
 use crate::json::error_name;
 use crate::load::shown;
 use crate::model::{Process, makes_calls_unseen, what_is_unseen};
 use crate::modules::plain;
 use crate::runs;
 use crate::scale::{bytes, count, date, grouped, time};
-use crate::sites::Site;
 use page::escaped;
 use plot::{Bars, Line};
-use table::{Cell, Table};
+use tables::{calls, census, instances, processes, sites, suppressions, threads};
 
 const SCRIPT: &str = include_str!("page.js");
 /// The most rows of a table.
 const ROWS: usize = 1000;
-/// How many command lines the head of the page shows.
+/// The most command lines in the head of the page.
 const COMMANDS: usize = 4;
 
 pub fn render(set: &Set, out: &mut dyn Write) -> io::Result<()> {
@@ -76,7 +79,7 @@ fn head(set: &Set, page: &mut String) {
     page.push_str("</dl>\n</header>\n");
 }
 
-/// When and where this was recorded, of which commands, and by which version it is shown.
+/// When and where the recordings were made, the commands, and the version that wrote the page.
 fn identity(set: &Set) -> Vec<(&'static str, String)> {
     let mut facts = Vec::new();
     let began = set.processes.iter().map(|process| process.header.began_unix).min();
@@ -104,7 +107,7 @@ fn identity(set: &Set) -> Vec<(&'static str, String)> {
     }
     if !set.sources.is_empty() {
         let sources = set.sources.iter().map(|source| format!("<code>{}</code>", escaped(&shown(source))));
-        facts.push(("From", sources.collect::<Vec<_>>().join(", ")));
+        facts.push(("Recordings", sources.collect::<Vec<_>>().join(", ")));
     }
     let machine = &set.machine;
     let mut made = format!("epollshim {}", env!("CARGO_PKG_VERSION"));
@@ -114,7 +117,7 @@ fn identity(set: &Set) -> Vec<(&'static str, String)> {
     if !machine.host.is_empty() {
         let _ = write!(made, ", on {} (Linux {})", escaped(&machine.host), escaped(&machine.kernel));
     }
-    facts.push(("Report by", made));
+    facts.push(("Report made by", made));
     if let Some(note) = runs::note(&set.runs) {
         facts.push(("Note", escaped(&note)));
     }
@@ -139,7 +142,7 @@ fn tiles(set: &Set, facts: &Facts, page: &mut String) {
     page.push_str("</div>\n");
 }
 
-/// What is missing, before anything is believed.
+/// What is missing from the report. Comes before its content.
 fn troubles(set: &Set, page: &mut String) {
     let mut lines = Vec::new();
     let lacks = |process: &&Process| {
@@ -153,24 +156,25 @@ fn troubles(set: &Set, page: &mut String) {
             notes.push(format!("the file could not grow: {}", error_name(error)));
         }
         for (count, what) in [
-            (process.notes.more, "more notes of that kind"),
-            (header.threads_dropped, "threads found no space"),
-            (header.calls_dropped, "calls of such threads are not counted"),
-            (header.entries_dropped, "instances or watches found no space in the tables"),
+            (process.notes.more, "more notes"),
+            (header.threads_dropped, "threads not recorded (no space)"),
+            (header.calls_dropped, "calls of these threads, not counted"),
+            (header.entries_dropped, "instances or watches not recorded (no space)"),
         ] {
             if count > 0 {
-                notes.push(format!("{} {what}", grouped(count)));
+                notes.push(format!("{what}: {}", grouped(count)));
             }
         }
         if header.children_lost > 0 {
             let error = header.children_trouble.map_or("?", error_name);
-            notes.push(format!("{} forked processes could make no recording: {error}", grouped(header.children_lost)));
+            let children = count(header.children_lost, "forked process", "forked processes");
+            notes.push(format!("{children} could not create a recording: {error}"));
         }
         let unseen = what_is_unseen(std::slice::from_ref(process)).into_iter().chain(makes_calls_unseen(process));
         notes.extend(unseen.map(|what| format!("not seen: {what}")));
         if process.dropped() > 0 {
             let why = process.why_dropped().join("; ");
-            notes.push(format!("{} records of single calls were dropped: {why}", grouped(process.dropped())));
+            notes.push(format!("{} dropped: {why}", count(process.dropped(), "call record", "call records")));
         }
         let name = format!("{} (pid {})", plain(&header.comm), header.pid);
         lines.push(format!("{}: {}", escaped(&name), escaped(&notes.join("; "))));
@@ -181,7 +185,7 @@ fn troubles(set: &Set, page: &mut String) {
     if lines.is_empty() {
         return;
     }
-    page.push_str("<section class=\"warning\"><h2>Partial: not everything is here</h2>\n<ul>\n");
+    page.push_str("<section class=\"warning\"><h2>Partial: this report is incomplete</h2>\n<ul>\n");
     for line in lines {
         let _ = writeln!(page, "<li>{line}</li>");
     }
@@ -189,9 +193,9 @@ fn troubles(set: &Set, page: &mut String) {
 }
 
 fn plots(set: &Set, facts: &Facts, page: &mut String) {
-    let lives = plot::lives(set);
-    let left = format!("from the last {} records", grouped(facts.records.held));
-    let vague = if lives.vague { "; not exact: what vanished at a close has no record" } else { "" };
+    let lives = timeline::lives(set);
+    let left = format!("from the last {}", count(facts.records.held, "call record", "call records"));
+    let vague = if lives.vague { "; approximate: watches removed by a close have no record" } else { "" };
     let counters = &facts.counters;
     page.push_str("<div class=\"plots\">\n");
     for plot in [
@@ -213,245 +217,38 @@ fn plots(set: &Set, facts: &Facts, page: &mut String) {
             class: "b",
         }
         .render(),
-        Line { title: "Call rate", note: left, unit: "/s", steps: false, points: &plot::rate(set), class: "c" }
+        Line { title: "Call rate", note: left, unit: "/s", steps: false, points: &timeline::rate(set), class: "c" }
             .render(),
-        Bars::times("Blocked in a wait", &counters.blocked(), "a").render(),
-        Bars::times("Work between two waits", &counters.work, "b").render(),
-        Bars::sizes("Events in a batch", &counters.batch, "c").render(),
+        Bars::times("Time blocked per wait", &counters.blocked(), "a").render(),
+        Bars::times("Work between waits", &counters.work, "b").render(),
+        Bars::sizes("Events per batch", &counters.batch, "c").render(),
     ] {
         page.push_str(&plot);
     }
     page.push_str("</div>\n");
 }
 
-fn suppressions(set: &Set) -> Table {
-    let mut table = Table::new("Suppressions", &["rule", "findings"], "Findings that are not told, by rule.");
-    for one in set.suppressions.iter().take(ROWS) {
-        table.row(vec![Cell::code(&one.rule), Cell::number(one.findings, grouped)]);
-    }
-    table.left_out(set.suppressions.len().saturating_sub(ROWS));
-    table
-}
-
-/// What each call made, of each kind, where there was a census.
-fn census(set: &Set) -> Table {
-    let mut table = Table::new(
-        "Descriptors",
-        &["program", "pid", "kind", "open", "peak", "made", "closed", "made at", "some that were open"],
-        "The census (<code>EPOLLSHIM_CENSUS=1</code>) as it was when each process ended.",
-    );
-    let counted = set.processes.iter().filter_map(|process| Some((process, process.census.as_ref()?)));
-    let rows = counted.flat_map(|(process, census)| census.rows.iter().map(move |row| (process, row)));
-    for (process, row) in rows.clone().take(ROWS) {
-        table.row(vec![
-            Cell::text(&plain(&process.header.comm)),
-            Cell::bare(process.header.pid),
-            Cell::text(row.kind.name()),
-            Cell::number(row.live, grouped),
-            Cell::number(row.peak, grouped),
-            Cell::number(row.born, grouped),
-            Cell::number(row.closed, grouped),
-            place(process, row.site),
-            Cell::code(
-                &described::lines(process.open_at_end.get(&(row.site, row.kind)).map_or(&[], Vec::as_slice), row.live)
-                    .join("; "),
-            ),
-        ]);
-    }
-    table.left_out(rows.count().saturating_sub(ROWS));
-    table
-}
-
-/// A call, and its callers where stacks were kept.
-fn place(process: &Process, site: u64) -> Cell {
-    let stack = process.stack(site);
-    let callers: Vec<String> = stack.iter().skip(1).map(|caller| caller.best()).collect();
-    Cell::place(&process.site(site).map_or_else(|| "not seen".to_owned(), |site| site.best()), &callers)
-}
-
-fn processes(set: &Set) -> Table {
-    let mut table = Table::new(
-        "Processes",
-        &[
-            "program",
-            "pid",
-            "user",
-            "ended",
-            "ran",
-            "calls",
-            "failed",
-            "events",
-            "watches",
-            "peak",
-            "threads",
-            "arguments",
-        ],
-        "",
-    );
-    for process in set.processes.iter().take(ROWS) {
-        let counters = process.counters();
-        let all = counters.of(&Call::ALL);
-        let arguments: Vec<String> = process.header.arguments.iter().map(|argument| plain(argument)).collect();
-        table.row(vec![
-            Cell::text(&plain(&process.header.comm)),
-            Cell::bare(process.header.pid),
-            Cell::text(&process.owner.shown()),
-            Cell::text(&process.ended()),
-            Cell::number(process.duration, time),
-            Cell::number(all.calls, grouped),
-            Cell::number(all.failures(), grouped),
-            Cell::number(counters.batch.sum, grouped),
-            Cell::number(process.totals.watches, grouped),
-            Cell::number(process.totals.watches_peak, grouped),
-            Cell::number(process.threads.len() as u64, grouped),
-            Cell::code(&arguments.join(" ")),
-        ]);
-    }
-    table.left_out(set.processes.len().saturating_sub(ROWS));
-    table
-}
-
-fn calls(facts: &Facts) -> Table {
-    let mut table =
-        Table::new("Calls", &["call", "calls", "failed", "errors", "injected", "limited", "p50", "p99", "max"], "");
-    for (name, of) in FUNCTIONS {
-        let counted = facts.counters.of(of);
-        if counted.calls == 0 {
-            continue;
-        }
-        let errors: Vec<String> =
-            counted.errors.iter().map(|(error, times)| format!("{} {}", error_name(*error), grouped(*times))).collect();
-        let blocked = of.first().and_then(|call| facts.counters.blocked_in(*call));
-        let quantiles = blocked.and_then(|blocked| blocked.summary().quantiles);
-        let quantile = |value: Option<u64>| value.map_or(Cell::none(), |value| Cell::number(value, time));
-        table.row(vec![
-            Cell::code(name),
-            Cell::number(counted.calls, grouped),
-            Cell::number(counted.failures(), grouped),
-            Cell::text(&errors.join(", ")),
-            Cell::number(counted.injected, grouped),
-            Cell::number(counted.limited, grouped),
-            quantile(quantiles.map(|quantiles| quantiles.p50)),
-            quantile(quantiles.map(|quantiles| quantiles.p99)),
-            quantile(quantiles.map(|quantiles| quantiles.max)),
-        ]);
-    }
-    table
-}
-
-fn sites(facts: &Facts) -> Table {
-    let mut table = Table::new(
-        "Call sites",
-        &["function", "at", "object", "calls", "failed", "time", "events", "watches", "what"],
-        "Calls, times and events are those of the records that are left: the last ones of each thread, or all.",
-    );
-    for site in &facts.sites {
-        let at: &Site = &site.site;
-        let function = match (&at.function, at.offset) {
-            _ if at.behind => String::new(),
-            (Some(function), Some(offset)) => format!("{function}+{offset:#x}"),
-            (Some(function), None) => function.clone(),
-            (None, _) => String::new(),
-        };
-        table.row(vec![
-            Cell::code(&function),
-            Cell::code(&at.location().unwrap_or_default()),
-            Cell::code(&at.text),
-            Cell::number(site.all_calls(), grouped),
-            Cell::number(site.failed, grouped),
-            Cell::number(site.time, time),
-            Cell::number(site.events, grouped),
-            Cell::number(site.watches, grouped),
-            Cell::text(&site.what()),
-        ]);
-    }
-    table.left_out(facts.more_sites);
-    table
-}
-
-fn instances(set: &Set) -> Table {
-    let mut table = Table::new(
-        "Instances",
-        &["program", "pid", "#", "fd", "made by", "at", "watches", "peak", "waits", "events", "empty", "full"],
-        "Those that were alive at the end, or are alive now.",
-    );
-    let mut left = ROWS;
-    let mut more = 0;
-    for process in &set.processes {
-        let instances = facts::by_id(process);
-        for instance in instances.iter().take(left) {
-            table.row(vec![
-                Cell::text(&plain(&process.header.comm)),
-                Cell::bare(process.header.pid),
-                Cell::bare(instance.id),
-                Cell::text(&instance.epfd.to_string()),
-                Cell::code(&instance.made_by()),
-                place(process, instance.site),
-                Cell::number(instance.watches, grouped),
-                Cell::number(instance.watches_peak, grouped),
-                Cell::number(instance.waits, grouped),
-                Cell::number(instance.events, grouped),
-                Cell::number(instance.empty, grouped),
-                Cell::number(instance.full, grouped),
-            ]);
-        }
-        more += instances.len().saturating_sub(left);
-        left = left.saturating_sub(instances.len());
-    }
-    table.left_out(more);
-    table
-}
-
-fn threads(set: &Set) -> Table {
-    let mut table = Table::new(
-        "Threads",
-        &["program", "pid", "thread", "calls", "failed", "events", "blocked", "work", "records", "overwritten"],
-        "",
-    );
-    let all = || {
-        set.processes.iter().flat_map(|process: &Process| process.threads.iter().map(move |thread| (process, thread)))
-    };
-    for (process, thread) in all().take(ROWS) {
-        let counted = thread.counters.of(&Call::ALL);
-        table.row(vec![
-            Cell::text(&plain(&process.header.comm)),
-            Cell::bare(process.header.pid),
-            Cell::bare(thread.tid),
-            Cell::number(counted.calls, grouped),
-            Cell::number(counted.failures(), grouped),
-            Cell::number(thread.counters.batch.sum, grouped),
-            Cell::number(thread.counters.blocked().sum, time),
-            Cell::number(thread.counters.work.sum, time),
-            Cell::number(thread.seen, grouped),
-            Cell::number(thread.overwritten, grouped),
-        ]);
-    }
-    table.left_out(all().count().saturating_sub(ROWS));
-    table
-}
-
 fn coverage(facts: &Facts) -> String {
     let totals = &facts.totals;
-    let mut told =
-        String::from("<footer class=\"quiet\"><p>As the shim saw it; a recording is not compared with the kernel.");
+    let mut text = String::from("<footer class=\"quiet\"><p>As recorded; not compared with the kernel's lists.");
     for (count, what) in [
-        (totals.unseen_instances, "instances made or inherited out of sight"),
-        (totals.unseen_watches, "watches changed out of sight"),
-        (totals.healed, "entries of the ledger mended"),
-        (totals.lost, "changes that could not be noted"),
+        (totals.unseen_instances, "instances created or inherited unseen"),
+        (totals.unseen_watches, "watches changed unseen"),
+        (totals.healed, "wrong records repaired"),
+        (totals.lost, "changes not noted"),
     ] {
         if count > 0 {
-            let _ = write!(told, " {} {what}.", grouped(count));
+            let _ = write!(text, " {} {what}.", grouped(count));
         }
     }
     let records = &facts.records;
     let _ = writeln!(
-        told,
-        " Records of single calls: {} left, {} overwritten, {} dropped, {} unfinished.</p></footer>",
+        text,
+        " Call records: {} kept, {} overwritten, {} dropped, {} unfinished.</p></footer>",
         grouped(records.seen),
         grouped(records.overwritten),
         grouped(records.dropped),
         grouped(records.unfinished)
     );
-    told
+    text
 }

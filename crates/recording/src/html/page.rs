@@ -1,10 +1,13 @@
-//! What every page has: its head with the style, nothing from elsewhere, and its end.
+//! The beginning and the end of every page. The page loads nothing from elsewhere.
 
 use std::fmt::Write as _;
 
+pub use crate::markup::escaped;
+
 const STYLE: &str = include_str!("page.css");
 
-/// Up to the page's own content. `title` and `style`, which is added to that of all pages, are written as they are.
+/// Writes the page up to its own content. `title` must be escaped. `style` is added to the style of
+/// all pages.
 pub fn begin(page: &mut String, title: &str, style: &str) {
     let _ = write!(
         page,
@@ -17,26 +20,8 @@ pub fn begin(page: &mut String, title: &str, style: &str) {
     );
 }
 
-/// What stands behind that content.
+/// The text after the page's own content.
 pub fn end(script: &str) -> String {
     let script = if script.is_empty() { String::new() } else { format!("<script>{script}</script>\n") };
     format!("</main>\n{script}</body>\n</html>\n")
-}
-
-/// Text for a page: nothing in it is markup, nothing commands.
-#[must_use]
-pub fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for letter in text.chars() {
-        match letter {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            letter if letter.is_control() => out.push('?'),
-            letter => out.push(letter),
-        }
-    }
-    out
 }

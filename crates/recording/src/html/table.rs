@@ -1,8 +1,9 @@
-//! Tables whose columns sort at a click.
+//! Tables that the reader sorts by clicking a column.
 
 use std::fmt::Write as _;
 
 use super::escaped;
+use crate::scale::count;
 
 pub struct Table {
     title: &'static str,
@@ -12,7 +13,7 @@ pub struct Table {
     left_out: usize,
 }
 
-/// What is shown, and for numbers what it sorts by.
+/// The content of a cell, and for numbers the value to sort by.
 pub struct Cell {
     shown: String,
     number: Option<u64>,
@@ -32,7 +33,7 @@ impl Cell {
         Cell { shown: shown(value), number: Some(value), code: false }
     }
 
-    /// A number that is a name: without grouping.
+    /// A number that is a name, such as a pid: without grouping.
     pub fn bare(value: u64) -> Cell {
         Cell::number(value, |value| value.to_string())
     }
@@ -46,7 +47,7 @@ impl Cell {
         Cell { shown, number: None, code: false }
     }
 
-    /// Not known: the least.
+    /// An unknown number, which sorts as 0.
     pub fn none() -> Cell {
         Cell { shown: String::new(), number: Some(0), code: false }
     }
@@ -96,11 +97,8 @@ impl Table {
         }
         page.push_str("</tbody></table></div>\n");
         if self.left_out > 0 {
-            let _ = writeln!(
-                page,
-                "<p class=\"quiet\">{} more are in --format json.</p>",
-                crate::scale::grouped(self.left_out as u64)
-            );
+            let more = count(self.left_out as u64, "more row is", "more rows are");
+            let _ = writeln!(page, "<p class=\"quiet\">{more} in the report of --format json.</p>");
         }
         page.push_str("</section>\n");
         page

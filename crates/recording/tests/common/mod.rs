@@ -1,4 +1,5 @@
-//! Makes recordings by the layout alone, as a writer would: for the tests and the fuzzer's first inputs.
+//! Makes recordings from the layout alone, as a writer would, for the tests and the fuzzer's first
+//! inputs.
 #![allow(dead_code)]
 
 use epollshim_format::call::Call;
@@ -20,7 +21,7 @@ pub struct Recording {
     ring: usize,
 }
 
-/// A call as it is put into a ring.
+/// A call that is written to a ring.
 #[derive(Clone, Copy)]
 pub struct CallOf {
     pub function: Function,
@@ -117,7 +118,7 @@ impl Recording {
         self.word(header::END, how);
     }
 
-    /// A segment of zeros; gives its place.
+    /// Adds a segment of zeros, and returns its place.
     pub fn segment(&mut self, kind: u64, length: usize, extra: u64) -> usize {
         let start = self.bytes.len();
         let length = length.next_multiple_of(PAGE);
@@ -150,7 +151,7 @@ impl Recording {
         self.word(place, old + by);
     }
 
-    /// `at`: the thread.
+    /// `at` is the place of the thread's segment.
     fn histogram(&mut self, at: usize, number: usize, value: u64) {
         let top = at + thread::TOPS + number * thread::TOP_SIZE;
         self.bump(at + thread::BUCKETS + number * thread::BUCKETS_SIZE + histogram::bucket(value) * 8, 1);
@@ -160,7 +161,8 @@ impl Recording {
         self.word(max, old.max(value));
     }
 
-    /// A thread that made these calls: counted all, the last of them in its ring. Gives its place.
+    /// Adds a thread that made these calls: all are counted, and the last ones are in its ring.
+    /// Returns its place.
     pub fn thread(&mut self, tid: u64, calls: &[CallOf]) -> usize {
         let at = self.segment(kind::THREAD, thread::RING + self.ring * record::SIZE, tid);
         let mut last_end = 0;
@@ -191,8 +193,9 @@ impl Recording {
         }
     }
 
-    /// A thread that made these calls, each kept (the ring's length must be 0): what the thread's segment has no place for
-    /// lies in segments of so many bytes, and what those have none for was dropped. Gives its place, and those of its areas.
+    /// Adds a thread that made these calls, with every record kept (the ring's length must be 0).
+    /// What does not fit in the thread's segment is in segments of these sizes, and what does not
+    /// fit there was dropped. Returns its place, and the places of its areas.
     pub fn thread_full(&mut self, tid: u64, calls: &[CallOf], more: &[usize]) -> (usize, Vec<usize>) {
         let thread = self.segments as u64;
         let at = self.segment(kind::THREAD, thread::RING + area::IN_THREAD, tid);
@@ -210,7 +213,7 @@ impl Recording {
                 self.record(start + area::RECORDS + place * record::SIZE, first + place as u64, call);
             }
             number += here.len();
-            // Whoever found the last area full has asked there.
+            // A writer that finds the last area full has taken one more place there.
             let asked = if number == calls.len() { here.len() } else { places + 1 };
             self.word(start + area::TAKEN, asked as u64);
         }
@@ -254,7 +257,7 @@ impl Recording {
         }
     }
 
-    /// A table of instances with these: index, id, epfd, watches, creating address, when.
+    /// Adds a table of instances: index, id, epfd, watches, creating address, time.
     pub fn instances(&mut self, of: &[(usize, u64, i32, u64, u64, u64)]) {
         let at = self.segment(kind::INSTANCES, 64 * instance::SIZE, 0);
         for (index, id, epfd, watches, site, began) in of {
@@ -276,7 +279,7 @@ impl Recording {
         }
     }
 
-    /// A table of interests: the instance's index, descriptor, adding address.
+    /// Adds a table of interests: the instance's index, descriptor, adding address.
     pub fn interests(&mut self, of: &[(u64, i32, u64)]) {
         let at = self.segment(kind::INTERESTS, 64 * interest::SIZE, 0);
         for (index, (instance, fd, site)) in of.iter().enumerate() {
@@ -286,14 +289,15 @@ impl Recording {
         }
     }
 
-    /// Control pages: requests taken, and ignored as damaged.
+    /// Adds control pages: the number of requests, and of those ignored as damaged.
     pub fn control(&mut self, requests: u64, damaged: u64) {
         let at = self.segment(kind::CONTROL, control::BYTES, 0);
         self.word(at + control::REQUESTS, requests);
         self.word(at + control::DAMAGED, damaged);
     }
 
-    /// The table of findings, with these first, and how many found no place. Gives its place.
+    /// Adds the table of findings: the first ones, and the number of those that did not fit.
+    /// Returns its place.
     pub fn findings(&mut self, of: &[Finding], dropped: u64) -> usize {
         let at = self.segment(kind::FINDINGS, findings::SIZE, 0);
         self.word(at + findings::DROPPED, dropped);
@@ -325,7 +329,7 @@ impl Recording {
     }
 }
 
-/// A finding of this kind at a place, without anything else.
+/// A finding of this kind at a place, with nothing else set.
 pub fn finding_of(id: Id, severity: Severity, count: u64, site: u64) -> Finding {
     Finding {
         id,
@@ -342,11 +346,12 @@ pub fn finding_of(id: Id, severity: Severity, count: u64, site: u64) -> Finding 
     }
 }
 
-/// Where the code of the made programs lies.
+/// The address of the programs' code.
 pub const CODE: u64 = 0x5555_0000_0000;
 const LIBRARY: u64 = 0x7fff_0000_0000;
 
-/// A server's process: it accepts, serves, forgets; two threads, the second with a ring that has wrapped.
+/// A server process that accepts and serves connections, and forgets some. It has two threads; the
+/// ring of the second has wrapped.
 pub fn server(pid: u64, began: u64, killed: bool) -> Recording {
     let mut made = Recording::new(pid, b"server", began, 64);
     let (accept, serve, wait) = (CODE + 0x1130, CODE + 0x1204, LIBRARY + 0x2f0);
@@ -364,7 +369,7 @@ pub fn server(pid: u64, began: u64, killed: bool) -> Recording {
         .map(|step| CallOf::wait(began + 40_000 * (step + 1), 30_000 + step % 7 * 900, 5, (step % 5) as i64, wait))
         .collect();
     let at = made.thread(pid + 1, &busy);
-    // The thread is in a call: begun, not ended.
+    // The thread is in a call that has begun and not ended.
     made.word(at + thread::BEGUN, 1001);
     made.instances(&[(1, 1, 5, 3, CODE + 0x1010, began + 1900)]);
     made.interests(&[(1, 4, accept), (1, 7, serve), (1, 8, serve)]);
@@ -374,7 +379,7 @@ pub fn server(pid: u64, began: u64, killed: bool) -> Recording {
         LIBRARY + 0x9000
     ));
     made.control(49, 43);
-    // What both have at one site is one finding of theirs; the ghost is of the killed one alone.
+    // Findings of both at one site are merged. Only the killed process has the ghost.
     let failed = finding_of(Id::CtlError, Severity::Warning, if killed { 40 } else { 2 }, serve);
     let failed =
         Finding { variant: 17, epfd: Some(5), fd: Some(8), detail: [1, 17, 0, 0], first: began + 9000, ..failed };
@@ -390,7 +395,8 @@ pub fn server(pid: u64, began: u64, killed: bool) -> Recording {
     made
 }
 
-/// A process of which each call is kept: two threads, one with three areas and calls that found no place.
+/// A process whose records are all kept. It has two threads; one has three areas, and calls that
+/// were dropped.
 pub fn full(pid: u64, began: u64) -> Recording {
     let mut made = Recording::new(pid, b"keeper", began, 0);
     made.word(header::RECORDS_MOST, 1 << 20);
@@ -405,10 +411,10 @@ pub fn full(pid: u64, began: u64) -> Recording {
     made
 }
 
-/// Where its arena of call stacks was.
+/// The address of its arena of call stacks.
 const ARENA: u64 = 0x7f00_0000_0000;
 
-/// A program with a census and call stacks: two frames of an instance, one of what it opened.
+/// A program with a census and call stacks: two frames for an instance, one for what it opened.
 pub fn with_stacks() -> Recording {
     let mut made = Recording::new(88, b"deep", SECOND, 4);
     made.totals([1, 1], [0, 0], 0);
@@ -434,7 +440,7 @@ pub fn with_stacks() -> Recording {
     made
 }
 
-/// The smallest whole recording: no ring, one thread.
+/// The smallest complete recording: no ring, one thread.
 pub fn small() -> Recording {
     let mut made = Recording::new(77, b"tiny", SECOND, 4);
     made.totals([1, 1], [0, 0], 0);

@@ -1,15 +1,15 @@
-//! What holds whatever bytes a recording has. The fuzzer runs this on its own inputs (fuzz/targets/recording.rs),
-//! `mutations.rs` on valid recordings that were damaged.
+//! Invariants that hold for any bytes of a recording. The fuzzer checks its own inputs
+//! (fuzz/targets/recording.rs), and `mutations.rs` checks damaged recordings.
 
 use epollshim_recording::{Format, Set, read, render};
 
-/// Reads, and writes every report. Whether it could be read.
+/// Reads a recording and writes it in every format. Returns whether it could be read.
 pub fn recording(bytes: &[u8]) -> bool {
     let process = match read(bytes) {
         Ok(process) => process,
         Err(damage) => {
-            let told = damage.to_string();
-            assert!(damage.place <= bytes.len() && !told.contains('\n') && told.len() < 200, "{told}");
+            let text = damage.to_string();
+            assert!(damage.place <= bytes.len() && !text.contains('\n') && text.len() < 200, "{text}");
             return false;
         }
     };
@@ -41,12 +41,13 @@ pub fn recording(bytes: &[u8]) -> bool {
     true
 }
 
-/// Frames, a space and a count.
+/// Whether a line has frames, a space and a count.
 fn is_a_stack(line: &str) -> bool {
     line.rsplit_once(' ').is_some_and(|(stack, count)| stack.contains(';') && count.parse::<u64>().is_ok())
 }
 
-/// Elements close in the order in which they were opened, and no text has what XML does not allow. (tools.rs has a parser look.)
+/// Checks that elements are closed in reverse order of opening, and that the text has only
+/// characters that XML allows. (tools.rs runs an XML parser.)
 fn is_a_document(text: &str) {
     assert!(text.chars().all(|letter| letter == '\n' || !letter.is_control() && !"\u{fffe}\u{ffff}".contains(letter)));
     let mut open: Vec<&str> = Vec::new();

@@ -1,25 +1,26 @@
-//! Schema `epollshim.report/1`: each process as its own exit report would have it, and all merged, with the same keys. What a
-//! recording does not hold is null ([`not_recorded`]). Processes are written one by one: memory holds one at a time.
+//! JSON of the schema `epollshim.report/1`: each process as in its own exit report, and all merged,
+//! with the same keys. What a recording does not have is null ([`not_recorded`]). Processes are
+//! written one at a time, so that memory holds the JSON of only one.
+
+mod parts;
 
 use std::collections::HashMap;
 use std::io::{self, Write};
-use std::sync::Arc;
 
 use epollshim_format::call::{Call, FUNCTIONS};
-use epollshim_format::findings::Id;
 use epollshim_format::recording::thread::KIND_NAMES;
 use epollshim_format::{REPORT_SCHEMA, errno, kernel_memory};
 use serde_json::{Map, Value, json};
 
 use crate::Set;
 use crate::census;
-use crate::described::Descriptor;
-use crate::facts::{self, Facts, SiteFacts, Watched};
-use crate::findings::Found;
+use crate::facts::{self, Facts};
 use crate::load::shown;
-use crate::model::{CallCounters, Histogram, Instance, Limit, Process, Rule, Thread};
+use crate::model::Process;
 use crate::modules::plain;
-use crate::sites::Site;
+
+pub use parts::frames;
+use parts::{STACKS, distribution, faults, limits, of_call, of_finding, of_instance, of_site, of_thread};
 
 pub fn render(set: &Set, out: &mut dyn Write) -> io::Result<()> {
     write!(out, "{{\"schema\":\"{REPORT_SCHEMA}\",\"processes\":[")?;
@@ -71,7 +72,8 @@ fn of_process(process: &Process) -> Value {
             "start_unix_ns": header.began_unix,
             "duration_ns": process.duration,
             "end": process.end(),
-            // Killed: nothing has noted when. The duration is the least that it can have run.
+            // The end of a killed process was not recorded. The duration is then the least time
+            // that it can have run.
             "end_is_exact": process.end_is_known(),
             "signal": process.killed_by(),
             "seed": header.seed,
@@ -157,7 +159,8 @@ fn merged(set: &Set) -> Value {
     report.into()
 }
 
-/// What all processes have in common; null where they differ. The time is that from the first beginning to the last end.
+/// What all processes have in common, null where they differ. The duration is from the first
+/// beginning to the last end.
 fn common(processes: &[Process]) -> Value {
     fn same<T: PartialEq>(processes: &[Process], of: impl Fn(&Process) -> T) -> Option<T> {
         let first = of(processes.first()?);
@@ -179,7 +182,7 @@ fn common(processes: &[Process]) -> Value {
     })
 }
 
-/// Those of all processes, each with its process's id: at most [`STACKS`].
+/// At most [`STACKS`] instances of all processes, each with the id of its process.
 fn merged_instances(set: &Set) -> Vec<Value> {
     let mut list = Vec::new();
     for process in &set.processes {
@@ -198,52 +201,7 @@ fn merged_instances(set: &Set) -> Vec<Value> {
     list
 }
 
-/// The limits that are set, in some processes: peaks and what was refused are added up, as are their other peaks.
-fn limits(processes: &[Process]) -> Value {
-    let mut sums: Vec<Limit> = Vec::new();
-    for of in processes.iter().flat_map(|process| &process.limits) {
-        match sums.iter_mut().find(|sum| (sum.key, sum.limit, sum.mode) == (of.key, of.limit, of.mode)) {
-            None => sums.push(*of),
-            Some(sum) => {
-                sum.peak = sum.peak.saturating_add(of.peak);
-                sum.denied = sum.denied.saturating_add(of.denied);
-                sum.let_through = sum.let_through.saturating_add(of.let_through);
-            }
-        }
-    }
-    let limits = sums.iter().map(|of| {
-        let mut limit = json!({
-            "key": of.key, "limit": of.limit, "peak": of.peak, "denied": of.denied, "let_through": of.let_through,
-        });
-        if let (Some(mode), Some(limit)) = (of.mode, limit.as_object_mut()) {
-            limit.insert("mode".into(), mode.into());
-        }
-        limit
-    });
-    limits.collect()
-}
-
-/// The rules of faults in some processes, with what they have counted in all of them.
-fn faults(processes: &[Process]) -> Value {
-    let mut sums: Vec<(Rule, Vec<Value>)> = Vec::new();
-    for (process, of) in processes.iter().flat_map(|process| process.rules.iter().map(move |rule| (process, rule))) {
-        let firings = of.firings.iter().map(|firing| firing.json(process));
-        match sums.iter_mut().find(|(sum, _)| sum.text == of.text) {
-            None => sums.push((of.clone(), firings.collect())),
-            Some((sum, all)) => {
-                sum.matched = sum.matched.saturating_add(of.matched);
-                sum.fired = sum.fired.saturating_add(of.fired);
-                all.extend(firings);
-            }
-        }
-    }
-    let rules = sums.into_iter().map(|(of, firings)| {
-        json!({ "rule": of.text, "matched": of.matched, "fired": of.fired, "legal": of.legal, "firings": firings })
-    });
-    rules.collect()
-}
-
-/// Keys of the exit report whose values no recording holds.
+/// Adds the keys of the exit report whose values are not in a recording, as null.
 fn not_recorded(report: &mut Map<String, Value>) {
     for key in ["log", "suppressions"] {
         report.entry(key).or_insert(Value::Null);
@@ -255,14 +213,14 @@ fn not_recorded(report: &mut Map<String, Value>) {
     }
 }
 
-/// What a process and the merged view have in common.
+/// The members that a process and the merged view have in common.
 fn sums(facts: &Facts, instances: Vec<Value>, report: &mut Map<String, Value>) {
     let (counters, totals) = (&facts.counters, &facts.totals);
     let mut calls = Map::new();
     for (name, of) in FUNCTIONS {
         let counted = counters.of(of);
         if counted.calls != 0 || counted.failures() != 0 {
-            // Only waits are timed by the counters.
+            // The counters have times only for waits.
             let latency = of.first().and_then(|call| counters.blocked_in(*call));
             calls.insert(name.into(), of_call(&counted, latency));
         }
@@ -343,154 +301,7 @@ fn sums(facts: &Facts, instances: Vec<Value>, report: &mut Map<String, Value>) {
     report.extend(parts.map(|(name, value)| (name.to_owned(), value)));
 }
 
-fn of_call(counted: &CallCounters, latency: Option<&Histogram>) -> Value {
-    json!({
-        "calls": counted.calls,
-        "errors": counted.errors.iter().map(|(error, times)| (error_name(*error).to_owned(), Value::from(*times)))
-            .collect::<Map<_, _>>(),
-        "injected": counted.injected,
-        "limited": counted.limited,
-        "latency_ns": latency.map(distribution),
-    })
-}
-
-fn distribution(histogram: &Histogram) -> Value {
-    let summary = histogram.summary();
-    let quantiles = summary.quantiles;
-    json!({
-        "count": summary.count,
-        "sum": summary.sum,
-        "p50": quantiles.map(|quantiles| quantiles.p50),
-        "p90": quantiles.map(|quantiles| quantiles.p90),
-        "p99": quantiles.map(|quantiles| quantiles.p99),
-        "max": quantiles.map(|quantiles| quantiles.max),
-    })
-}
-
-/// How many instances are told with their stacks: a damaged file may have any number.
-const STACKS: usize = 500;
-
-fn of_instance(process: &Process, instance: &Instance, stack: &[Arc<Site>], watched: Option<Watched>) -> Value {
-    let site = process.site(instance.site);
-    let watched = watched.unwrap_or(Watched { fds: Vec::new(), sites: Vec::new() });
-    let added: Vec<Value> = watched
-        .sites
-        .iter()
-        .take(facts::SITES)
-        .filter_map(|(address, times)| {
-            let site = process.site(*address)?;
-            Some(json!({ "site": site.text, "function": site.function.as_ref().filter(|_| !site.behind), "location": site.location(), "watches": times }))
-        })
-        .collect();
-    json!({
-        "id": instance.id,
-        "epfds": [instance.epfd],
-        "call": instance.call(),
-        "size": instance.size(),
-        "cloexec": instance.cloexec(),
-        "inherited": instance.inherited,
-        "site": site.as_deref().map(|site| &site.text),
-        "stack": frames(stack),
-        "function": site.as_deref().filter(|site| !site.behind).and_then(|site| site.function.as_ref()),
-        "location": site.as_deref().and_then(Site::location),
-        "watches": instance.watches,
-        "peak_watches": instance.watches_peak,
-        "waits": instance.waits,
-        "events": instance.events,
-        "empty": instance.empty,
-        "full": instance.full,
-        "interrupted": instance.interrupted,
-        "kernel_bytes": kernel_memory::estimate(1, instance.watches),
-        "watched_fds": watched.fds,
-        "watch_sites": added,
-    })
-}
-
-fn of_thread(thread: &Thread) -> Value {
-    let mut calls = Map::new();
-    for (name, of) in FUNCTIONS {
-        let counted = thread.counters.of(of);
-        if counted.calls != 0 {
-            calls.insert(name.into(), json!({ "calls": counted.calls, "failed": counted.failures() }));
-        }
-    }
-    json!({
-        "tid": thread.tid,
-        "calls": calls,
-        "events": thread.counters.batch.sum,
-        "blocked_ns": distribution(&thread.counters.blocked()),
-        "work_ns": distribution(&thread.counters.work),
-        "records": {
-            "begun": thread.begun,
-            "seen": thread.seen,
-            "overwritten": thread.overwritten,
-            "dropped": thread.dropped,
-            "unfinished": thread.unfinished,
-            "left": thread.left(),
-        },
-    })
-}
-
-/// Each frame of a stack, those included that were inlined, the innermost first.
-pub fn frames(stack: &[Arc<Site>]) -> Vec<String> {
-    stack.iter().flat_map(|site| site.frames()).collect()
-}
-
-fn of_finding(found: &Found) -> Value {
-    let finding = &found.finding;
-    let place = |site: Option<&Site>| site.map(|site| site.text.clone());
-    let mut report = json!({
-        "id": finding.id.name(),
-        "severity": finding.severity.name(),
-        "count": finding.count,
-        "epfd": finding.epfd,
-        "fd": finding.fd,
-        "site": place(found.site.as_deref()),
-        "function": found.site.as_deref().filter(|site| !site.behind).and_then(|site| site.function.as_ref()),
-        "location": found.site.as_deref().and_then(Site::location),
-        "other_site": place(found.other.as_deref()),
-        "other_location": found.other.as_deref().and_then(Site::location),
-        "stack": frames(&found.stack),
-        "message": found.message(),
-        "processes": found.processes,
-        "site_role": finding.roles().site,
-        "other_role": finding.roles().other,
-        "other_stack": frames(&found.other_stack),
-        "inlined_into": found.site.as_deref().map(|site| &site.inlined_into),
-    });
-    if let Some(object) = report.as_object_mut() {
-        if let Some(created) = &found.created {
-            object.insert("created_site".into(), created.text.clone().into());
-            object.insert("created_location".into(), created.location().into());
-            object.insert("created_stack".into(), frames(&found.created_stack).into());
-        }
-        if let Some(descriptor) = &found.descriptor {
-            object.insert("descriptor".into(), descriptor.json());
-        }
-        if finding.id == Id::FdLeak {
-            object.insert("descriptors".into(), found.descriptors.iter().map(Descriptor::json).collect());
-        }
-    }
-    report
-}
-
-fn of_site(site: &SiteFacts) -> Value {
-    json!({
-        "site": site.site.text,
-        "function": site.site.function.as_ref().filter(|_| !site.site.behind),
-        "behind": site.site.function.as_ref().filter(|_| site.site.behind),
-        "file": site.site.file,
-        "line": site.site.line,
-        "calls": site.calls,
-        "failed": site.failed,
-        "time_ns": site.time,
-        "events": site.events,
-        "instances": site.instances,
-        "watches": site.watches,
-    })
-}
-
-/// Bytes as text: what is no UTF-8 becomes U+FFFD.
+/// Bytes as text. What is not UTF-8 becomes U+FFFD.
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }

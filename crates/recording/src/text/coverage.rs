@@ -1,0 +1,68 @@
+//! What is missing: programs and calls that were not seen, and what found no space in a recording.
+
+use super::LISTED;
+use super::page::Page;
+use crate::facts::Facts;
+use crate::json::error_name;
+use crate::model::{Process, makes_calls_unseen, what_is_unseen};
+use crate::scale::{count, grouped};
+
+/// Programs that were started without the library, and processes whose epoll calls bypass it.
+pub(super) fn not_seen(processes: &[Process], page: &mut Page) {
+    if let Some(what) = what_is_unseen(processes) {
+        page.wrapped("  ", &format!("NOT SEEN: {what}"));
+    }
+    for what in processes.iter().filter_map(makes_calls_unseen).take(LISTED) {
+        page.wrapped("  ", &format!("NOT SEEN: {what}"));
+    }
+}
+
+pub(super) fn partial(process: &Process, page: &mut Page) {
+    let header = &process.header;
+    if !process.partial() {
+        return;
+    }
+    page.trouble("  PARTIAL: this recording is incomplete".into());
+    for note in &process.notes.kept {
+        page.wrapped("    - ", note);
+    }
+    if process.notes.more > 0 {
+        page.line(format!("    - and {} more notes", grouped(process.notes.more)));
+    }
+    if let Some(error) = header.trouble {
+        page.line(format!("    - the file could not grow: {}", error_name(error)));
+    }
+    for (count, what) in [
+        (header.threads_dropped, "threads not recorded (no space)"),
+        (header.calls_dropped, "calls of these threads, not counted"),
+        (header.entries_dropped, "instances or watches not recorded (no space)"),
+    ] {
+        if count > 0 {
+            page.line(format!("    - {what}: {}", grouped(count)));
+        }
+    }
+    let dropped = process.dropped();
+    if dropped > 0 {
+        page.line(format!("    - {} dropped:", count(dropped, "call record", "call records")));
+        process.why_dropped().iter().for_each(|why| page.wrapped("      ", why));
+    }
+}
+
+pub(super) fn coverage(facts: &Facts, page: &mut Page) {
+    let totals = &facts.totals;
+    page.gap();
+    page.line(match facts.reconciled {
+        true => "Coverage: compared with the kernel's lists for this report".into(),
+        false => "Coverage: as recorded; not compared with the kernel's lists".into(),
+    });
+    for (count, what) in [
+        (totals.unseen_instances, "instances created or inherited unseen"),
+        (totals.unseen_watches, "watches changed unseen"),
+        (totals.healed, "wrong records repaired"),
+        (totals.lost, "changes not noted"),
+    ] {
+        if count > 0 {
+            page.line(format!("  {what}: {}", grouped(count)));
+        }
+    }
+}
