@@ -63,7 +63,7 @@ static int signals(void)
     return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
-/* Prints what inotify has; returns how many events may still be printed, 0 when the directory is gone. */
+/* Prints the events of inotify. Returns how many more may be printed; 0 if the directory is gone. */
 static long drain(int inotify, const char *directory, long left)
 {
     char buffer[16 * (sizeof(struct inotify_event) + NAME_MAX + 1)]

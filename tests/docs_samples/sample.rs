@@ -84,7 +84,7 @@ pub fn is_real(path: &str, first: &str, printed: &str) {
         let piece = &sample[index..end];
         let place = found(piece, &printed, from).or_else(|| {
             let at = (from..printed.len()).find(|at| is_blessing() && masked(printed[*at]) == masked(piece[0]))?;
-            // To the line that ends the piece, if it is still printed, or as many lines as there were.
+            // Up to the last line of the piece, or else as many lines as before.
             let last = masked(piece[piece.len() - 1]);
             let end = (at + 1..=printed.len()).take(piece.len() * 2).find(|to| masked(printed[to - 1]) == last);
             Some((at, end.unwrap_or(at + piece.len()).min(printed.len())))
