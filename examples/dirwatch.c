@@ -63,7 +63,7 @@ static int signals(void)
     return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
-/* Prints the events of inotify. Returns how many more may be printed; 0 if the directory is gone. */
+/* Prints the events of inotify. Returns how many more may follow: 0 if the directory is gone. */
 static long drain(int inotify, const char *directory, long left)
 {
     char buffer[16 * (sizeof(struct inotify_event) + NAME_MAX + 1)]
