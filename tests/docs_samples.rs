@@ -333,6 +333,25 @@ fn a_running_process_is_checked_and_controlled() {
 }
 
 #[test]
+fn a_program_that_sleeps_takes_no_request() {
+    if !has_python() {
+        return;
+    }
+    let folder = scratch("asleep");
+    let mut command = Command::new(PYTHON);
+    command.args(["-c", "import select; select.epoll().poll()"]).stdin(Stdio::null());
+    command.env("LD_PRELOAD", shim()).env("EPOLLSHIM_RECORD", &folder).env("EPOLLSHIM_REPORT", "none");
+    let asleep = Running(command.spawn().unwrap());
+    let pid = asleep.0.id().to_string();
+    until("the loop waits", || {
+        stdout(&epollshim().args(["inspect", &pid]).output().unwrap()).contains("waits in").then_some(())
+    });
+    let asked = epollshim().args(["ctl", &pid, "inject", "epoll_ctl:error=ENOSPC"]).output().unwrap();
+    let printed = format!("{}{}\n", stderr(&asked), asked.status.code().unwrap());
+    is_real("docs/command.md", "$ epollshim ctl 7401 inject", &printed);
+}
+
+#[test]
 fn nothing_to_report() {
     let ended = epollshim().args(["run", "--", "true"]).output().unwrap();
     is_real("docs/command.md", "$ epollshim run -- true", &stderr(&ended));
