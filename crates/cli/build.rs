@@ -1,8 +1,9 @@
-//! What `epollshim --version` prints: the package's version, and the commit of the checkout where that is known.
+//! Sets the output of `epollshim --version`: the version of the package, and the commit of the
+//! checkout if it is known.
 //!
-//! `EPOLLSHIM_COMMIT` names the commit, and is taken as it is (`make dist` sets it). Without it git is asked, if the workspace is a
-//! checkout. Otherwise the version stands alone. The commit is the one that is checked out: files that were changed since are not
-//! looked at.
+//! `EPOLLSHIM_COMMIT` is used as the commit if it is set (`make dist` sets it). Otherwise git is
+//! asked if the workspace is a checkout. Otherwise there is only the version. The commit is the one
+//! that is checked out, even if files were changed since.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -13,7 +14,7 @@ fn main() {
     let version = std::env::var("CARGO_PKG_VERSION").unwrap_or_default();
     let given = std::env::var("EPOLLSHIM_COMMIT").ok();
     let commit = given.or_else(checked_out).unwrap_or_default();
-    // It becomes a line of output: one word, of no more letters than an id of SHA-256 and a mark behind it.
+    // It becomes part of a line of output: one word, not longer than an id of SHA-256 and a suffix.
     let is_word = commit.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-+._".contains(&byte));
     if commit.is_empty() || commit.len() > 80 || !is_word {
         println!("cargo::rustc-env=VERSION_AND_COMMIT={version}");
@@ -22,10 +23,11 @@ fn main() {
     }
 }
 
-/// The commit of the checkout that this package lies in. Cargo asks again when another is checked out, or one is made.
+/// The commit of the checkout that contains this package. Cargo runs this again after a checkout or
+/// a commit.
 fn checked_out() -> Option<String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2)?;
-    // Source without a checkout of its own may lie in another project's.
+    // A source tree without a checkout of its own may be inside that of another project.
     if !root.join(".git").exists() {
         return None;
     }
@@ -38,7 +40,7 @@ fn checked_out() -> Option<String> {
     let files = ["HEAD", "packed-refs"].into_iter().chain(branch.as_deref());
     for file in files.filter_map(|name| git(&["rev-parse", "--git-path", name])) {
         let path: PathBuf = root.join(file);
-        // A file that is not there would count as changed each time.
+        // A file that does not exist would count as changed each time.
         if path.exists() {
             println!("cargo::rerun-if-changed={}", path.display());
         }

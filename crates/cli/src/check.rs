@@ -1,13 +1,13 @@
-//! `epollshim check`: what the shim will see of a program, and what not.
+//! `epollshim check`: predicts what the shim will see of a program.
 //!
 //! ```text
-//! facts       gathers: the file, its libraries or what a process has mapped
+//! facts       gathers facts: the file, its libraries, or what a process has mapped
 //! libraries   finds the libraries that a file needs, as ld.so does
-//! calls       which of a file's imports concern the shim
-//! code        system call instructions in its own text
-//! process     of a process: its instances, interests, descriptors
-//! verdict     judges the facts; pure
-//! page, json  tell them
+//! calls       which imports of a file concern the shim
+//! code        finds system call instructions in a file
+//! process     reads the instances, interests and descriptors of a process
+//! verdict     judges the facts, without side effects
+//! page, json  print the result
 //! ```
 
 use crate::args::{Check, Format};
@@ -24,7 +24,7 @@ pub mod verdict;
 
 use verdict::Seen;
 
-/// The exit status.
+/// Prints the verdict, and returns the exit status.
 pub fn check(asked: &Check) -> Result<i32, Failure> {
     let facts = facts::gather(&asked.subject)?;
     let verdict = verdict::judge(&facts);

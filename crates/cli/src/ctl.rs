@@ -1,8 +1,8 @@
-//! `epollshim ctl`: steers a running process through the control pages of its recording.
+//! `epollshim ctl`: controls a running process by the control pages of its recording.
 //!
 //! ```text
-//! target    which recording is the process's own, and may it be steered
-//! exchange  a request written, the answer awaited
+//! target    finds the recording of a process, and checks the permission to control it
+//! exchange  writes a request, and waits for the answer
 //! ```
 
 mod exchange;
@@ -24,24 +24,24 @@ use exchange::{Exchange, Outcome, When};
 pub use target::pid;
 use target::{State, Target};
 
-/// The process has not done it.
+/// The process did not carry out the order.
 const NOT_DONE: i32 = 1;
-/// No call of the process has returned in time.
+/// No call of the process returned in time.
 const STANDS: i32 = 3;
 
-/// Carries out what is asked; the exit status: of several processes the highest.
+/// Carries out an order. Returns the exit status, the highest one for several processes.
 pub fn ctl(asked: &Ctl) -> Result<i32, Failure> {
     let order = asked.order.as_ref().unwrap_or(&Order::Status);
     let wait = asked.wait.as_deref().unwrap_or(if is_snapshot(order) { "1" } else { "5" });
     let wait = seconds(wait)?;
-    // Before a process is looked at: as if every fault were allowed.
+    // No process is known yet, so all faults are allowed in this check.
     let lines = lines(order, true)?;
     if let [pid] = asked.pids.as_slice() {
         return one(pid, order, lines, wait);
     }
     asked.pids.iter().try_for_each(|word| target::pid(word).map(drop))?;
     if matches!(order, Order::Snapshot { output: Some(_), .. }) {
-        return Err(Failure::of_use("snapshot -o: a file takes the report of one process"));
+        return Err(Failure::usage("snapshot -o: the file takes the report of one process; name one PID"));
     }
     let mut highest = 0;
     for pid in &asked.pids {
@@ -54,7 +54,7 @@ pub fn ctl(asked: &Ctl) -> Result<i32, Failure> {
     Ok(highest)
 }
 
-/// Whether an order is withdrawn where no call returns in time: nobody waits for its answer later.
+/// A snapshot is withdrawn if no call returns in time, because nobody reads its result later.
 fn is_snapshot(order: &Order) -> bool {
     matches!(order, Order::Snapshot { .. })
 }
@@ -74,9 +74,7 @@ fn one(pid: &OsStr, order: &Order, lines: Vec<Vec<u8>>, wait: Duration) -> Resul
             Order::Snapshot { format, output } => {
                 let reconciled = text == control::RECONCILED;
                 if !reconciled {
-                    say(&format!(
-                        "{target}: not compared with the kernel: its threads change the descriptors all the time"
-                    ));
+                    say(&format!("{target}: not compared with the kernel: its threads kept changing descriptors"));
                 }
                 snapshot(&target, reconciled, format, output.as_deref())
             }
@@ -96,11 +94,11 @@ fn failure(status: i32, text: String) -> Failure {
     Failure { status, text }
 }
 
-/// What is asked of the shim, an order a line.
+/// The request to the shim, one order per line.
 fn lines(order: &Order, impossible: bool) -> Result<Vec<Vec<u8>>, Failure> {
     let line = |word: &str, text: &[u8]| [word.as_bytes(), b" ", text].concat();
     Ok(match order {
-        // The recording has it.
+        // The recording contains the status.
         Order::Status => Vec::new(),
         Order::Snapshot { .. } => vec![b"snapshot".to_vec()],
         Order::Inject { replace, rules } => {
@@ -111,7 +109,7 @@ fn lines(order: &Order, impossible: bool) -> Result<Vec<Vec<u8>>, Failure> {
         }
         Order::Limit { limits } => {
             let limits = joined(limits, b",");
-            limits::parse(&limits).map_err(|fault| Failure::of_use(format!("limit: {fault}")))?;
+            limits::parse(&limits).map_err(|fault| Failure::usage(format!("limit: {fault}")))?;
             vec![line("limit", &limits)]
         }
         Order::Off { what } => [(Armed::Faults, &b"off faults"[..]), (Armed::Limits, b"off limits")]
@@ -124,20 +122,20 @@ fn lines(order: &Order, impossible: bool) -> Result<Vec<Vec<u8>>, Failure> {
 
 fn joined(words: &[OsString], between: &[u8]) -> Vec<u8> {
     let mut text = words.iter().map(|word| word.as_bytes()).collect::<Vec<_>>().join(between);
-    // A line is an order. Where rules may have white space, any will do.
+    // Each order is a line. White space in rules may be a space as well.
     text.iter_mut().filter(|byte| **byte == b'\n').for_each(|byte| *byte = b' ');
     text
 }
 
 fn check_rules(rules: &[u8], impossible: bool) -> Result<(), Failure> {
-    std::str::from_utf8(rules).map_err(|_| Failure::of_use("inject: the rules are no text (UTF-8)"))?;
-    faults::check(rules, impossible).map(drop).map_err(|fault| Failure::of_use(format!("inject: {fault}")))
+    std::str::from_utf8(rules).map_err(|_| Failure::usage("inject: the rules are not UTF-8 text"))?;
+    faults::check(rules, impossible).map(drop).map_err(|fault| Failure::usage(format!("inject: {fault}")))
 }
 
 fn seconds(word: &str) -> Result<Duration, Failure> {
     let number = word.parse::<f64>().ok().filter(|_| word.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.'));
     number.and_then(|number| Duration::try_from_secs_f64(number.min(1e9)).ok()).ok_or_else(|| {
-        Failure::of_use(format!("--wait: '{}' is no number of seconds; wanted: such as 5 or 0.5", printable(word)))
+        Failure::usage(format!("--wait: '{}' is not a number of seconds, such as 5 or 0.5", printable(word)))
     })
 }
 
@@ -147,14 +145,14 @@ fn not_taken(target: &Target, wait: Duration, when: When, order: &Order) -> Stri
         _ => "",
     };
     let then = match (when, order) {
-        (When::Sometime, _) => "the request stands, and is taken when one does".to_owned(),
-        (When::Now, _) => "this is what it has recorded, not compared with the kernel".to_owned(),
+        (When::Sometime, _) => "the request stays pending until one does".to_owned(),
+        (When::Now, _) => "the report shows what it recorded, not compared with the kernel".to_owned(),
     };
-    format!("{target}: no epoll call of it has returned within {} s; {why}{then}", wait.as_secs_f64())
+    format!("{target}: no epoll call returned within {} s; {why}{then}", wait.as_secs_f64())
 }
 
-/// Prints what is armed, out of the recording: the process need not answer. Read through the open file, which
-/// is the process's whatever has become of its name.
+/// Prints what is armed. The recording contains it, so the process need not answer. The open file
+/// is read, because its name may lead to another file by now.
 fn status(target: &Target) -> Result<(), Failure> {
     let path = format!("/proc/self/fd/{}", target.file.as_raw_fd());
     let set = load_with(Path::new(&path), &Options::default())
@@ -165,26 +163,26 @@ fn status(target: &Target) -> Result<(), Failure> {
     let (is_armed, text) = armed(process, Look::default());
     let mut page = format!("{target}: {}\n{text}", if is_armed { "armed now" } else { "nothing is armed" });
     if target.is_asked() {
-        page.push_str("\nA request waits for its next recorded call to return.\n");
+        page.push_str("\nA request is pending until its next recorded call returns.\n");
     }
     print(&page)
 }
 
-/// Reports what the recording has now; the exit status.
+/// Reports on the recording as it is now. Returns the exit status.
 fn snapshot(target: &Target, reconciled: bool, format: &str, output: Option<&Path>) -> Result<i32, Failure> {
     let options = Options { is_judged: true, ..Options::default() };
     let loaded = load_with(target.path(), &options);
-    // Asked after the file was read: a name that led elsewhere in between is noticed.
+    // Checked after the file was read, to detect that the name led to another file.
     if !target.has_its_name() {
         let place = target.shown_path();
         return Err(failure(
             NOT_DONE,
-            format!("{target}: its recording {place} was replaced or removed: no report of it"),
+            format!("{target}: its recording {place} was replaced or removed; it cannot be reported"),
         ));
     }
     let mut set = loaded.map_err(|error| failure(NOT_DONE, printable(&error.to_string())))?;
     set.processes.iter_mut().for_each(|process| process.reconciled = reconciled);
-    // The command line knows the formats.
+    // The command line accepts only known formats.
     report::write(&set, Format::named(format).unwrap_or(Format::Text), output)?;
     Ok(report::missing(&set).map_or(0, |what| {
         say(&what);

@@ -1,4 +1,4 @@
-//! `epollshim diff`: what differs between two recordings.
+//! `epollshim diff`: compares two recordings.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use crate::report::{lacking, read_suppressions, unreadable, write_with};
 use crate::text::count;
 use crate::{Failure, say, terminal};
 
-/// Writes what is asked for; the exit status.
+/// Writes the differences, and returns the exit status.
 pub fn diff(asked: &Diff) -> Result<i32, Failure> {
     let options = Options { debug: asked.debug.clone(), latest: asked.latest, ..Options::default() };
     let suppressions = read_suppressions(&asked.suppressions)?;
@@ -37,7 +37,7 @@ pub fn diff(asked: &Diff) -> Result<i32, Failure> {
     Ok(verdict(&differences, |change| change.is_new_from(least.0)).max(i32::from(lacking.is_some())))
 }
 
-/// The exit status: 1 where there are new findings. Says which on stderr.
+/// Returns 1 if there are new findings, and prints their ids on stderr. Otherwise returns 0.
 fn verdict(differences: &Differences, is_new: impl Fn(&FindingChange) -> bool) -> i32 {
     let new: Vec<&FindingChange> = differences.findings.iter().filter(|change| is_new(change)).collect();
     if new.is_empty() {
@@ -46,6 +46,6 @@ fn verdict(differences: &Differences, is_new: impl Fn(&FindingChange) -> bool) -
     let mut ids: Vec<&str> = new.iter().map(|change| change.found.finding.id.name()).collect();
     ids.sort_unstable();
     ids.dedup();
-    say(&format!("{} that A has not: {}", count(new.len(), "finding"), ids.join(", ")));
+    say(&format!("{}: {}", count(new.len(), "new finding"), ids.join(", ")));
     1
 }

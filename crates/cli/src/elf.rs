@@ -1,6 +1,7 @@
-//! What an ELF file says of itself: its kind, what it needs, what it imports, and the code in it.
+//! Reads ELF files: the kind of file, what it needs and imports, and its code.
 //!
-//! Files are strangers': whatever is wrong in one is an error here, never a panic. Only what is looked at is read.
+//! Files may be damaged or malicious. Whatever is wrong in one is an error here, never a panic.
+//! Only the parts that are needed are read.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -12,9 +13,9 @@ use object::elf::{self as format, FileHeader64};
 use object::read::elf::{Dyn, FileHeader, ProgramHeader, SectionHeader, SectionTable, Sym};
 use object::read::{ReadCache, ReadRef, StringTable};
 
-/// More executable code than this in one section is not looked through.
+/// Sections with more executable code than this are skipped.
 const MOST_CODE: u64 = 1 << 30;
-/// A longer file is no program, but one with a hole.
+/// A longer file is not a program, but a sparse file.
 const MOST_FILE: u64 = 1 << 36;
 
 #[derive(Debug)]
@@ -36,7 +37,7 @@ impl From<object::read::Error> for Unreadable {
     }
 }
 
-/// The beginning of every ELF file, of whatever machine.
+/// The beginning of every ELF file, for any machine.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Header {
     pub is_64: bool,
@@ -46,7 +47,7 @@ pub struct Header {
 }
 
 impl Header {
-    /// Of the first bytes of a file. None: it is no ELF file.
+    /// Parses the first bytes of a file. None: not an ELF file.
     #[must_use]
     pub fn of(bytes: &[u8]) -> Option<Header> {
         let bytes: [u8; 20] = *bytes.first_chunk()?;
@@ -61,7 +62,7 @@ impl Header {
         })
     }
 
-    /// Whether the shim's own kind of process can come of it.
+    /// Whether a process of this file would be of the kind that the shim supports.
     #[must_use]
     pub fn is_native(self) -> bool {
         self.is_64 && self.is_little && self.machine == format::EM_X86_64.0
@@ -98,13 +99,13 @@ pub enum Kind {
     /// Started by an interpreter that loads libraries.
     Dynamic,
     Static,
-    /// Static, and loaded anywhere.
+    /// Static and position-independent.
     StaticPie,
     /// A shared object without an interpreter.
     Library,
 }
 
-/// What is looked at of an x86-64 file.
+/// What is read of an x86-64 file.
 #[derive(Clone, Debug)]
 pub struct Elf {
     pub kind: Kind,
@@ -115,10 +116,10 @@ pub struct Elf {
     pub runpath: Option<Vec<u8>>,
     /// Names of undefined dynamic symbols.
     pub imports: BTreeSet<String>,
-    /// Whether imports could be read at all: they are found by the section headers.
+    /// Whether imports could be read. They are located by section headers.
     pub has_sections: bool,
     pub is_go: bool,
-    /// Whether it is this project's library.
+    /// Whether it is epollshim's library.
     pub is_shim: bool,
 }
 
@@ -140,7 +141,7 @@ pub fn header(path: &Path) -> Result<Header, Unreadable> {
 }
 
 fn open(path: &Path) -> Result<(File, u64), Unreadable> {
-    // Asked first: opening a pipe or a device may wait, or do something.
+    // Checked before opening: to open a pipe or a device may block or have side effects.
     let data = std::fs::metadata(path)?;
     if !data.is_file() {
         return Err(Unreadable::Format(if data.is_dir() { "a directory" } else { "not a regular file" }));
@@ -151,13 +152,13 @@ fn open(path: &Path) -> Result<(File, u64), Unreadable> {
     Ok((File::open(path)?, data.len()))
 }
 
-/// What an x86-64 file says of itself.
+/// Reads an x86-64 file.
 pub fn read_file(path: &Path) -> Result<Elf, Unreadable> {
     let (file, _) = open(path)?;
     read(&ReadCache::new(file))
 }
 
-/// Tells the executable code of an x86-64 file, piece by piece with its address.
+/// Calls `tell` for each piece of executable code of an x86-64 file, with its address.
 pub fn each_code(path: &Path, tell: impl FnMut(u64, &[u8])) -> Result<(), Unreadable> {
     let (file, _) = open(path)?;
     code(&ReadCache::new(file), tell)
@@ -217,12 +218,13 @@ pub fn read<'data, R: ReadRef<'data>>(data: R) -> Result<Elf, Unreadable> {
     Ok(elf)
 }
 
-/// The section headers; none where they were stripped or are damaged (the loader does not need them).
+/// The section headers. Empty if they were stripped or are damaged; the loader does not need them.
 fn sections<'data, R: ReadRef<'data>>(header: &'data Native, data: R) -> SectionTable<'data, Native, R> {
     header.sections(LE, data).unwrap_or_default()
 }
 
-/// Reads the entries of the dynamic segment. True: it says that the file is a position-independent executable.
+/// Reads the entries of the dynamic segment. Returns whether the file is a position-independent
+/// executable.
 fn dynamic<'data, R: ReadRef<'data>>(
     elf: &mut Elf,
     entries: &'data [format::Dyn64<LittleEndian>],
@@ -262,7 +264,8 @@ fn dynamic<'data, R: ReadRef<'data>>(
     is_pie
 }
 
-/// Tells the executable code: by section, or where there are none, by segment.
+/// Calls `tell` for each piece of executable code: by section, or by segment if there are no
+/// sections.
 pub fn code<'data, R: ReadRef<'data>>(data: R, mut tell: impl FnMut(u64, &[u8])) -> Result<(), Unreadable> {
     let header = Native::parse(data)?;
     let sections = sections(header, data);

@@ -1,4 +1,4 @@
-//! `epollshim explain`: what a finding means, and how to fix it. The pages are those of docs/findings.
+//! `epollshim explain`: explains findings, by the pages of docs/findings.
 
 use epollshim_format::findings::Id;
 use epollshim_format::suggest::nearest;
@@ -44,7 +44,7 @@ pages! {
     Churn "churn";
 }
 
-/// Prints the pages that are asked for, or the list of all; the exit status.
+/// Prints pages, or the list of all findings. Returns the exit status.
 pub fn explain(asked: &Explain) -> Result<i32, Failure> {
     let (mut text, look) = (String::new(), terminal::stdout());
     if asked.ids.is_empty() {
@@ -64,7 +64,8 @@ pub fn explain(asked: &Explain) -> Result<i32, Failure> {
     Ok(0)
 }
 
-/// A page for a file or a pipe, as it is written: its paragraphs and lists in lines of 80 columns, its examples as they are.
+/// A page for a file or a pipe: paragraphs and lists are wrapped at 80 columns, examples are not
+/// changed.
 fn laid_out(page: &str) -> String {
     let mut out = String::new();
     let mut words = String::new();
@@ -81,7 +82,7 @@ fn laid_out(page: &str) -> String {
             flush(&mut words, &mut out);
         }
         if is_whole {
-            // An example has the 80 columns of the report that it shows.
+            // Without its indentation, an example has the 80 columns of the report that it shows.
             out.push_str(line.strip_prefix("    ").unwrap_or(line));
             out.push('\n');
         } else {
@@ -95,7 +96,7 @@ fn laid_out(page: &str) -> String {
     out
 }
 
-/// What stands behind the id in the first line of its page.
+/// The part of the first line of a page after the id.
 fn title(id: Id) -> &'static str {
     let first = page(id).lines().next().unwrap_or_default();
     first.split_once(": ").map_or("", |(_, title)| title)
@@ -104,9 +105,9 @@ fn title(id: Id) -> &'static str {
 fn unknown(name: &str) -> Failure {
     let hint = match nearest(name, Id::ALL.iter().map(|id| id.name())) {
         Some(known) => format!("did you mean {known}?"),
-        None => "epollshim explain lists all".into(),
+        None => "run `epollshim explain` for a list".into(),
     };
-    Failure::of_use(format!("there is no finding '{}'; {hint}", printable(name)))
+    Failure::usage(format!("there is no finding '{}'; {hint}", printable(name)))
 }
 
 #[cfg(test)]

@@ -1,16 +1,17 @@
-//! `epollshim inspect`: a running process from outside, as it is now.
+//! `epollshim inspect`: looks at a running process from outside.
 //!
 //! ```text
-//! observe   the looks at it, in their order
-//! read      reading /proc/PID
-//! network   sockets by /proc/PID/net, where they may not be copied
-//! ready     copies of its descriptors: whether each is ready
-//! model     what was seen
-//! judge     what is wrong with it; pure
-//! text      as text; json: as JSON
+//! observe     makes the observations in their order
+//! read        reads /proc/PID
+//! network     reads /proc/PID/net for sockets that may not be copied
+//! ready       copies descriptors, and queries whether each is ready
+//! model       what was observed
+//! judge       decides what is wrong, without side effects
+//! text, json  print the result
 //! ```
 //!
-//! The process needs no shim, is not stopped, gets no signal, and none of its descriptors is changed, read or written.
+//! The process need not have the shim. It is not stopped and gets no signal, and none of its
+//! descriptors is changed, read or written.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
@@ -18,7 +19,7 @@ use std::time::Duration;
 
 use crate::args::{FailOnSeen, Format, Inspect};
 use crate::text::{count, reason};
-use crate::{Failure, USE, ctl, say, sys, terminal};
+use crate::{Failure, USAGE, ctl, say, sys, terminal};
 
 mod json;
 mod judge;
@@ -34,15 +35,15 @@ pub use judge::IDS;
 use model::Process;
 use observe::{REMEDY, Refusal, observe};
 
-/// The exit status where --fail-on names what was found.
+/// The exit status if `--fail-on` names a finding.
 const FOUND: i32 = 1;
 
-/// The exit status.
+/// Prints each round, and returns the exit status.
 pub fn inspect(asked: &Inspect) -> Result<i32, Failure> {
     sys::allow_descriptors();
     let mut pids = asked.pids.iter().map(|word| ctl::pid(word)).collect::<Result<Vec<u32>, Failure>>()?;
     let mut known = BTreeMap::new();
-    // Each finding once, however many rounds meet it.
+    // Each finding counts once, however many rounds report it.
     let mut named: BTreeSet<(u32, &'static str, Option<i32>, Vec<i32>)> = BTreeSet::new();
     let mut status = 0;
     let mut rounds = 0;
@@ -56,13 +57,13 @@ pub fn inspect(asked: &Inspect) -> Result<i32, Failure> {
                     processes.push((process, findings));
                     pids.push(pid);
                 }
-                // It was there.
+                // It existed in an earlier round.
                 Err(Refusal::None | Refusal::Ended(_)) if rounds > 0 => say(&format!("process {pid} has ended")),
                 Err(refusal) => {
                     let why = why_not(pid, &refusal);
                     say(&why);
                     errors.insert(pid.to_string(), why);
-                    status = USE;
+                    status = USAGE;
                 }
             }
         }
@@ -106,12 +107,12 @@ fn write(
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         // `epollshim inspect PID | head`
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        Err(error) => Err(Failure::of_use(format!("stdout: {}", reason(&error)))),
+        Err(error) => Err(Failure::usage(format!("stdout: {}", reason(&error)))),
         Ok(()) => Ok(()),
     }
 }
 
-/// A thread that has not run since the last round has slept all the time.
+/// A thread that has not run since the last round has slept all the time in between.
 fn remember(process: &mut Process, known: &mut BTreeMap<u32, (u64, u64)>) {
     for thread in &mut process.threads {
         let turns = thread.last().and_then(|last| last.turns);
@@ -131,15 +132,15 @@ fn remember(process: &mut Process, known: &mut BTreeMap<u32, (u64, u64)>) {
 fn why_not(pid: u32, refusal: &Refusal) -> String {
     match refusal {
         Refusal::None => format!("there is no process {pid}"),
-        Refusal::Thread(process) => format!("{pid} is a thread of process {process}: name that"),
+        Refusal::Thread(process) => format!("{pid} is a thread of process {process}; use that process id"),
         Refusal::Ended(name) => format!("{name} (pid {pid}) has ended; its parent has not waited for it yet"),
         Refusal::Refused(name, error) => {
-            format!("{name} (pid {pid}) may not be looked at ({}): {REMEDY}", reason(error))
+            format!("{name} (pid {pid}) cannot be inspected ({}): {REMEDY}", reason(error))
         }
     }
 }
 
-/// Seconds from one round to the next, as they are written on the command line.
+/// Parses the seconds between two rounds.
 pub fn interval(text: &str) -> Result<Duration, String> {
     crate::top::interval(text)
 }

@@ -1,28 +1,28 @@
-//! The command around the shim.
+//! The `epollshim` command.
 //!
 //! ```text
-//! args        what the command line looks like
-//! run         epollshim run: options to variables, the library into LD_PRELOAD, the parent of the program, its report
-//! report      epollshim report: recordings, by crates/recording
-//! diff        epollshim diff: two of them
-//! ctl         epollshim ctl: finds the recording of a process, and talks to it through its control pages
-//! top         epollshim top: recordings of running programs, again and again
-//! check       epollshim check: gathers facts, judges them, prints them as text or JSON
-//! inspect     epollshim inspect: a process from outside: what its epoll instances watch, who waits, what is wrong
-//! explain     epollshim explain: the pages of docs/findings
-//! sweep       epollshim sweep: fails each call of a program in turn, and says what it does not survive
-//! markdown    such a page for a terminal
-//! suppressions  the file of findings that are not told, read and checked
-//! program     which file a command is: PATH, scripts and their interpreters
-//! elf         what an ELF file says of itself
-//! privilege   setuid, setgid, file capabilities: whether the loader will ignore LD_PRELOAD
-//! terminal    what stdout is: how wide, and with colours or without
-//! text        names of strangers made fit for a terminal, lines for 80 columns
-//! sys         the few system calls that the standard library does not have: the only unsafe code
+//! args          the command line
+//! run           epollshim run: starts a program with LD_PRELOAD, waits for it, and reports
+//! report        epollshim report: reports on recordings (crates/recording)
+//! diff          epollshim diff: compares two recordings
+//! ctl           epollshim ctl: sends orders to a process by the control pages of its recording
+//! top           epollshim top: shows the recordings of running programs as they change
+//! check         epollshim check: gathers facts on a program, judges them, prints the verdict
+//! inspect       epollshim inspect: looks at a process from outside
+//! explain       epollshim explain: prints the pages of docs/findings
+//! sweep         epollshim sweep: fails each call of a program in turn
+//! markdown      renders the pages of docs/findings for a terminal
+//! suppressions  reads and checks files of suppressions
+//! program       finds the file of a command: PATH, scripts and their interpreters
+//! elf           reads ELF files
+//! privilege     setuid, setgid, file capabilities: whether the loader ignores LD_PRELOAD
+//! terminal      whether stdout is a terminal, how wide, and with colours
+//! text          makes foreign names safe for a terminal, and wraps lines
+//! sys           system calls that the standard library lacks: the only unsafe code
 //! ```
 //!
-//! A command returns the exit status, or a [`Failure`] that is told in one line. It never links the shim, which would
-//! interpose on it.
+//! Each command returns its exit status, or a [`Failure`], which is printed in one line. This crate
+//! must not link the shim, which would interpose on it.
 #![deny(unsafe_code)]
 
 use std::ffi::OsString;
@@ -48,25 +48,26 @@ pub mod terminal;
 pub mod text;
 pub mod top;
 
-/// The exit status of an error of use.
-pub const USE: i32 = 2;
+/// The exit status of a usage error.
+pub const USAGE: i32 = 2;
 
-/// Why a command cannot do what is asked.
+/// Why a command cannot do what was asked.
 #[derive(Debug)]
 pub struct Failure {
     pub status: i32,
-    /// One line.
+    /// One line, without a newline.
     pub text: String,
 }
 
 impl Failure {
     #[must_use]
-    pub fn of_use(text: impl Into<String>) -> Failure {
-        Failure { status: USE, text: text.into() }
+    pub fn usage(text: impl Into<String>) -> Failure {
+        Failure { status: USAGE, text: text.into() }
     }
 }
 
-/// Runs the command that the arguments ask for, the first of which is the command's own name; the exit status.
+/// Runs the command that `arguments` name, and returns its exit status. The first argument is the
+/// name of `epollshim` itself.
 #[must_use]
 pub fn main(arguments: Vec<OsString>) -> i32 {
     if let Some(status) = sweep::as_one_run(&arguments) {
@@ -85,7 +86,7 @@ pub fn main(arguments: Vec<OsString>) -> i32 {
         args::Asked::Text(text) => print(&text).map(|()| 0),
         args::Asked::Help(text) => {
             let _ = std::io::stderr().write_all(text.as_bytes());
-            Ok(USE)
+            Ok(USAGE)
         }
     });
     done.unwrap_or_else(|failure| {
@@ -94,13 +95,16 @@ pub fn main(arguments: Vec<OsString>) -> i32 {
     })
 }
 
-/// A line on stderr.
+/// Prints a line on stderr.
 pub fn say(line: &str) {
-    // One write, so that lines of several programs do not mix.
+    // A single write keeps the lines of several programs apart.
     let _ = to_stderr(format!("epollshim: {line}\n").as_bytes());
 }
 
-/// All of a text on stderr. A program that shares it may have made it non-blocking: then this waits as a blocking one does.
+/// Writes all of a text to stderr.
+///
+/// Another process that shares stderr may have made it non-blocking. Then this function waits until
+/// stderr is writable, as a blocking write would.
 pub fn to_stderr(mut text: &[u8]) -> std::io::Result<()> {
     let mut out = std::io::stderr();
     while !text.is_empty() {
@@ -123,10 +127,10 @@ fn take(environment: &mut Vec<(OsString, OsString)>, name: &str) -> Option<OsStr
     Some(value)
 }
 
-/// Text on stdout.
+/// Prints text on stdout.
 pub fn print(text: &str) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
     out.write_all(text.as_bytes())
         .and_then(|()| out.flush())
-        .map_err(|error| Failure::of_use(format!("stdout: {}", text::reason(&error))))
+        .map_err(|error| Failure::usage(format!("stdout: {}", text::reason(&error))))
 }

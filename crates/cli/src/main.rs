@@ -1,7 +1,8 @@
-//! The command `epollshim`; what it does is in the library of this package.
+//! The `epollshim` command. The library of this package does the work.
 //!
-//! There is no `fn main` of Rust's: its runtime ignores SIGPIPE and opens /dev/null for descriptors 0 to 2 that are
-//! closed, and a program that `epollshim run` becomes by exec would inherit both.
+//! This program has no Rust `fn main`. Rust's runtime ignores SIGPIPE and opens /dev/null for those
+//! of descriptors 0 to 2 that are closed. A program that replaces this process
+//! (`epollshim run --exec`) would inherit both.
 #![no_main]
 #![deny(unsafe_code)]
 
@@ -9,25 +10,32 @@ use std::ffi::{CStr, OsStr, OsString, c_char, c_int};
 use std::os::unix::ffi::OsStrExt;
 
 #[allow(unsafe_code)]
-// SAFETY: the one symbol of this name, with the type that the C runtime calls.
+// SAFETY: no other symbol in this program has this name, and the signature is the one that the C
+// runtime expects.
 #[unsafe(no_mangle)]
 extern "C" fn main(count: c_int, arguments: *const *const c_char) -> c_int {
-    // SAFETY: the C runtime passes what the kernel put onto the stack at exec: `count` pointers to strings, which stay.
+    // SAFETY: the C runtime passes what the kernel put on the stack at exec: `count` pointers to
+    // zero-terminated strings, which stay valid until the process ends.
     epollshim_cli::main(unsafe { words(count, arguments) })
 }
 
-/// The arguments. Not `std::env::args_os`: without its own `main`, the standard library has them from glibc alone, which passes them
-/// to constructors. In a static program of another C library it has none.
+/// The arguments of this process.
+///
+/// `std::env::args_os` does not work here: without Rust's own `main`, the standard library gets the
+/// arguments only from glibc, which passes them to constructors. A static program of another C
+/// library gets none.
 ///
 /// # Safety
 ///
-/// `arguments` points to `count` pointers to strings that end with zero. It is not used where `count` is 0.
+/// `arguments` points to `count` pointers to zero-terminated strings. It is not read if `count` is
+/// 0.
 #[allow(unsafe_code)]
 unsafe fn words(count: c_int, arguments: *const *const c_char) -> Vec<OsString> {
     let word = |index: usize| {
-        // SAFETY: `index` is below `count`, and the caller vouches for the pointers below it.
+        // SAFETY: `index` is below `count`, and the caller guarantees that `count` pointers can be
+        // read.
         let pointer = unsafe { *arguments.add(index) };
-        // SAFETY: the caller vouches for the string.
+        // SAFETY: the caller guarantees that this is a zero-terminated string.
         let text = unsafe { CStr::from_ptr(pointer) };
         OsStr::from_bytes(text.to_bytes()).to_os_string()
     };

@@ -1,11 +1,13 @@
-//! Pages in Markdown for a terminal: headings, paragraphs, lists and tables wrapped at its width, examples as they are.
+//! Renders Markdown pages for a terminal. Headings, paragraphs, lists and tables are wrapped at its
+//! width; examples are not.
 //!
-//! It knows what the pages of docs/findings use, and no more: `#` headings, paragraphs, `-` lists, tables, examples indented by
-//! four spaces, and in the text `code`, **bold**, *emphasis* and links.
+//! Only the syntax that the pages of docs/findings use is supported: `#` headings, paragraphs, `-`
+//! lists, tables, examples indented by four spaces, and inside text `code`, **bold**, *emphasis*
+//! and links.
 
 use epollshim_recording::{Colour, Look};
 
-/// A page, with colours where `look` has them.
+/// Renders a page, with colours if `look` has them.
 #[must_use]
 pub fn render(page: &str, look: Look) -> String {
     let mut out = String::new();
@@ -45,12 +47,12 @@ pub fn render(page: &str, look: Look) -> String {
     out
 }
 
-/// Whether a line belongs to the paragraph or the item before it.
+/// Whether a line continues the paragraph or list item before it.
 fn goes_on(line: &str) -> bool {
     !line.trim().is_empty() && !line.starts_with(['#', '|']) && !line.starts_with("- ") && !line.starts_with("    ")
 }
 
-/// Columns one below the other; the last one is wrapped.
+/// Aligns the columns of a table, and wraps the last one.
 fn table(rows: &[&str], look: Look, out: &mut String) {
     let cells = |row: &str| -> Vec<String> {
         row.trim().trim_matches('|').split(" | ").map(|cell| words(cell.trim(), look).join(" ")).collect()
@@ -75,7 +77,7 @@ fn table(rows: &[&str], look: Look, out: &mut String) {
     }
 }
 
-/// As many words to a line as fit.
+/// Fills lines with words up to the given width.
 fn wrap(words: &[String], first: &str, further: &str, width: usize, out: &mut String) {
     let (mut line, mut columns, mut is_empty) = (first.to_owned(), shown(first), true);
     for word in words {
@@ -96,7 +98,7 @@ fn wrap(words: &[String], first: &str, further: &str, width: usize, out: &mut St
     out.push('\n');
 }
 
-/// The columns that a text takes: all but the sequences that colour it.
+/// The number of columns that a text takes, without colour sequences.
 fn shown(text: &str) -> usize {
     let mut columns = 0;
     let mut letters = text.chars();
@@ -110,14 +112,16 @@ fn shown(text: &str) -> usize {
     columns
 }
 
-/// The words of a text. A piece of code and what is emphasised is painted word by word, so that a line may end within it.
+/// The words of a text. Code and emphasised text are painted word by word, so that lines can break
+/// inside them.
 fn words(text: &str, look: Look) -> Vec<String> {
     let mut out: Vec<String> = Vec::new();
     let mut glue = false;
     for (colour, piece) in pieces(text) {
         let paint = |word: &str| colour.map_or_else(|| word.to_owned(), |colour| look.paint(colour, word));
         for (place, word) in piece.split(' ').enumerate() {
-            // The first word of a piece belongs to the last one before it, if there is no space between the two.
+            // Without a space between two pieces, the first word of the second is appended to the
+            // last word of the first.
             match out.last_mut() {
                 Some(last) if place == 0 && glue => last.push_str(&paint(word)),
                 _ if word.is_empty() => {}
@@ -129,7 +133,7 @@ fn words(text: &str, look: Look) -> Vec<String> {
     out
 }
 
-/// The pieces of a text: what is code or emphasised has a colour, and has lost its marks.
+/// Splits a text into pieces. Code and emphasised text have a colour, and their marks are removed.
 fn pieces(text: &str) -> Vec<(Option<Colour>, String)> {
     let mut out = Vec::new();
     let mut plain = String::new();

@@ -1,4 +1,5 @@
-//! Whether a file gives rights to who executes it: then the loader ignores LD_PRELOAD (AT_SECURE, ld.so(8)).
+//! Whether executing a file raises privileges. If it does, the loader ignores LD_PRELOAD
+//! (AT_SECURE, ld.so(8)).
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -7,18 +8,20 @@ use crate::sys;
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Privilege {
-    /// What gives rights, as text: `setuid (user 0)`.
+    /// The source of the privileges as text: `setuid (user 0)`.
     pub what: String,
-    /// Whether it gives none to the user who asks: he has them.
+    /// Whether the calling user has these privileges anyway.
     pub is_own: bool,
 }
 
-/// The rights that a file gives; None: none, or not here (a nosuid mount, no_new_privs).
+/// The privileges that a file gives. None: it gives none, or they have no effect here (nosuid
+/// mount, no_new_privs).
 #[must_use]
 pub fn of(path: &Path) -> Option<Privilege> {
     let data = std::fs::metadata(path).ok()?;
     let capabilities = sys::attribute(path, c"security.capability").and_then(|value| capabilities(&value));
-    // A set-group-ID bit without the group's right to execute means locking (Linux fs/exec.c, bprm_fill_uid).
+    // A set-group-ID bit without the group's execute permission means mandatory locking (Linux
+    // fs/exec.c, bprm_fill_uid).
     let mode = data.mode();
     let setuid = (mode & libc::S_ISUID != 0).then(|| data.uid());
     let group = libc::S_ISGID | libc::S_IXGRP;
@@ -40,7 +43,8 @@ pub fn of(path: &Path) -> Option<Privilege> {
     .collect();
     Some(Privilege {
         what: what.join(", "),
-        // Linux security/commoncap.c, cap_bprm_creds_from_file: root gains nothing by capabilities.
+        // Root gains nothing from capabilities (Linux security/commoncap.c,
+        // cap_bprm_creds_from_file).
         is_own: setuid.is_none_or(|owner| owner == user)
             && setgid.is_none_or(|group| group == own_group)
             && (capabilities.is_none() || user == 0),
@@ -52,7 +56,8 @@ fn has_no_new_privileges() -> bool {
         .is_ok_and(|text| text.lines().any(|line| line.split_whitespace().eq(["NoNewPrivs:", "1"])))
 }
 
-/// Names of capabilities in the order of their numbers (Linux 6.x include/uapi/linux/capability.h), without `cap_`.
+/// Names of capabilities in the order of their numbers (Linux 6.x include/uapi/linux/capability.h),
+/// without `cap_`.
 const NAMES: [&str; 41] = [
     "chown",
     "dac_override",
@@ -97,7 +102,8 @@ const NAMES: [&str; 41] = [
     "checkpoint_restore",
 ];
 
-/// The names of what a `security.capability` attribute permits (struct vfs_cap_data). None: nothing.
+/// The names of the capabilities that a `security.capability` attribute permits (struct
+/// vfs_cap_data). None: no capabilities.
 fn capabilities(value: &[u8]) -> Option<String> {
     let mut words = value.chunks_exact(4).filter_map(|word| Some(u64::from(u32::from_le_bytes(word.try_into().ok()?))));
     let (_magic, permitted, _inheritable) = (words.next()?, words.next()?, words.next()?);

@@ -1,4 +1,4 @@
-//! Which file a command is: through PATH, and through the interpreters of scripts.
+//! Finds the file of a command: by PATH, and through the interpreters of scripts.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -9,12 +9,12 @@ use std::path::{Path, PathBuf};
 use crate::elf::{Header, Unreadable};
 use crate::sys;
 
-/// How deep the kernel follows scripts (Linux v5.1 fs/exec.c, exec_binprm), and how much it reads of the first line
-/// (BINPRM_BUF_SIZE of include/uapi/linux/binfmts.h).
+/// How many levels of scripts the kernel follows (Linux v5.1 fs/exec.c, exec_binprm), and how many
+/// bytes it reads of the first line (BINPRM_BUF_SIZE of include/uapi/linux/binfmts.h).
 const DEPTH: usize = 5;
 const FIRST_LINE: usize = 256;
 
-/// The file that the system executes in the end.
+/// The file that the system finally executes.
 #[derive(Debug)]
 pub struct Target {
     pub path: PathBuf,
@@ -23,7 +23,8 @@ pub struct Target {
     pub scripts: Vec<PathBuf>,
 }
 
-/// Where a command is: itself if it has a slash, else the first of PATH that may be executed. None: nowhere.
+/// The path of a command: `name` itself if it contains a slash, otherwise the first executable file
+/// in PATH. None: not found.
 pub fn find(name: impl AsRef<OsStr>) -> Option<PathBuf> {
     let name = name.as_ref();
     if name.is_empty() {
@@ -32,7 +33,7 @@ pub fn find(name: impl AsRef<OsStr>) -> Option<PathBuf> {
     if name.as_bytes().contains(&b'/') {
         return Some(PathBuf::from(name));
     }
-    // Without PATH: execvp(3).
+    // The default without PATH: execvp(3).
     let path = std::env::var_os("PATH").unwrap_or_else(|| OsString::from("/bin:/usr/bin"));
     std::env::split_paths(&path)
         // An empty element is the working directory.
@@ -41,7 +42,7 @@ pub fn find(name: impl AsRef<OsStr>) -> Option<PathBuf> {
         .find(|file| file.is_file() && sys::may_execute(file))
 }
 
-/// Follows scripts to a program. On failure, the file that is the matter.
+/// Follows scripts to a program. The error names the file that caused it.
 pub fn follow(path: &Path) -> Result<Target, (PathBuf, Unreadable)> {
     let mut path = path.to_path_buf();
     let mut scripts = Vec::new();
@@ -74,10 +75,10 @@ pub fn is_shell(path: &Path) -> bool {
     path.file_name().and_then(OsStr::to_str).is_some_and(|name| SHELLS.contains(&name))
 }
 
-/// The program that a script of a shell becomes in the end, as the shims of version managers do: its last line is `exec PROGRAM`,
-/// and the program's name is written out.
+/// The program that replaces a shell script at its end: the script's last line is `exec PROGRAM`,
+/// and PROGRAM contains no expansions. The shims of version managers are such scripts.
 pub fn becomes(script: &Path) -> Option<PathBuf> {
-    /// Longer scripts do more than that.
+    /// Longer scripts are not followed.
     const MOST: u64 = 16 * 1024;
     let mut text = Vec::new();
     File::open(script).ok()?.take(MOST + 1).read_to_end(&mut text).ok()?;
@@ -85,7 +86,8 @@ pub fn becomes(script: &Path) -> Option<PathBuf> {
     last_exec(text).and_then(find)
 }
 
-/// The word behind the `exec` of the last line, without its quotes. None: it is not written out.
+/// The word after the `exec` of the last line, without its quotes. None: no such line, or the word
+/// contains expansions.
 fn last_exec(text: &str) -> Option<&str> {
     let last = text.lines().map(str::trim).rfind(|line| !line.is_empty() && !line.starts_with('#'))?;
     let words = last.strip_prefix("exec")?.strip_prefix([' ', '\t'])?.trim_start();
@@ -106,7 +108,7 @@ fn beginning(path: &Path) -> Result<Vec<u8>, Unreadable> {
     Ok(line)
 }
 
-/// The interpreter that a script's first line names, and the one argument that it gives.
+/// The interpreter in the first line of a script, and its argument.
 fn interpreter(text: &[u8]) -> Option<(&OsStr, Option<&[u8]>)> {
     let line = text.strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?.trim_ascii();
     let end = line.iter().position(|byte| matches!(byte, b' ' | b'\t')).unwrap_or(line.len());

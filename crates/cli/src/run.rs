@@ -1,21 +1,21 @@
-//! `epollshim run`: a program under the shim.
+//! `epollshim run`: runs a program under the shim.
 //!
-//! It stays as the parent of the program, as perf-stat(1) and strace(1) do, and reports when the
-//! program has ended, however it ended. The program has everything that the caller gave: process
-//! group, terminal, ignored and blocked signals, descriptors, limits.
+//! This process stays as the parent of the program, as perf-stat(1) and strace(1) do. When the
+//! program has ended, it reports, however the program ended. The program inherits everything that
+//! the caller gave: process group, terminal, ignored and blocked signals, descriptors, limits.
 //!
-//! With `--exec` the program takes this one's place. No parent remains then; the process id is that
-//! of the command too, as process 1 and supervisors want it.
+//! With `--exec` the program replaces this process. It keeps the process id, as process 1 and
+//! supervisors need, and has no parent that reports.
 //!
 //! ```text
-//! options   flags become variables
-//! shim      where the library is
-//! plan      where it records and what it reports
+//! options   turns flags into variables, and checks them
+//! shim      finds the library
+//! plan      decides where processes record, and what is reported
 //! place     the directory of recordings
-//! watch     signals and job control, until the program ends
-//! family    processes that the program has started
-//! looks     which of them have epoll instances
-//! outcome   the report
+//! watch     handles signals and job control until the program ends
+//! family    finds the processes that the program has started
+//! looks     checks which of them have epoll instances
+//! outcome   writes the report
 //! ```
 
 use std::ffi::OsString;
@@ -46,10 +46,11 @@ mod watch;
 const PRELOAD: &str = "LD_PRELOAD";
 const ASAN_OPTIONS: &str = "ASAN_OPTIONS";
 
-/// The exit status where the report could not be written, and the program's own was 0.
+/// The exit status if the program exited with 0, and the report could not be written.
 const UNWRITTEN: i32 = 2;
 
-/// The program's exit status. With `--exec` it returns only where the program could not be started.
+/// Returns the exit status of the program. With `--exec` it returns only if the program could not
+/// be started.
 pub fn run(asked: &Run) -> Result<i32, Failure> {
     let mut environment: Vec<(OsString, OsString)> = std::env::vars_os().collect();
     plan::forget_another_run(&mut environment);
@@ -80,7 +81,7 @@ pub fn run(asked: &Run) -> Result<i32, Failure> {
     }
 }
 
-/// Starts the program as a child, and reports when it has ended.
+/// Starts the program as a child, waits for its end, and reports.
 fn stay(asked: &Run, environment: &[(OsString, OsString)], plan: &Plan, limits: &Limits) -> Result<i32, Failure> {
     let place = plan.place.as_ref();
     let clean_up = || place.map(|place| place.remove());
@@ -93,8 +94,8 @@ fn stay(asked: &Run, environment: &[(OsString, OsString)], plan: &Plan, limits: 
     let began = family::began(child.pid);
     child::let_go(plan.needs_descriptors());
     let mut looks = Looks::new(place.map(|place| place.path.as_path()), began);
-    let how = watch::to_its_end(&child, &mut looks)
-        .map_err(|error| Failure::of_use(format!("waitpid: {}", reason(&error))))?;
+    let how = watch::wait_for_end(&child, &mut looks)
+        .map_err(|error| Failure::usage(format!("waitpid: {}", reason(&error))))?;
     let after = start.elapsed();
     let signals = child.leave(&[libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT]);
     child::ignore_broken_pipes();
@@ -122,11 +123,11 @@ fn stay(asked: &Run, environment: &[(OsString, OsString)], plan: &Plan, limits: 
     }
 }
 
-/// Why a program was not executed, with the exit status that env(1) and nohup(1) have then.
+/// Why a program was not executed. The exit status is that of env(1) and nohup(1).
 fn not_started(asked: &Run, error: &Error) -> Failure {
     let name = asked.command.first().map(shown).unwrap_or_default();
     let status = if error.kind() == ErrorKind::NotFound { 127 } else { 126 };
-    // exec says ENOENT of a file that is there where its interpreter is not.
+    // execve(2) also fails with ENOENT if the file exists and its interpreter does not.
     let why = match asked.command.first().and_then(program::find) {
         Some(path) if status == 127 && path.exists() => "its interpreter is missing".to_string(),
         _ => reason(error),
@@ -134,16 +135,16 @@ fn not_started(asked: &Run, error: &Error) -> Failure {
     Failure { status, text: format!("{name}: {why}") }
 }
 
-/// What the shim will not see of a program. Empty for a file that cannot be read: exec reports what
-/// is wrong.
+/// What the shim will not see of a program. Empty for a file that cannot be read: exec reports the
+/// error.
 #[derive(Default)]
 struct Limits {
     program: String,
-    /// The weightiest.
+    /// The most serious reason.
     reason: Option<Reason>,
-    /// The program has another loader than the library is built for. Such a loader fails, or prints a
-    /// line, when LD_PRELOAD names the library. (A static or privileged program ignores LD_PRELOAD,
-    /// and passes it on to its children.)
+    /// The program has a loader that the library is not built for. Such a loader fails, or prints a
+    /// line, if LD_PRELOAD names the library. (Static and privileged programs ignore LD_PRELOAD,
+    /// and pass it on to their children.)
     is_foreign: bool,
 }
 
@@ -165,7 +166,7 @@ impl Limits {
         self.reason.as_ref().is_some_and(|reason| reason.seen == Seen::Not)
     }
 
-    /// Why it is not seen, and what shows it. None: nothing is known to stay unseen.
+    /// Why the program is not seen, and which command shows it instead. None: no reason is known.
     fn unseen(&self) -> Option<String> {
         let Reason { id, text, .. } = self.reason.as_ref()?;
         let without = if self.is_foreign { "; it and its children run without the shim" } else { "" };

@@ -1,4 +1,4 @@
-//! Files of suppressions: read and checked before anything starts.
+//! Reads and checks files of suppressions, before anything else starts.
 
 use std::io::Read;
 use std::path::Path;
@@ -7,7 +7,7 @@ use epollshim_format::suppressions::{LONGEST_FILE, check};
 
 use crate::text::{reason, shown};
 
-/// The text of a file whose lines are all good; else what is the matter, with the file's name and the line.
+/// The text of a file, if all of its lines are valid. The error names the file and the line.
 pub fn read(path: &Path) -> Result<Vec<u8>, String> {
     let text = read_text(path)?;
     match check(&text) {
@@ -16,7 +16,7 @@ pub fn read(path: &Path) -> Result<Vec<u8>, String> {
     }
 }
 
-/// The text of a plain file, unless it is longer than such files are.
+/// The text of a regular file. Fails if the file is longer than [`LONGEST_FILE`].
 pub fn read_text(path: &Path) -> Result<Vec<u8>, String> {
     let said = |what: &str| format!("{}: {what}", shown(path));
     let unreadable = |error: std::io::Error| said(&reason(&error));

@@ -1,45 +1,48 @@
-//! `epollshim sweep`: which failing calls does a program not survive?
+//! `epollshim sweep`: finds the failing calls that a program does not survive.
 //!
-//! Clean runs find the points at which the program makes a call that can fail. Each is then failed in a run of its own, and what happens
-//! is compared with the clean runs.
+//! Clean runs find the points at which the program makes a call that can fail. Each point is then
+//! failed in a run of its own, and the result is compared with the clean runs.
 //!
 //! ```text
-//! options   the flags, checked
-//! phases    what a server does: it starts, serves, stops
-//! points    where calls can fail, by the logs of clean runs
-//! found     the points of all of them
+//! options   checks the flags
+//! phases    the phases of a server: start, serve, stop
+//! points    where calls can fail, from the logs of clean runs
+//! clean     makes the clean runs
+//! found     the points of all clean runs
 //! failures  what is tried at a point
-//! at        points with a place on their stacks
-//! sample    some of the points, by a seed
-//! only      one failure, as a user names it
-//! trial     what is done to the program in one run, and what came of it
-//! names     the functions on their call stacks
-//! plan      all trials; runs that are made again
-//! order     which trial is made when
-//! slots     how many runs work at a time
-//! limits    fewer descriptors and tasks, with no fault
+//! at        selects points by a place on their stacks
+//! sample    draws some of the points, by a seed
+//! only      one failure, given by the user
+//! trial     what is done to the program in one run, and the result
+//! names     names the functions on call stacks
+//! plan      makes all trials, and repeats suspicious runs
+//! order     the order of the trials
+//! slots     how many runs work at the same time
+//! limits    fewer descriptors and tasks, without faults
 //! runner    makes runs, several at a time, and ends them all
-//! folder    the folders that they have
-//! spec      what is asked of the process that makes a run, and its answer
+//! folder    the folders of runs
+//! spec      the request to the process that makes a run, and its answer
 //! one_run   that process
-//! start     why a clean run is none
-//! stage     it watches the program, and has the workload run
-//! callers   where its threads stand
-//! tracer    where it crashes
-//! procfs    what /proc says of the program's processes
-//! mask      what differs from run to run
-//! observe   what a run left; what clean runs have in common
-//! verdict   what became of the program
-//! outcome   all of it, by causes
-//! repeat    the line that makes a trial again
+//! stage     watches the program, and runs the workload
+//! start     why a clean run fails
+//! callers   reads the stacks of threads
+//! tracer    finds out where the program crashes
+//! procfs    reads /proc for the program's processes
+//! mask      masks what differs from run to run
+//! observe   reads what a run left; what clean runs have in common
+//! verdict   judges a run
+//! outcome   the result of all trials, grouped by cause
+//! repeat    the command line that repeats a trial
 //! text, json, junit, html
-//! notes     what is noted while trials are made
-//! progress  how far a sweep is
-//! accept    the finds that are accepted
-//! resume    what an interrupted sweep has done, for the next one
-//! identity  which program that was
+//!           print the result
+//! output    writes the result, in one of these formats
+//! notes     keeps track of trials while they are made
+//! progress  prints how far a sweep is
+//! accept    lists of accepted finds
+//! resume    keeps finished trials for the next sweep
+//! identity  identifies the program that was tried
 //! calm      tests that runs without a fault are not suspicious
-//! cost      tests what all of this costs beside the runs themselves
+//! cost      tests the time that a sweep takes beside its runs
 //! ```
 
 use std::ffi::OsString;
@@ -49,22 +52,21 @@ use std::time::Instant;
 
 use crate::args::Sweep;
 use crate::sys::{Signals, child};
-use crate::text::{printable, reason, shown};
+use crate::text::{reason, shown};
 use crate::{Failure, say};
 use accept::Accepted;
+use clean::{CleanRuns, clean_runs};
 use folder::Folder;
 use found::Found;
 use names::Names;
 use notes::Notes;
-use observe::{Clean, Observation};
 use options::Settled;
 use outcome::Swept;
 use output::Output;
 use points::{Aim, Counting, MOST_OCCURRENCES, OCCURRENCES, Point};
 use repeat::Repeat;
 use runner::{Ask, Runner};
-use slots::Slots;
-use spec::{FAULTS, RECORDINGS, Times};
+use spec::{FAULTS, RECORDINGS};
 use trial::Trial;
 
 mod accept;
@@ -72,6 +74,7 @@ mod at;
 mod callers;
 #[cfg(test)]
 mod calm;
+mod clean;
 #[cfg(test)]
 mod cost;
 mod failures;
@@ -110,13 +113,10 @@ mod tracer;
 mod trial;
 mod verdict;
 
-/// Seeds that are drawn are short enough to be typed.
+/// Drawn seeds are below this, so that they are easy to type.
 const MOST_SEED: u64 = 1_000_000;
-/// Clean runs are enough if so many in a row bring nothing new.
-const SAME_RUNS: u32 = 2;
-/// Callers that clean runs record: enough to have stacks walked, which the names of points need.
-const STACKS: u32 = 1;
-/// If this process was started to make one run: its exit status.
+
+/// If this process was started to make one run, makes it and returns its exit status.
 #[must_use]
 pub fn as_one_run(arguments: &[OsString]) -> Option<i32> {
     let [name, folder, parent, ..] = arguments else { return None };
@@ -127,18 +127,18 @@ pub fn as_one_run(arguments: &[OsString]) -> Option<i32> {
     Some(one_run::main(Path::new(folder), parent))
 }
 
-/// Writes what was found; the exit status.
+/// Runs the sweep, writes the result, and returns the exit status.
 pub fn sweep(asked: &Sweep) -> Result<i32, Failure> {
     let settled = Settled::of(asked)?;
     let accepted = Accepted::read(&asked.accept)?;
     let output = Output::open(asked)?;
-    // Before the first thread.
+    // Before the first thread starts, which inherits the mask.
     let signals = Signals::block(&[libc::SIGINT, libc::SIGTERM, libc::SIGHUP]);
     let notes = Notes::open(asked, &settled)?;
     let top = Folder::of_sweep()?;
     let runner = Arc::new(Runner::new(settled, &top.0, asked.share_network));
     let interrupted = Arc::clone(&runner);
-    // It waits until this process ends.
+    // This thread waits until the process ends.
     std::thread::spawn(move || signals.wait().inspect(|signal| interrupted.end(*signal)));
     let mut swept = if asked.limits { limits::limits(asked, &runner, &notes) } else { faults(asked, &runner, &notes) };
     notes.progress.end();
@@ -157,51 +157,6 @@ pub fn sweep(asked: &Sweep) -> Result<i32, Failure> {
     output.write(&swept?)
 }
 
-/// The clean runs of a sweep, and where they are.
-struct CleanRuns {
-    runs: Vec<(Observation, Folder)>,
-    clean: Clean,
-    lacks: Option<String>,
-    has_network: bool,
-}
-
-/// Makes clean runs, until two in a row show nothing new. Err: one fails, or they differ.
-fn clean_runs(
-    asked: &Sweep,
-    runner: &Runner,
-    notes: &Notes,
-    ask: Ask,
-    mut shows_more: impl FnMut(&Folder) -> Result<bool, Failure>,
-) -> Result<CleanRuns, Failure> {
-    let limit = asked.timeout * 1000;
-    let ask = Ask { stacks: STACKS, times: Times { start: limit, work: limit, stop: limit }, ..ask };
-    let (mut runs, mut same, slots) = (Vec::new(), 0, Slots::new(1));
-    while runs.len() < asked.clean_runs as usize && same < SAME_RUNS {
-        notes.progress.clean_run(runs.len() + 1, asked.clean_runs as usize);
-        let (seen, folder) = runner.run(&ask, slots.take()).map_err(Failure::of_use)?;
-        let is_unmounted = |trouble: &String| trouble.starts_with(one_run::UNMOUNTED);
-        if seen.outcome.trouble.as_ref().is_some_and(is_unmounted) && runner.share_processes() {
-            continue;
-        }
-        if let Some(why) = start::failure(asked, &seen) {
-            return Err(Failure::of_use(why));
-        }
-        same = if shows_more(&folder)? { 0 } else { same + 1 };
-        runs.push((seen, folder));
-    }
-    let seen: Vec<(&Observation, &Path)> = runs.iter().map(|(seen, folder)| (seen, folder.0.as_path())).collect();
-    let clean = Clean::of(&seen, &runner.settled.masks).map_err(|difference| {
-        Failure::of_use(format!(
-            "two clean runs differ: {}; --mask REGEX leaves out what may differ",
-            printable(&difference)
-        ))
-    })?;
-    let first = runs.first().map(|(seen, _)| &seen.outcome);
-    let lacks = first.and_then(|outcome| outcome.lacks.clone());
-    let has_network = first.is_some_and(|outcome| outcome.has_network);
-    Ok(CleanRuns { runs, clean, lacks, has_network })
-}
-
 /// Fails each call in turn.
 fn faults(asked: &Sweep, runner: &Runner, notes: &Notes) -> Result<Swept, Failure> {
     let begin = Instant::now();
@@ -209,7 +164,7 @@ fn faults(asked: &Sweep, runner: &Runner, notes: &Notes) -> Result<Swept, Failur
     let only = settled.only.as_ref();
     let functions = only.map_or_else(|| settled.choice.functions(), |(_, functions)| *functions);
     if functions.is_empty() {
-        return Err(Failure::of_use("--errors: none is legal for a call that was to fail"));
+        return Err(Failure::usage("--errors: none of them is legal for a selected call"));
     }
     let has_phases = settled.server.is_some();
     let most = if asked.every_call { MOST_OCCURRENCES } else { OCCURRENCES };
@@ -221,11 +176,13 @@ fn faults(asked: &Sweep, runner: &Runner, notes: &Notes) -> Result<Swept, Failur
         let is_tried = |point: &Point| only.is_some() || !settled.choice.at(point).is_empty();
         points
             .map(|points| found.add_run(points.into_iter().filter(is_tried)))
-            .map_err(|what| Failure::of_use(format!("{what}: glibc 2.35 or later and libgcc_s.so.1 are needed")))
+            .map_err(|what| Failure::usage(format!("{what}: glibc 2.35 or later and libgcc_s.so.1 are needed")))
     })?;
     if !clean.runs.iter().any(|(seen, _)| seen.is_loaded) {
         let name = asked.command.first().map(shown).unwrap_or_default();
-        return Err(Failure::of_use(format!("{name}: the library was not loaded; `epollshim check {name}` says why")));
+        return Err(Failure::usage(format!(
+            "{name}: the library was not loaded; run `epollshim check {name}` to see why"
+        )));
     }
     let recordings = clean.runs.iter().map(|(_, folder)| folder.0.join(RECORDINGS));
     let names = names::of(found.0.iter().map(|(point, _)| point), recordings, &asked.debug);
@@ -253,10 +210,10 @@ fn faults(asked: &Sweep, runner: &Runner, notes: &Notes) -> Result<Swept, Failur
     Ok(swept)
 }
 
-/// The seed that is asked for, or one that nobody has chosen.
+/// The given seed, or a random one.
 fn seed(asked: Option<u64>) -> Result<u64, Failure> {
     let drawn = || crate::sys::random().map(|number| number as u64 % MOST_SEED);
-    asked.map_or_else(drawn, Ok).map_err(|error| Failure::of_use(format!("--seed: {}", reason(&error))))
+    asked.map_or_else(drawn, Ok).map_err(|error| Failure::usage(format!("--seed: {}", reason(&error))))
 }
 
 fn try_all(
@@ -268,14 +225,14 @@ fn try_all(
     begin: Instant,
 ) -> Swept {
     let processors = std::thread::available_parallelism().map_or(1, |number| number.get() as u32);
-    // Two servers cannot have one port.
+    // Two servers cannot use the same port.
     let is_alone = runner.settled.server.is_some() && !clean.has_network;
     let jobs = asked.jobs.unwrap_or(if is_alone { 1 } else { processors });
     let planned = trials.len();
     let (mut tried, open) = notes.begin(asked, &runner.settled, &trials);
     let resumed = tried.len();
     tried.extend(plan::try_all(runner, &clean.clean, open, jobs, notes));
-    // Not by which job was the first to end.
+    // The order must not depend on which job was the first to end.
     tried.sort_by_cached_key(|tried| trials.iter().position(|trial| trial.key() == tried.trial.key()));
     Swept {
         command: asked.command.clone(),

@@ -1,19 +1,20 @@
-//! What stdout and stderr are: a terminal, how wide it is, and whether it is to have colours.
+//! Properties of stdout and stderr: whether they are terminals, how wide, and whether colours are
+//! wanted.
 
 use std::io::IsTerminal;
 
 use epollshim_recording::Look;
 
-/// The narrowest terminal that text is laid out for, and the widest.
+/// The widths for which text is laid out. Narrower and wider terminals are treated as these.
 const WIDTHS: std::ops::RangeInclusive<usize> = 40..=1000;
 
-/// How text on stdout is laid out. The width of a file and a pipe is that of [`Look::default`].
+/// The layout of text on stdout. For files and pipes the width is that of [`Look::default`].
 #[must_use]
 pub fn stdout() -> Look {
     look(std::io::stdout().is_terminal())
 }
 
-/// The same for stderr.
+/// The layout of text on stderr.
 #[must_use]
 pub fn stderr() -> Look {
     look(std::io::stderr().is_terminal())
@@ -29,7 +30,8 @@ fn look(is_terminal: bool) -> Look {
     Look { width, is_terminal: true, has_colour: are_colours_wanted() }
 }
 
-/// <https://no-color.org>: set, and not empty. A dumb terminal has none.
+/// Colours are off if NO_COLOR is set to a non-empty value (<https://no-color.org>), or if TERM is
+/// `dumb`.
 #[must_use]
 pub fn are_colours_wanted() -> bool {
     let is_off = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());

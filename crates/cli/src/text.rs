@@ -1,13 +1,13 @@
-//! Names of strangers made fit for a terminal, and lines for 80 columns.
+//! Makes foreign names safe to print on a terminal, and wraps lines at 80 columns.
 
 use std::ffi::OsStr;
 use std::fmt::Write;
 use std::path::Path;
 
-/// The width that text is laid out for.
+/// The width in columns for which text is laid out.
 pub const WIDTH: usize = 80;
 
-/// A name as it can be shown: control characters escaped, bytes that are no UTF-8 replaced.
+/// A name for display. Control characters are escaped, and bytes that are not UTF-8 are replaced.
 pub fn shown(name: impl AsRef<OsStr>) -> String {
     printable(&name.as_ref().to_string_lossy())
 }
@@ -25,19 +25,20 @@ pub fn printable(text: &str) -> String {
     out
 }
 
-/// Neither a control character nor one that turns the direction of writing or hides.
+/// Whether a character is neither a control character, nor invisible, nor changes the text
+/// direction.
 fn is_harmless(character: char) -> bool {
     !character.is_control()
         && !matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }
 
-/// The last part of a path, fit to be shown.
+/// The last component of a path, for display.
 #[must_use]
 pub fn base(path: &Path) -> String {
     shown(path.file_name().unwrap_or(path.as_os_str()))
 }
 
-/// An error of the operating system without its number.
+/// The message of a system error, without the error number.
 #[must_use]
 pub fn reason(error: &std::io::Error) -> String {
     let text = error.to_string();
@@ -47,7 +48,8 @@ pub fn reason(error: &std::io::Error) -> String {
     }
 }
 
-/// Adds words to `out`, broken at spaces, behind `first` on the first line and `indent` spaces on the others.
+/// Appends words to `out`, wrapped at spaces. The first line begins with `first`, all others with
+/// `indent` spaces.
 pub fn wrap(out: &mut String, first: &str, indent: usize, words: &str) {
     let mut line = String::from(first);
     let mut is_empty = true;

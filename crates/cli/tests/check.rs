@@ -1,4 +1,4 @@
-//! `epollshim check`, as a user sees it.
+//! Tests `epollshim check` as users see it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod common;
@@ -20,7 +20,7 @@ fn verdict(output: &Output) -> String {
     stdout(output).lines().next().unwrap_or_default().to_string()
 }
 
-/// The verdict of a program, its exit status, and the same in JSON.
+/// The verdict on a program, its exit status, and the same in JSON.
 fn judged(subject: impl AsRef<Path>, status: i32) -> (String, Value) {
     let subject = subject.as_ref().to_str().unwrap();
     let text = run(&["check", subject]);
@@ -91,14 +91,14 @@ fn direct_system_calls_are_told_with_their_numbers() {
     assert_eq!(json["verdict"], "not");
 
     let (line, _) = judged(compile("any", &[]), 1);
-    assert_eq!(line, "partly seen: it has 1 direct system call that may be any");
+    assert_eq!(line, "partly seen: it has 1 direct system call with an unknown number");
 }
 
 #[test]
 fn io_uring_by_libc_s_syscall_is_noticed() {
     for flags in [&["-O2"][..], &["-O0"], &["-O2", "-fno-pie", "-no-pie"]] {
         let (line, json) = judged(compile("uring", flags), 1);
-        assert_eq!(line, "partly seen: it can use io_uring, and what it does by that is not seen", "{flags:?}");
+        assert_eq!(line, "partly seen: it can use io_uring, whose operations are not seen", "{flags:?}");
         assert_eq!(json["reasons"][0]["id"], "io-uring");
     }
 }
@@ -111,7 +111,7 @@ fn a_static_program_is_not_seen() {
                 let (line, json) = judged(&program, 1);
                 assert!(line.starts_with("not seen: static program"), "{line}");
                 assert_eq!(json["program"]["kind"], kind);
-                // Section headers are of no use to the loader, and of none here.
+                // The loader does not need section headers, and neither does check.
                 if let Some(strip) = tool("strip") {
                     Command::new(strip).arg("--strip-all").arg(&program).status().unwrap();
                     judged(&program, 1);
@@ -154,7 +154,7 @@ fn rights_that_a_file_gives_hide_it() {
     if unsafe { libc::getuid() } != 0 {
         return skipped("not root: no file can be given to another user", true);
     }
-    // Another user's, for root has the rights that root's file gives.
+    // The owner is another user, since root has the privileges of root's files anyway.
     chown(&program, Some(65534), Some(65534)).unwrap();
     for (mode, what) in [(0o4755, "setuid (user 65534)"), (0o2755, "setgid (group 65534)")] {
         fs::set_permissions(&program, fs::Permissions::from_mode(mode)).unwrap();
@@ -203,7 +203,7 @@ fn a_script_is_its_interpreter() {
     assert_eq!(stderr(&lost), "epollshim: /no/such/interpreter: No such file or directory\n");
 }
 
-/// As pyenv's and many packages' are.
+/// The shims of pyenv and of many packages are such scripts.
 #[test]
 fn a_shell_script_that_becomes_a_program_is_followed() {
     let place = scratch("becomes");
@@ -221,7 +221,7 @@ fn a_shell_script_that_becomes_a_program_is_followed() {
     assert_eq!(json["program"]["scripts"], serde_json::json!([two, one]));
     let (_, json) = judged(script("three", "exec \"$program\" \"$@\""), 1);
     assert_eq!(json["verdict"], "unknown");
-    // Without end: what it becomes is not known.
+    // An endless chain: the final program is unknown.
     let itself = place.join("itself");
     let (_, json) = judged(script("itself", &format!("exec {}", itself.display())), 1);
     assert_eq!(json["verdict"], "unknown");
@@ -247,14 +247,14 @@ fn what_is_no_program_is_an_error_of_use() {
         ("/", "a directory"),
         ("/dev/zero", "not a regular file"),
         ("", "no such file"),
-        ("0", "no process id"),
-        ("99999999999", "no process id"),
-        ("4194303", "process 4194303: there is none"),
+        ("0", "not a process id"),
+        ("99999999999", "not a process id"),
+        ("4194303", "process 4194303: no such process"),
         ("2", "process 2: "),
     ] {
         let output = run(&["check", subject]);
         if subject == "2" && output.status.code() != Some(2) {
-            // In a container it may be anything.
+            // In a container, process 2 may be any process.
             continue;
         }
         assert_eq!(output.status.code(), Some(2), "{subject}: {}", stdout(&output));
@@ -263,7 +263,7 @@ fn what_is_no_program_is_an_error_of_use() {
     }
 }
 
-/// A program that has said that it is ready, and is killed where the test fails.
+/// A program that has printed that it is ready. It is killed if the test fails.
 struct Ready(Child);
 
 impl Ready {
@@ -312,13 +312,13 @@ fn a_process_is_told_with_its_instances_and_what_they_watch() {
         assert_eq!(instances[1]["epfds"].as_array().unwrap().len(), 2, "{process}");
         let page = stdout(&check(child.0.id().to_string()));
         assert!(page.contains("Epoll instances now: 2"), "{page}");
-        assert!(page.contains("closed, and still watched"), "{page}");
+        assert!(page.contains("closed, but still watched"), "{page}");
     }
 }
 
 #[test]
 fn the_seccomp_filters_of_a_process_are_told_whichever_thread_has_them() {
-    // In a container this very process has some, too, and its children inherit them.
+    // In a container, this process has filters too, and its children inherit them.
     let filters = |json: &Value| json["process"]["seccomp"]["filters"].as_u64().unwrap_or(0);
     let child = Ready::start(&mut Command::new(compile("watch", &[])));
     let inherited = filters(&judged(child.0.id().to_string(), 0).1);
@@ -362,7 +362,8 @@ fn lines_fit_into_80_columns_and_names_cannot_steer_the_terminal() {
     }
 }
 
-/// Bits flipped and bytes lost anywhere in a program: a verdict or an error, and never anything else.
+/// Flipped bits and lost bytes anywhere in a program lead to a verdict or an error, and to nothing
+/// else.
 #[test]
 fn damaged_programs_do_not_bring_it_down() {
     let bytes = fs::read(compile("direct", &[])).unwrap();
@@ -377,7 +378,8 @@ fn damaged_programs_do_not_bring_it_down() {
     };
     for round in 0..3000 {
         let mut damaged = bytes.clone();
-        // Headers are where damage hurts: the file's, the program's, and at the end the sections'.
+        // Damage in the headers has the largest effect: those of the file, of the program, and at
+        // the end those of sections.
         let zones = [(0, 1000), (bytes.len() - 2200, 2200), (0, bytes.len())];
         for _ in 0..=random(4) {
             let (start, length) = zones[random(zones.len())];
@@ -396,7 +398,7 @@ fn damaged_programs_do_not_bring_it_down() {
         let _ = epollshim_cli::elf::each_code(&path, |address, code| {
             let _ = epollshim_cli::check::code::sites(address, code);
         });
-        // The whole of it, with the libraries, is slower.
+        // A check with the libraries is slower.
         if round % 10 == 0 {
             let _ = epollshim_cli::check::facts::gather(path.as_os_str())
                 .map(|facts| epollshim_cli::check::verdict::judge(&facts).line);

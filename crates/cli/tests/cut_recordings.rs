@@ -1,5 +1,5 @@
-//! Recordings that somebody truncates, replaces or removes, also while they are read: no reader is killed or hangs, and a
-//! part that is missing is never a success.
+//! Tests with recordings that are truncated, replaced or removed, also while they are read. No
+//! reader crashes or hangs, and a missing part is never a success.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod common;
@@ -16,7 +16,7 @@ use epollshim_format::control;
 use epollshim_format::recording::{DIRECTORY, FIRST_SEGMENT, PAGE, SEGMENTS, entry, kind};
 use serde_json::Value;
 
-/// The bytes of a whole recording, of a program that has ended.
+/// The bytes of a complete recording, of a program that has ended.
 fn whole() -> Vec<u8> {
     let recordings = scratch("whole").join("rec");
     let ran = output(
@@ -38,7 +38,8 @@ fn json(output: &Output) -> Value {
     serde_json::from_str(&stdout(output)).unwrap_or_else(|error| panic!("{error}: {}", stderr(output)))
 }
 
-/// It ended by itself, with this exit status and one line on stderr that has these words.
+/// Expects that the command ended by itself, with this exit status and one line on stderr that
+/// contains these words.
 #[track_caller]
 fn ends(output: &Output, status: i32, words: &[&str]) {
     let said = stderr(output);
@@ -54,20 +55,20 @@ fn a_report_of_a_truncated_recording_is_no_success() {
     let bytes = whole();
     let path = scratch("truncated").join("epollshim.1.1.rec");
     fs::write(&path, &bytes).unwrap();
-    let told = report(&path);
-    assert_eq!((told.status.code(), stderr(&told)), (Some(0), String::new()));
+    let printed = report(&path);
+    assert_eq!((printed.status.code(), stderr(&printed)), (Some(0), String::new()));
     let name = path.to_str().unwrap();
     for length in [0, 1, 7, 8, PAGE - 1] {
         fs::write(&path, &bytes[..length]).unwrap();
-        let told = report(&path);
-        ends(&told, 2, &[name, "at byte"]);
-        assert_eq!(stdout(&told), "");
+        let printed = report(&path);
+        ends(&printed, 2, &[name, "at byte"]);
+        assert_eq!(stdout(&printed), "");
     }
     for length in [PAGE, 3 * PAGE + 8, FIRST_SEGMENT, FIRST_SEGMENT + 1, bytes.len() / 2, bytes.len() - 1] {
         fs::write(&path, &bytes[..length]).unwrap();
-        let told = report(&path);
-        ends(&told, 1, &[name, "1 of 1 recording could not be read whole", "the file"]);
-        assert_eq!(json(&told)["processes"][0]["recording"]["partial"], true, "{length}");
+        let printed = report(&path);
+        ends(&printed, 1, &[name, "1 of 1 recording could not be read completely", "the file"]);
+        assert_eq!(json(&printed)["processes"][0]["recording"]["partial"], true, "{length}");
     }
 }
 
@@ -78,7 +79,7 @@ fn a_directory_of_hundreds_of_recordings_is_reported_without_the_damaged_ones() 
     for number in 0..300 {
         fs::write(name(number), if number % 10 == 0 { &bytes[..number] } else { &bytes[..] }).unwrap();
     }
-    // What is not a plain file is no recording, whatever its name.
+    // Only regular files are recordings, whatever their names.
     symlink(name(1000), name(1000)).unwrap();
     symlink(name(1002), name(1001)).unwrap();
     symlink("/dev/zero", name(1003)).unwrap();
@@ -86,31 +87,31 @@ fn a_directory_of_hundreds_of_recordings_is_reported_without_the_damaged_ones() 
     assert!(Command::new("mkfifo").arg(name(1005)).status().unwrap().success());
     // SAFETY: it takes nothing and cannot fail.
     if unsafe { libc::geteuid() } == 0 {
-        // /dev/zero: reading it has no end.
+        // Reading /dev/zero never ends.
         let device = Command::new("mknod").arg(name(1006)).args(["c", "1", "5"]).status().unwrap();
         assert!(device.success() || !name(1006).exists());
     }
-    let told = report(&directory);
+    let printed = report(&directory);
     ends(
-        &told,
+        &printed,
         1,
-        &["30 of 300 recordings could not be read whole", "epollshim.0.1.rec: at byte 0: the file is empty"],
+        &["30 of 300 recordings could not be read completely", "epollshim.0.1.rec: at byte 0: the file is empty"],
     );
-    let json = json(&told);
+    let json = json(&printed);
     assert_eq!(json["processes"].as_array().unwrap().len(), 270);
     assert_eq!(json["unread"].as_array().unwrap().len(), 30);
 
-    // Each by its own name: refused, and not waited for.
+    // By name, each is refused without waiting.
     for number in [1000, 1001, 1003, 1004, 1005, 1006] {
-        let told = report(&name(number));
-        assert_eq!(told.status.code(), Some(2), "{number}: {}", stderr(&told));
+        let printed = report(&name(number));
+        assert_eq!(printed.status.code(), Some(2), "{number}: {}", stderr(&printed));
     }
     let top = output(epollshim().args(["top", "--once", "--interval", "0.1"]).arg(&directory));
     assert_eq!(top.status.code(), Some(1), "{}", stderr(&top));
     assert!(stderr(&top).contains("the file is empty") && stderr(&top).contains("no program runs"), "{}", stderr(&top));
 }
 
-/// Says that it is over when it goes.
+/// Sets the flag when it is dropped.
 struct Over<'a>(&'a AtomicBool);
 
 impl Drop for Over<'_> {
@@ -119,16 +120,17 @@ impl Drop for Over<'_> {
     }
 }
 
-/// Changes a file again and again, while `report` reads its directory: a success has everything that the recordings had.
+/// Changes a file repeatedly while `report` reads its directory. If the report succeeds, it
+/// contains everything.
 fn while_it_is_changed(name: &str, change: impl Fn(&Path, &[u8]) + Sync) {
     let (bytes, directory) = (whole(), scratch(name));
     let paths: Vec<PathBuf> = (0..20).map(|number| directory.join(format!("epollshim.{number}.1.rec"))).collect();
     paths.iter().for_each(|path| fs::write(path, &bytes).unwrap());
-    let calls = |told: &Output| json(told)["merged"]["calls"].clone();
+    let calls = |printed: &Output| json(printed)["merged"]["calls"].clone();
     let untouched = calls(&report(&directory));
     let is_over = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        // Also where an assertion fails: the scope waits for its threads.
+        // Set even if an assertion fails, since the scope waits for its threads.
         let _over = Over(&is_over);
         let changer = scope.spawn(|| {
             while !is_over.load(Ordering::Relaxed) {
@@ -136,19 +138,20 @@ fn while_it_is_changed(name: &str, change: impl Fn(&Path, &[u8]) + Sync) {
             }
         });
         for _ in 0..25 {
-            let told = report(&directory);
-            match told.status.code() {
-                Some(0) => assert_eq!((calls(&told), stderr(&told)), (untouched.clone(), String::new())),
-                // Each file that was cut or missing is named among others, or was gone before it was seen.
-                Some(1) => assert!(stderr(&told).contains("could not be read whole"), "{}", stderr(&told)),
-                _ => panic!("{}: {}", told.status, stderr(&told)),
+            let printed = report(&directory);
+            match printed.status.code() {
+                Some(0) => assert_eq!((calls(&printed), stderr(&printed)), (untouched.clone(), String::new())),
+                // Each truncated or missing file is named among others, or was gone before it was
+                // seen.
+                Some(1) => assert!(stderr(&printed).contains("could not be read completely"), "{}", stderr(&printed)),
+                _ => panic!("{}: {}", printed.status, stderr(&printed)),
             }
         }
         is_over.store(true, Ordering::Relaxed);
         changer.join().unwrap();
     });
-    let told = report(&directory);
-    assert_eq!((told.status.code(), calls(&told)), (Some(0), untouched), "{}", stderr(&told));
+    let printed = report(&directory);
+    assert_eq!((printed.status.code(), calls(&printed)), (Some(0), untouched), "{}", stderr(&printed));
 }
 
 #[test]
@@ -180,7 +183,7 @@ fn a_recording_may_be_replaced_while_it_is_read() {
 
 // ---- ctl ----
 
-/// tests/programs/puppet.c, recorded: it makes no call but when it is asked to.
+/// /tests/programs/puppet.c, recorded. It makes calls only on request.
 struct Puppet {
     child: Child,
     to: ChildStdin,
@@ -208,7 +211,7 @@ impl Puppet {
         assert_ne!(line, "", "it has ended");
     }
 
-    /// One call that is recorded.
+    /// Makes one recorded call.
     fn calls(&mut self) {
         self.to.write_all(b"m 1\n").unwrap();
         self.hear();
@@ -218,8 +221,8 @@ impl Puppet {
         OpenOptions::new().read(true).write(true).open(&self.recording).unwrap()
     }
 
-    /// Starts an order, `meanwhile` does something as its request stands, and it ends.
-    fn told(&mut self, order: &[&str], meanwhile: impl FnOnce(&mut Puppet)) -> Output {
+    /// Starts an order, calls `meanwhile` while its request is pending, and waits for its end.
+    fn order(&mut self, order: &[&str], meanwhile: impl FnOnce(&mut Puppet)) -> Output {
         let mut command = epollshim();
         command.args(["ctl", "--wait", "50", &self.child.id().to_string()]).args(order);
         let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -256,27 +259,27 @@ fn control_pages(file: &File) -> u64 {
 fn ctl_says_so_when_the_recording_is_truncated_while_it_waits() {
     for pages in [0, 1, 5] {
         let mut puppet = Puppet::start();
-        let told = puppet.told(&["snapshot"], |puppet| {
+        let printed = puppet.order(&["snapshot"], |puppet| {
             let file = puppet.file();
             let length = if pages == 0 { 0 } else { control_pages(&file) + pages * PAGE as u64 };
             file.set_len(length).unwrap();
         });
-        ends(&told, 1, &["its recording", puppet.recording.to_str().unwrap(), "was truncated or overwritten"]);
+        ends(&printed, 1, &["its recording", puppet.recording.to_str().unwrap(), "was truncated or overwritten"]);
         let again = run(&["ctl", &puppet.child.id().to_string()]);
-        ends(&again, 2, &["cannot be steered", puppet.recording.to_str().unwrap()]);
+        ends(&again, 2, &["cannot be controlled", puppet.recording.to_str().unwrap()]);
     }
 }
 
 #[test]
 fn ctl_says_so_when_the_recording_is_truncated_and_grows_again() {
     let mut puppet = Puppet::start();
-    let told = puppet.told(&["inject", "epoll_ctl:error=ENOSPC"], |puppet| {
+    let printed = puppet.order(&["inject", "epoll_ctl:error=ENOSPC"], |puppet| {
         let file = puppet.file();
         let length = file.metadata().unwrap().len();
         file.set_len(0).unwrap();
         file.set_len(length).unwrap();
     });
-    ends(&told, 1, &["was truncated or overwritten"]);
+    ends(&printed, 1, &["was truncated or overwritten"]);
 }
 
 #[test]
@@ -294,19 +297,20 @@ fn ctl_survives_a_loop_of_truncations() {
             }
         });
         for _ in 0..60 {
-            // No call is made: it is never done.
-            let told = run(&["ctl", "--wait", "0.02", &puppet.child.id().to_string(), "off"]);
-            let status = told.status.code();
-            assert!(matches!(status, Some(1..=3)), "{}: {}", told.status, stderr(&told));
-            assert_eq!(stderr(&told).lines().count(), 1, "{}", stderr(&told));
+            // No call is made, so the order is never carried out.
+            let printed = run(&["ctl", "--wait", "0.02", &puppet.child.id().to_string(), "off"]);
+            let status = printed.status.code();
+            assert!(matches!(status, Some(1..=3)), "{}: {}", printed.status, stderr(&printed));
+            assert_eq!(stderr(&printed).lines().count(), 1, "{}", stderr(&printed));
         }
         is_over.store(true, Ordering::Relaxed);
     });
     file.set_len(bytes.len() as u64).unwrap();
     file.write_all_at(&bytes, 0).unwrap();
-    // It is whole again, at the same place: the program has made no call, and noticed nothing.
-    let told = puppet.told(&["snapshot"], Puppet::calls);
-    assert_eq!(told.status.code(), Some(0), "{}", stderr(&told));
+    // The file is complete again, at the same place. The program has made no call, and noticed
+    // nothing.
+    let printed = puppet.order(&["snapshot"], Puppet::calls);
+    assert_eq!(printed.status.code(), Some(0), "{}", stderr(&printed));
 }
 
 #[test]
@@ -323,18 +327,18 @@ fn a_snapshot_of_a_recording_that_was_replaced_or_removed_is_refused() {
     };
     let ways: [&dyn Fn(&mut Puppet); 2] = [&replace, &remove];
     for way in ways {
-        let told = Puppet::start().told(&["snapshot"], way);
-        ends(&told, 1, &["was replaced or removed"]);
-        assert_eq!(stdout(&told), "");
-        // Orders reach the process, which has the file.
-        let told = Puppet::start().told(&["off"], way);
-        assert_eq!(told.status.code(), Some(0), "{}", stderr(&told));
+        let printed = Puppet::start().order(&["snapshot"], way);
+        ends(&printed, 1, &["was replaced or removed"]);
+        assert_eq!(stdout(&printed), "");
+        // Orders reach the process, which has the file open.
+        let printed = Puppet::start().order(&["off"], way);
+        assert_eq!(printed.status.code(), Some(0), "{}", stderr(&printed));
     }
 }
 
 // ---- top ----
 
-/// x86-64's number.
+/// The number on x86-64.
 const CLOCK_NANOSLEEP: u32 = 230;
 
 #[test]
@@ -344,7 +348,8 @@ fn top_says_so_when_a_recording_is_truncated_between_two_readings() {
         let mut command = epollshim();
         command.args(["top", "--once", "--interval", "3"]).arg(puppet.recording.parent().unwrap());
         let top = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        // It sleeps between its readings, and nowhere else. (That it has the file open does not say that it has read it.)
+        // It sleeps between its readings, and nowhere else. (An open file does not show that it was
+        // read.)
         let sleeps = || {
             let call = fs::read_to_string(format!("/proc/{}/syscall", top.id())).ok()?;
             call.starts_with(&format!("{CLOCK_NANOSLEEP} ")).then_some(())
@@ -352,8 +357,8 @@ fn top_says_so_when_a_recording_is_truncated_between_two_readings() {
         until("top has read it", sleeps);
         let file = puppet.file();
         file.set_len(file.metadata().unwrap().len().checked_div(divisor).unwrap_or(0)).unwrap();
-        let told = top.wait_with_output().unwrap();
-        ends(&told, 1, &[puppet.recording.to_str().unwrap(), if divisor == 0 { "empty" } else { "truncated" }]);
-        assert!(stdout(&told).contains(&puppet.child.id().to_string()), "{}", stdout(&told));
+        let printed = top.wait_with_output().unwrap();
+        ends(&printed, 1, &[puppet.recording.to_str().unwrap(), if divisor == 0 { "empty" } else { "truncated" }]);
+        assert!(stdout(&printed).contains(&puppet.child.id().to_string()), "{}", stdout(&printed));
     }
 }

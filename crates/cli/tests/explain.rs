@@ -44,7 +44,7 @@ fn a_terminal_gets_a_page_without_marks_at_its_width() {
         assert!(!page.contains("##") && !page.contains('`'), "{page}");
         assert_eq!(page.contains("\u{1b}[1mghost: a closed descriptor"), colour.is_empty(), "{page}");
         if !colour.is_empty() {
-            // Examples are as they are; all else fits, and fills the width.
+            // Examples are unchanged. All other lines fit the width, and fill it.
             let prose = || page.lines().filter(|line| !line.starts_with("    ")).map(|line| line.chars().count());
             assert!(prose().all(|columns| columns <= width.into()) && prose().max() > Some(100), "{page}");
         }

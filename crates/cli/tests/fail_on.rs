@@ -1,4 +1,5 @@
-//! `epollshim report --fail-on`: for jobs that must stop at a finding; `--suppressions`: but not at known ones.
+//! Tests `--fail-on`, for jobs that must stop at a finding, and `--suppressions`, which leaves out
+//! known ones.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod common;
@@ -26,10 +27,10 @@ fn the_exit_status_tells_whether_a_named_finding_is_there() {
         ("size-lie:error", 0),
         ("info", 1),
     ] {
-        let told = output(epollshim().arg("report").arg(&recordings).args(["--fail-on", named]));
-        assert_eq!(told.status.code(), Some(status), "{named}: {}", stderr(&told));
+        let printed = output(epollshim().arg("report").arg(&recordings).args(["--fail-on", named]));
+        assert_eq!(printed.status.code(), Some(status), "{named}: {}", stderr(&printed));
         let line = if status == 1 { "epollshim: 1 finding that --fail-on names: size-lie\n" } else { "" };
-        assert_eq!(stderr(&told), line, "{named}");
+        assert_eq!(stderr(&printed), line, "{named}");
     }
 }
 
@@ -42,8 +43,8 @@ fn an_id_counts_from_warning_up_unless_it_says_otherwise() {
     let found = output(epollshim().arg("report").arg(&recordings));
     assert!(stdout(&found).contains("  info     leak "), "{}", stdout(&found));
     for (named, status) in [("leak", 0), ("leak:warning", 0), ("leak:error", 0), ("leak:info", 1), ("ctl-error", 1)] {
-        let told = output(epollshim().arg("report").arg(&recordings).args(["--fail-on", named]));
-        assert_eq!(told.status.code(), Some(status), "{named}: {}", stderr(&told));
+        let printed = output(epollshim().arg("report").arg(&recordings).args(["--fail-on", named]));
+        assert_eq!(printed.status.code(), Some(status), "{named}: {}", stderr(&printed));
     }
 }
 
@@ -54,16 +55,16 @@ fn a_recording_that_is_missing_or_partial_fails_and_misuse_is_2() {
     let (partial, empty) = (directory.join("rec"), directory.join("empty"));
     std::fs::create_dir(&empty).unwrap();
     let report = |place: &std::path::Path, words: &[&str]| {
-        let told = output(epollshim().arg("report").args(words).arg(place));
-        (told.status.code(), stderr(&told))
+        let printed = output(epollshim().arg("report").args(words).arg(place));
+        (printed.status.code(), stderr(&printed))
     };
     for place in [&empty, &directory.join("nowhere")] {
         let (status, said) = report(place, &["--fail-on=error"]);
         assert_eq!((status, said.lines().count()), (Some(1), 1), "{said}");
-        assert!(said.contains("--fail-on fails without a recording"), "{said}");
+        assert!(said.contains("--fail-on needs a recording"), "{said}");
         assert_eq!(report(place, &[]).0, Some(2));
     }
-    // Each call is kept, and there is no room for all of them.
+    // Every call is recorded, and there is no space for all of them.
     let mut run = epollshim();
     run.args(["run", "--report=none", "--record-ring=full", "--record-max=64K", "--record"]).arg(&partial);
     assert!(output(run.arg("--").arg(&program).arg("5000")).status.success());
@@ -94,21 +95,21 @@ fn with_every_number_taken_for_good_a_finding_still_fails_the_job() {
         assert!(stderr(&ran).contains("Findings: ") && !stderr(&ran).contains("PARTIAL"), "{mode}: {}", stderr(&ran));
         assert!(run(&["--report=none", "--census", "--record", recordings.to_str().unwrap()]).status.success());
         for (named, status) in [("all", 1), ("warning", 1), (id, 1), ("ghost", 0)] {
-            let told = output(epollshim().arg("report").arg(&recordings).args(["--fail-on", named]));
-            assert_eq!(told.status.code(), Some(status), "{mode} {named}: {}", stderr(&told));
+            let printed = output(epollshim().arg("report").arg(&recordings).args(["--fail-on", named]));
+            assert_eq!(printed.status.code(), Some(status), "{mode} {named}: {}", stderr(&printed));
         }
     }
 }
 
 #[test]
 fn a_name_that_is_none_is_an_error_of_use() {
-    let told = run(&["report", "--fail-on", "leek", "/nowhere"]);
-    assert_eq!(told.status.code(), Some(2));
-    assert!(stderr(&told).contains("did you mean leak?"), "{}", stderr(&told));
-    assert_eq!(stderr(&told).lines().count(), 1, "{}", stderr(&told));
+    let printed = run(&["report", "--fail-on", "leek", "/nowhere"]);
+    assert_eq!(printed.status.code(), Some(2));
+    assert!(stderr(&printed).contains("did you mean leak?"), "{}", stderr(&printed));
+    assert_eq!(stderr(&printed).lines().count(), 1, "{}", stderr(&printed));
 }
 
-/// A file of suppressions with this text, beside a recording of a size-lie.
+/// A file of suppressions with this text, and a recording with a size-lie.
 fn known(text: &str) -> (PathBuf, PathBuf) {
     let directory = scratch("known");
     let (program, recordings, file) = (compile("size_lie", &[]), directory.join("rec"), directory.join("known.supp"));
@@ -120,7 +121,8 @@ fn known(text: &str) -> (PathBuf, PathBuf) {
 
 #[test]
 fn what_is_suppressed_is_neither_told_nor_failed_on() {
-    // By the function too, which this program does not export: the reader has its symbols.
+    // A function can be named even if the program does not export it, since the reader has its
+    // symbols.
     for (rule, is_told) in [("size-lie:^size_lie$", false), ("size-lie:^main$", false), ("size-lie:libfoo", true)] {
         let (recordings, file) = known(&format!("# known\n{rule}\n"));
         let report = |format| {
@@ -128,12 +130,12 @@ fn what_is_suppressed_is_neither_told_nor_failed_on() {
             report.arg("report").arg(&recordings).args(["--fail-on=all", "--format", format]);
             output(report.arg("--suppressions").arg(&file))
         };
-        let told = report("text");
-        assert_eq!(told.status.code(), Some(i32::from(is_told)), "{rule}: {}", stderr(&told));
-        assert_eq!(stdout(&told).contains("Findings:"), is_told, "{rule}: {}", stdout(&told));
+        let printed = report("text");
+        assert_eq!(printed.status.code(), Some(i32::from(is_told)), "{rule}: {}", stderr(&printed));
+        assert_eq!(stdout(&printed).contains("Findings:"), is_told, "{rule}: {}", stdout(&printed));
         let line = if is_told { "not used   " } else { "1 finding  " };
-        assert!(stdout(&told).ends_with(&format!("  {line}  {rule}\n")), "{rule}: {}", stdout(&told));
-        // What is info fails no test, and is its output.
+        assert!(stdout(&printed).ends_with(&format!("  {line}  {rule}\n")), "{rule}: {}", stdout(&printed));
+        // A finding of severity info does not fail its test case, and is part of its output.
         let junit = stdout(&report("junit"));
         assert!(junit.contains("failures=\"0\"") && junit.contains("promised 2") == is_told, "{rule}: {junit}");
     }
@@ -145,12 +147,15 @@ fn a_bad_line_is_told_before_anything_starts_or_is_read() {
     std::fs::write(&file, "leak:libfoo.so\nleek:x\n").unwrap();
     let name = file.to_str().unwrap();
     let wanted =
-        format!("epollshim: --suppressions: {name}:2: unknown finding 'leek' in 'leek:x'; did you mean leak?\n");
-    for told in [
+        format!("epollshim: --suppressions: {name}:2: unknown finding 'leek' at 'leek:x'; did you mean leak?\n");
+    for printed in [
         run(&["run", "--suppressions", name, "--", "echo", "started"]),
         run(&["report", "--suppressions", name, "/nowhere"]),
     ] {
-        assert_eq!((told.status.code(), stderr(&told), stdout(&told)), (Some(2), wanted.clone(), String::new()));
+        assert_eq!(
+            (printed.status.code(), stderr(&printed), stdout(&printed)),
+            (Some(2), wanted.clone(), String::new())
+        );
     }
     let by_variable = output(epollshim().args(["run", "echo", "started"]).env("EPOLLSHIM_SUPPRESSIONS", name));
     assert_eq!(stderr(&by_variable), wanted.replace("--suppressions", "EPOLLSHIM_SUPPRESSIONS"));
@@ -164,7 +169,7 @@ fn a_relative_file_of_suppressions_holds_wherever_the_program_goes() {
     let program = compile("size_lie", &[]);
     let mut command = epollshim();
     command.current_dir(file.parent().unwrap()).args(["run", "--suppressions", "known.supp", "--", "sh", "-c"]);
-    let told = output(command.arg(format!("cd / && exec {}", program.display())));
-    assert!(told.status.success(), "{}", stderr(&told));
-    assert!(stderr(&told).ends_with("  1 finding    size-lie:size_lie\n"), "{}", stderr(&told));
+    let printed = output(command.arg(format!("cd / && exec {}", program.display())));
+    assert!(printed.status.success(), "{}", stderr(&printed));
+    assert!(stderr(&printed).ends_with("  1 finding    size-lie:size_lie\n"), "{}", stderr(&printed));
 }

@@ -1,5 +1,6 @@
-//! The formats of `epollshim report`, as those who read them do: JSON beside the exit report, JUnit by Jenkins' schema, metrics by
-//! promtool and node_exporter, stacks for flame graphs, text on a terminal; several arguments, and directories of several runs.
+//! Tests the formats of `epollshim report` with the programs that read them: JSON compared with the
+//! exit report, JUnit with the schema of Jenkins, metrics with promtool and node_exporter, stacks
+//! for flame graphs, text on a terminal; several arguments, and directories of several runs.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod common;
@@ -15,8 +16,8 @@ use std::process::{Command, Stdio};
 use common::{compile, epollshim, output, scratch, stderr, stdout, tool};
 use serde_json::Value;
 
-/// Runs a program with everything that adds to a report, under a shell of its own, so that each time is another run; its exit
-/// report.
+/// Runs a program with everything that adds to a report, under a new shell, so that each time is
+/// another run. Returns its exit report.
 fn record(directory: &Path, program: &Path) -> Value {
     let file = |name: &str| directory.with_file_name(name).display().to_string();
     let (report, suppressions) = (file("report.json"), file("known.supp"));
@@ -38,17 +39,18 @@ fn recorded(name: &str) -> (PathBuf, Value) {
     (recordings, exit)
 }
 
-/// What `report` writes; it has nothing to say besides.
+/// The output of `report`, which prints nothing on stderr.
 #[track_caller]
 fn report(words: &[&str], places: &[&Path]) -> String {
-    let told = output(epollshim().arg("report").args(words).args(places));
-    assert!(told.status.success() && told.stderr.is_empty(), "{words:?}: {}", stderr(&told));
-    stdout(&told)
+    let printed = output(epollshim().arg("report").args(words).args(places));
+    assert!(printed.status.success() && printed.stderr.is_empty(), "{words:?}: {}", stderr(&printed));
+    stdout(&printed)
 }
 
 // ---- json ----
 
-/// The keys of a value and of all within, such as `calls.epoll_wait.errors` and `findings[].site`; and what is null.
+/// The keys of a value, recursively, such as `calls.epoll_wait.errors` and `findings[].site`; and
+/// those that are null.
 fn keys(value: &Value, path: &str, all: &mut BTreeSet<String>, nulls: &mut BTreeSet<String>) {
     match value {
         Value::Object(object) => {
@@ -67,7 +69,7 @@ fn keys(value: &Value, path: &str, all: &mut BTreeSet<String>, nulls: &mut BTree
 #[test]
 fn a_report_of_a_recording_has_every_key_of_the_exit_report_and_so_has_the_merged_view() {
     let (recordings, exit) = recorded("keys");
-    let told: Value = serde_json::from_str(&report(&["--format=json"], &[&recordings])).unwrap();
+    let printed: Value = serde_json::from_str(&report(&["--format=json"], &[&recordings])).unwrap();
     let (mut wanted, mut unused) = (BTreeSet::new(), BTreeSet::new());
     keys(&exit, "", &mut wanted, &mut unused);
     // The exit report has something of everything.
@@ -87,9 +89,9 @@ fn a_report_of_a_recording_has_every_key_of_the_exit_report_and_so_has_the_merge
     ] {
         assert!(wanted.contains(key), "{key} is not in {exit}");
     }
-    // What no recording holds yet: null, and with it what is below.
+    // Not recorded yet, so null or absent.
     const NOT_RECORDED: [&str; 3] = ["log", "suppressions", "coverage.seccomp"];
-    for (name, view) in [("processes[0]", &told["processes"][0]), ("merged", &told["merged"])] {
+    for (name, view) in [("processes[0]", &printed["processes"][0]), ("merged", &printed["merged"])] {
         let (mut there, mut nulls) = (BTreeSet::new(), BTreeSet::new());
         keys(view, "", &mut there, &mut nulls);
         let is_below_null = |key: &str| {
@@ -105,7 +107,7 @@ fn a_report_of_a_recording_has_every_key_of_the_exit_report_and_so_has_the_merge
 
 // ---- junit ----
 
-/// What a reader follows a test by: the names of suites, classes and cases, in order.
+/// The names by which a reader tracks tests: those of suites, classes and cases, in order.
 fn names(xml: &str) -> Vec<String> {
     let attributes = |line: &str| -> Vec<String> {
         line.split('"')
@@ -125,18 +127,18 @@ fn junit_is_valid_for_jenkins_and_its_names_stay_the_same_from_run_to_run() {
     let (others, _) = recorded("junit");
     let second = report(&["--format=junit"], &[&others]);
     assert_eq!(names(&first), names(&second));
-    // Twice as many processes: the same tests.
+    // Twice as many processes have the same tests.
     assert_eq!(names(&report(&["--format=junit"], &[&recordings, &others])), names(&first));
     assert!(first.contains(r#"<testcase classname="everything" name="ctl-error" time="0">"#), "{first}");
     assert!(first.contains(r#"<testcase classname="recordings" name="whole" time="0"/>"#), "{first}");
-    // One that is cut short is an error of its own; the names are those.
+    // A truncated recording is an error of its own. The names stay the same.
     let cut = recordings.join("epollshim.1.1.rec");
     let whole = fs::read(fs::read_dir(&others).unwrap().next().unwrap().unwrap().path()).unwrap();
     fs::write(&cut, &whole[..whole.len() / 2]).unwrap();
     fs::write(recordings.join("epollshim.2.1.rec"), "no recording").unwrap();
-    let told = output(epollshim().args(["report", "--format=junit"]).arg(&recordings));
-    assert_eq!(told.status.code(), Some(1), "{}", stderr(&told));
-    let damaged = stdout(&told);
+    let printed = output(epollshim().args(["report", "--format=junit"]).arg(&recordings));
+    assert_eq!(printed.status.code(), Some(1), "{}", stderr(&printed));
+    let damaged = stdout(&printed);
     assert_eq!(names(&damaged), names(&first));
     assert!(damaged.contains(r#"<error type="read""#) && damaged.contains(r#"<error type="whole""#), "{damaged}");
 
@@ -168,7 +170,7 @@ fn promtool_has_nothing_to_complain_of_and_node_exporter_serves_counters() {
     }
 }
 
-/// What node_exporter makes of a directory of metrics.
+/// What node_exporter serves for a directory of metrics.
 fn served(exporter: &Path, directory: &Path, metrics: &str) {
     let mut command = Command::new(exporter);
     command.args(["--collector.disable-defaults", "--collector.textfile", "--web.listen-address=127.0.0.1:0"]);
@@ -217,7 +219,7 @@ fn folded_stacks_are_counted_by_kind_and_by_finding() {
     assert!(find(&["everything;open descriptors;", "main (", ";leave_files (", " 3"]), "{folded}");
     assert!(find(&["everything;epoll instances;", "main (", ") 1"]), "{folded}");
     assert!(find(&["everything;findings;ctl-error;", "main ("]), "{folded}");
-    // Without stacks: the call site is the one frame.
+    // Without stacks, the call site is the only frame.
     let bare = scratch("folded-bare").join("rec");
     let program = compile("everything", &["-g"]);
     let ran = output(epollshim().args(["run", "--report=none", "--record"]).arg(&bare).arg("--").arg(program));
@@ -249,7 +251,7 @@ fn text_is_as_wide_as_the_terminal_has_colours_there_and_is_never_cut_elsewhere(
     assert!(!wide.contains('\u{1b}'), "{wide}");
     let coloured = shown(200, &[]);
     assert!(coloured.contains("\u{1b}[1mepollshim: everything"), "{coloured}");
-    // A pipe: no colour, whatever else; whole words of all places.
+    // On a pipe there is no colour, and nothing is shortened.
     let piped = report(&[], &[&recordings]);
     assert!(!piped.contains('\u{1b}') && !piped.contains("..."), "{piped}");
     // Findings come first.
@@ -263,9 +265,9 @@ fn several_files_and_directories_are_one_report_and_each_file_counts_once() {
     let ((one, _), (two, _)) = (recorded("several"), recorded("several"));
     let file = fs::read_dir(&two).unwrap().next().unwrap().unwrap().path();
     let processes = |places: &[&Path]| -> u64 {
-        let told: Value = serde_json::from_str(&report(&["--format=json"], places)).unwrap();
-        assert_eq!(told["runs"].as_array().unwrap().len(), places.iter().filter(|place| place.is_dir()).count());
-        told["merged"]["processes"].as_u64().unwrap()
+        let printed: Value = serde_json::from_str(&report(&["--format=json"], places)).unwrap();
+        assert_eq!(printed["runs"].as_array().unwrap().len(), places.iter().filter(|place| place.is_dir()).count());
+        printed["merged"]["processes"].as_u64().unwrap()
     };
     assert_eq!(processes(&[&one, &two]), 2);
     assert_eq!(processes(&[&one, &file]), 2);
@@ -281,7 +283,7 @@ fn a_directory_of_two_runs_says_so_and_the_latest_can_be_taken_alone() {
     let program = compile("everything", &["-g"]);
     record(&recordings, &program);
     record(&recordings, &program);
-    let newest = |told: &Value| told["processes"][0]["process"]["pid"].clone();
+    let newest = |printed: &Value| printed["processes"][0]["process"]["pid"].clone();
     let both = report(&[], &[&recordings]);
     assert!(both.contains("was used by 2 runs") && both.contains("--latest"), "{both}");
     let all: Value = serde_json::from_str(&report(&["--format=json"], &[&recordings])).unwrap();

@@ -1,5 +1,6 @@
-//! Names that users rely on stay: option flags, variables, keys of the JSON outputs, exit statuses. `kept-names.txt` has those of
-//! the release before the table of functions. Names may be added to it; none may go.
+//! Tests that names on which users rely stay: option flags, variables, keys of the JSON outputs,
+//! exit statuses. `kept-names.txt` has those of the release before the table of functions. Names
+//! may be added to it; none may go.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod common;
@@ -35,7 +36,8 @@ fn flags(command: &str, into: &mut BTreeSet<String>) {
     }
 }
 
-/// Runs a program that makes nearly every key under `run` with each output, and takes the keys of all of them.
+/// Runs a program that makes nearly every key under `run` with each output, and collects the keys
+/// of all of them.
 fn of_a_run(into: &mut BTreeSet<String>) {
     let program = compile("every_key", &[]);
     let place = scratch("kept");
@@ -69,7 +71,7 @@ fn no_flag_variable_or_key_is_gone() {
     assert!(gone.is_empty(), "gone:\n{}", gone.join("\n"));
 }
 
-/// 0 as asked, 2 for misuse, the program's own otherwise.
+/// 0 for success, 2 for a usage error, otherwise the program's own.
 #[test]
 fn exit_statuses_stay() {
     let status = |words: &[&str]| run(words).status.code();

@@ -1,5 +1,5 @@
-//! What the library does not see is said: before the start (`check`, `run`), and after the end (the
-//! report of the library, and that of `run`). And of what it sees nothing of that kind is said.
+//! Tests that what the library does not see is reported: before the start (`check`, `run`), and at
+//! the end (by the library and by `run`). Nothing is reported for programs that it sees.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod common;
@@ -18,8 +18,8 @@ use serde_json::Value;
 /// The variable that makes [`rustix_program`] a program.
 const AS_A_PROGRAM: &str = "NOT_SEEN_AS_A_PROGRAM";
 
-/// A program with async-io and its default features, whose rustix makes system calls by instructions
-/// of its own: this file's tests, started anew to run this one alone.
+/// A program with async-io and its default features, whose rustix makes direct system calls: this
+/// test file, started again to run only this test.
 #[test]
 fn rustix_program() {
     if std::env::var_os(AS_A_PROGRAM).is_none() {
@@ -52,7 +52,7 @@ impl Program {
         Program { name: "rustix", path: std::env::current_exe().unwrap(), words }
     }
 
-    /// Under `epollshim run`.
+    /// The program under `epollshim run`.
     fn run(&self, flags: &[&str]) -> Command {
         let mut command = epollshim();
         command.env("TMPDIR", scratch("run")).env(AS_A_PROGRAM, "1");
@@ -60,14 +60,14 @@ impl Program {
         command
     }
 
-    /// With the library alone.
+    /// The program with only the library.
     fn preloaded(&self) -> Command {
         preloaded(&self.path, self.words)
     }
 }
 
 fn preloaded(program: &Path, words: &[&str]) -> Command {
-    // For the options that it removes.
+    // This command has the options of the caller removed.
     let clean = epollshim();
     let mut command = Command::new(program);
     command.args(words).env("LD_PRELOAD", library()).env(AS_A_PROGRAM, "1").stdin(Stdio::null());
@@ -168,7 +168,7 @@ fn run_says_it_before_the_start_in_one_line_and_again_in_place_of_a_report() {
         assert!(text.contains("\nepollshim: NOT SEEN: "), "{}: {text}", program.name);
         let quiet = stderr(&output(&mut program.run(&["--quiet"])));
         assert!(!quiet.contains("warning"), "{}: {quiet}", program.name);
-        // What was asked of it was not looked for.
+        // The findings were not checked.
         let failed = output(&mut program.run(&["--quiet", "--fail-on", "leak"]));
         assert_eq!(failed.status.code(), Some(1), "{}: {}", program.name, stderr(&failed));
     }
@@ -224,7 +224,7 @@ fn the_report_names_instances_that_no_hook_saw_though_no_hook_was_called() {
     }
 }
 
-/// Go ends a process by a system call of its own: there is no other moment.
+/// Go ends a process by a direct system call, so the library has no later opportunity.
 #[test]
 fn in_a_go_program_the_library_says_at_once_that_it_sees_nothing() {
     let Some(path) = go(true) else { return };
@@ -244,13 +244,13 @@ fn programs_without_epoll_and_those_that_only_inherit_an_instance_are_silent() {
         let Some(program) = tool(name) else { continue };
         assert_eq!(stderr(&output(&mut preloaded(&program, words))), "", "{name}");
     }
-    // The exec loses what the program did; the program that it becomes is not to blame.
+    // The exec discards what the program did. The new program is not responsible for it.
     assert_eq!(stderr(&output(&mut raw(&["exec"]).preloaded())), "");
 }
 
 // ---- after: the report of run ----
 
-/// A program that was started under `run` and is ready: the command, and the program's pid.
+/// A program under `run` that is ready: the command, and the process id of the program.
 fn ready(program: &Program, flags: &[&str]) -> (Child, i32) {
     let mut parent = program.run(flags).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut line = String::new();
@@ -266,8 +266,8 @@ fn ready(program: &Program, flags: &[&str]) -> (Child, i32) {
 fn a_program_that_is_killed_is_known_to_have_had_an_instance() {
     let program = raw(&["stay"]);
     for flags in [&["--quiet"][..], &["--quiet", "--census=0"]] {
-        // The command looks a tenth of a second after the start, a second later, and ever more seldom: when it
-        // has looked cannot be seen from here. So a machine under load gets more time.
+        // The command checks 0.1 seconds after the start, a second later, and then less and less
+        // often. The test cannot see when, so it allows more time on a loaded machine.
         let is_named = [1, 5, 30, 100].into_iter().any(|seconds| {
             let (parent, pid) = ready(&program, flags);
             std::thread::sleep(std::time::Duration::from_secs(seconds));
@@ -275,7 +275,7 @@ fn a_program_that_is_killed_is_known_to_have_had_an_instance() {
             unsafe { libc::kill(pid, libc::SIGKILL) };
             let text = stderr(&parent.wait_with_output().unwrap());
             assert!(text.contains("was killed by SIGKILL"), "{text}");
-            text.contains(&format!("NOT SEEN: raw (pid {pid}) had 1 epoll descriptor (fd 3), and made no epoll call"))
+            text.contains(&format!("NOT SEEN: raw (pid {pid}) had 1 epoll descriptor (fd 3), but made no epoll call"))
         });
         assert!(is_named, "{flags:?}");
     }
@@ -310,7 +310,7 @@ fn the_report_of_run_names_a_process_that_made_its_calls_itself() {
     );
 }
 
-/// What `run` looks at while a program runs does not take a child for one that makes calls of its own.
+/// The checks of `run` do not mistake a forked child for a process that makes direct system calls.
 #[test]
 fn a_forked_child_that_has_its_parent_s_instance_is_not_named() {
     let Some(python) = tool("python3") else { return };

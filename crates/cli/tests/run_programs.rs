@@ -1,4 +1,4 @@
-//! What `epollshim run -- PROGRAM` says of programs that people have: never nothing.
+//! Tests what `epollshim run -- PROGRAM` prints for common programs: never nothing.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod common;
@@ -22,7 +22,7 @@ fn run(directory: &Path) -> Command {
     command
 }
 
-/// What is said of a program that ends by itself.
+/// What is printed for a program that ends by itself.
 fn said(program: &Path, words: &[&str]) -> String {
     let directory = scratch("program");
     let text = stderr(&output(run(&directory).arg(program).args(words)));
@@ -30,7 +30,7 @@ fn said(program: &Path, words: &[&str]) -> String {
     text
 }
 
-/// A report, or that there is nothing to report, and why.
+/// Expects a report, or that there is nothing to report, and why.
 #[track_caller]
 fn is_explained(text: &str, name: &str) {
     let is_reported = text.contains("Calls ") && text.contains("Coverage: ");
@@ -92,7 +92,8 @@ fn nginx_with_two_workers_that_an_interrupt_ends() {
     fs::remove_dir(&temporary).unwrap();
 }
 
-/// A directory that the workers, who are another user, can reach as well: the project's may lie below one that they cannot.
+/// A directory that the workers, which run as another user, can reach. The project may be in a
+/// directory that they cannot.
 fn for_all_users(name: &str) -> PathBuf {
     let directory = std::env::temp_dir().join(format!("epollshim-{name}-{}", std::process::id()));
     fs::create_dir_all(&directory).unwrap();
@@ -117,7 +118,7 @@ fn python_node_curl_git_and_sleep() {
     }
 }
 
-/// As squid starts its helpers: root for good, another user for now.
+/// squid starts its helpers in this way: the real user is root, the effective user is another.
 #[test]
 fn a_program_that_the_loader_starts_without_the_library_is_named() {
     let Some(python) = tool("python3") else { return };

@@ -1,4 +1,4 @@
-//! `epollshim run` at a terminal: Ctrl-C, Ctrl-Z and fg, a terminal that is closed.
+//! Tests `epollshim run` on a terminal: Ctrl-C, Ctrl-Z, fg, and a terminal that is closed.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod common;
@@ -16,8 +16,8 @@ const INTERRUPT: &str = "\x03";
 const SUSPEND: &str = "\x1a";
 const END: &str = "\x04";
 
-/// A terminal with `epollshim run -- job` as its session's leader, when it is at work; the pid of
-/// `job`.
+/// A terminal whose session leader is `epollshim run -- job`, and the process id of `job` when it
+/// is ready.
 fn job(directory: &Path) -> (Terminal, u32) {
     let mut command = epollshim();
     command.env("TMPDIR", directory).args(["run", "--"]).arg(compile("job", &[]));
@@ -26,7 +26,7 @@ fn job(directory: &Path) -> (Terminal, u32) {
     (terminal, pid.split(' ').next().unwrap().parse().unwrap())
 }
 
-/// A shell with job control at a terminal; `$run` starts a program under the shim.
+/// A shell with job control on a terminal. `$run` starts a program under the shim.
 fn shell(directory: &Path) -> Option<Terminal> {
     let bash = tool("bash")?;
     let mut command = Command::new(bash);
@@ -57,7 +57,7 @@ fn an_interrupt_reaches_the_program_once_and_the_report_comes_at_its_end() {
     terminal.types("again\n");
     terminal.says("read again");
     assert!(!terminal.text().contains("signal 2: 2"), "{}", terminal.text());
-    // What comes from elsewhere, the parent has alone.
+    // A signal from another process goes only to the parent.
     terminal.forget();
     terminal.signal(libc::SIGINT);
     assert_eq!(terminal.says("signal 2: "), "2");
@@ -92,12 +92,12 @@ fn a_program_is_suspended_and_continued_by_its_shell() {
     let Some(mut terminal) = shell(&directory) else { return };
     terminal.types("$run $job\n");
     terminal.says("pid ");
-    // Right after it went on, too: its parent may not have taken notice of that yet.
+    // Also directly after it was continued, when its parent may not have noticed yet.
     for times in ["1", "2", "3", "4", "5", "6"] {
         terminal.forget();
         terminal.types(SUSPEND);
         terminal.says("Stopped");
-        // The terminal is the shell's.
+        // The shell has the terminal.
         terminal.types("echo shell-$((40 + 2))-\n");
         terminal.says("shell-42-");
         terminal.types("fg\n");
@@ -180,15 +180,15 @@ fn a_shell_of_its_own_is_a_program_as_any() {
 #[test]
 fn a_terminal_that_is_closed_ends_the_program_and_the_recordings_are_kept() {
     let directory = place();
-    // The session's leader is the parent, or a shell.
+    // The session leader is the parent, or a shell.
     let (mut terminal, pid) = job(&directory);
     terminal.hang_up();
     assert_eq!(terminal.wait().code(), Some(8), "the program got SIGHUP");
     assert!(!Path::new(&format!("/proc/{pid}")).exists());
     let kept: Vec<PathBuf> = fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().path()).collect();
     assert_eq!(kept.len(), 1, "{kept:?}");
-    let told = epollshim().arg("report").arg(&kept[0]).output().unwrap();
-    assert!(stdout(&told).contains("Instances: 1 created"), "{}", stdout(&told));
+    let printed = epollshim().arg("report").arg(&kept[0]).output().unwrap();
+    assert!(stdout(&printed).contains("Instances: 1 created"), "{}", stdout(&printed));
     let Some(mut terminal) = shell(&directory) else { return };
     terminal.types("$run $job\n");
     let pid = terminal.says("pid ");

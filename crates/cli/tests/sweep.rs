@@ -1,4 +1,5 @@
-//! `epollshim sweep`: programs with one mistake on an error path each (c-tests/sweep), and one without any.
+//! Tests `epollshim sweep` on programs with one mistake on an error path each (c-tests/sweep), and
+//! on one without mistakes.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod common;
@@ -49,14 +50,15 @@ fn a_place_has_its_name_also_in_an_object_with_gaps_between_its_segments() {
     }
 }
 
-/// Root's runs have namespaces by right, others' by a user namespace; the result says where there are none.
+/// Root may create namespaces. Other users need a user namespace, and the result says if there is
+/// none.
 #[test]
 fn an_unprivileged_user_gets_the_same_result() {
     // SAFETY: takes nothing, and cannot fail.
     if unsafe { libc::geteuid() } != 0 || common::tool("setpriv").is_none() {
         return;
     }
-    // Where others may read it: the test's own folders may be below root's home.
+    // A directory that other users may read. The test's own may be below root's home.
     let place = PathBuf::from(format!("/tmp/epollshim-sweep-test.{}", std::process::id()));
     fs::create_dir(&place).unwrap();
     for (from, to) in [(program("null_loop"), "null_loop"), (binary(), "epollshim"), (common::library(), "lib.so")] {
@@ -131,7 +133,7 @@ fn a_server_that_serves_nobody_is_found() {
     assert_eq!(all["verdicts"]["clean failure"], 1, "{all}");
 }
 
-/// A client with a time limit of its own gives up by itself, and fails like one that was refused.
+/// A client with a time limit of its own gives up, and counts like one that got no answer.
 #[test]
 fn a_client_that_gives_up_got_no_answer() {
     let program = program("unserved_client");
@@ -165,7 +167,7 @@ fn fewer_tasks_find_a_worker_that_is_waited_for_and_was_not_made() {
     let waits = |line: &str| line.contains(": in futex: ") && line.ends_with("main (sweep/missing_worker.c:33)");
     assert!(evidence.iter().any(|line| waits(line.as_str().unwrap())), "{evidence:?}");
     let line = hang["line"].as_str().unwrap();
-    // What hung and was killed counts until it is reaped: this first.
+    // A hung process that was killed counts until it is reaped, so this comes first.
     let enough = line.replace("--nproc=2", "--nproc=3");
     let ended = output(&mut repeat(&format!("timeout -s KILL 60 {enough}"), &scratch("repeat")));
     assert_eq!(stdout(&ended), "all ready\n", "{enough}: {}", stderr(&ended));
@@ -194,24 +196,24 @@ fn a_start_that_cannot_work_says_so_before_anything_is_tried() {
     for program in &unloaded {
         let output = sweep(&[], &[program.to_str().unwrap()]);
         let name = program.display();
-        let line = format!("epollshim: {name}: the library was not loaded; `epollshim check {name}` says why\n");
+        let line = format!("epollshim: {name}: the library was not loaded; run `epollshim check {name}` to see why\n");
         assert_eq!((output.status.code(), stderr(&output)), (Some(2), line));
     }
     let differs = "echo $$ $(od -An -N8 -tx8 /dev/urandom)";
     for (flags, command, line) in [
         (&[][..], &["/no/such/program"][..], "/no/such/program: no such program"),
-        (&[], &["/etc/passwd"], "/etc/passwd: may not be executed"),
+        (&[], &["/etc/passwd"], "/etc/passwd: not executable"),
         (&[], &["sh", "-c", "echo why >&2; exit 3"], "sh: exits with status 3 without any fault; it runs in an empty"),
         (&["--timeout", "1"], &["sleep", "100"], "sleep: without any fault, in 1 s it does not end by itself"),
         (&[], &["sh", "-c", differs], "two clean runs differ: line 1 is"),
         (&["--workload", "exit 4"], &[server, "7000", "strict"], "the workload fails without any fault: it exits with"),
         (&["--workload", "true", "--ready-when", "x"], &["true"], "--ready-when: x; wanted: 'port N' or 'line REGEX'"),
         (&["--workload", &once], &[server, "7000", "strict"], "the workload fails without any fault: it exits with"),
-        (&["--input", "/"], &["true"], "--input: /: is no file"),
+        (&["--input", "/"], &["true"], "--input: /: not a file"),
         (&["--input", "/no/such"], &["true"], "--input: /no/such: No such file or directory"),
         (&["--dir", "/etc/passwd"], &["true"], "true: cannot be started: Not a directory"),
-        (&["--calls", "nope"], &["true"], "--calls: no call is named nope"),
-        (&["--errors", "ENOPE"], &["true"], "--errors: no error is named ENOPE"),
+        (&["--calls", "nope"], &["true"], "--calls: unknown function nope"),
+        (&["--errors", "ENOPE"], &["true"], "--errors: unknown error ENOPE"),
         (&["--mask", "("], &["true"], "--mask: not a regular expression: ("),
     ] {
         let output = sweep(flags, command);

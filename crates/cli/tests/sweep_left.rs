@@ -1,4 +1,5 @@
-//! `epollshim sweep` that is interrupted or killed leaves nothing behind, whatever its runs are shut off by.
+//! Tests that `epollshim sweep` leaves nothing behind when it is interrupted or killed, with any
+//! kind of isolation.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod common;
@@ -11,9 +12,9 @@ use std::process::{Command, Stdio};
 
 use common::{binary, copy, library, scratch, tool, until};
 
-/// What is put before a command so that it runs as another user.
+/// Words before a command that run it as another user.
 const AS_NOBODY: &[&str] = &["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"];
-/// So that it can make no namespace.
+/// Words before a command that prevent namespaces.
 const WITHOUT_NAMESPACES: &[&str] = &[
     "unshare",
     "--user",
@@ -29,14 +30,14 @@ fn is_root() -> bool {
     unsafe { libc::geteuid() == 0 }
 }
 
-/// Processes that run this program.
+/// The number of processes that run this program.
 fn running(program: &Path) -> usize {
     let is_ours = |command: &[u8]| command.starts_with(program.as_os_str().as_encoded_bytes());
     let all = fs::read_dir("/proc").unwrap().flatten();
     all.filter(|entry| fs::read(entry.path().join("cmdline")).is_ok_and(|line| is_ours(&line))).count()
 }
 
-/// Where other users may read too: the test's own folders may be below root's home.
+/// A directory that other users may read. The test's own may be below root's home.
 fn public(name: &str) -> PathBuf {
     let place = PathBuf::from(format!("/tmp/epollshim-left-test.{name}.{}", std::process::id()));
     fs::create_dir(&place).unwrap();
@@ -44,7 +45,7 @@ fn public(name: &str) -> PathBuf {
     place
 }
 
-/// Ends a sweep by a signal while a run of a program goes on that would not end by itself.
+/// Ends a sweep by a signal during a run that would not end by itself.
 fn nothing_is_left(name: &str, before: &[&str], flags: &[&str], signal: i32) {
     let place = public(&format!("{name}.{signal}"));
     let (program, own) = (place.join("sleeps"), place.join("epollshim"));

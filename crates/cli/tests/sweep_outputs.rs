@@ -1,4 +1,5 @@
-//! What `epollshim sweep` gives and keeps: accepted finds, trials to resume, formats, progress, exit statuses.
+//! Tests the outputs and files of `epollshim sweep`: accepted finds, trials to resume, formats,
+//! progress, exit statuses.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod common;
@@ -33,7 +34,7 @@ fn an_accepted_find_does_not_count_and_is_shown_with_its_reason() {
     assert_eq!(output.status.code(), Some(0), "{shown}");
     let end = "No finds.\n\naccepted: crash: epoll_create1 fails with EMFILE, in make: it is restarted by\n    its supervisor\n";
     assert!(shown.ends_with(end), "{shown}");
-    assert_eq!(stderr(&output), format!("epollshim: --accept: {name}:6: accepts nothing: hang:make\n"));
+    assert_eq!(stderr(&output), format!("epollshim: --accept: {name}:6: matches no find: hang:make\n"));
 
     let (all, status) = swept(&["--accept", name], &[program]);
     assert_eq!((status, finds(&all).len()), (0, 0), "{all}");
@@ -62,15 +63,15 @@ fn a_list_is_written_whose_reasons_are_to_be_filled_in() {
     let name = list.to_str().unwrap();
     let output = text(&["--write-accept", name], &[program]);
     assert_eq!(output.status.code(), Some(1), "a find without a reason is not accepted");
-    let told = format!("epollshim: {name}: 1 find added; replace each WHY? by the reason\n");
-    assert_eq!(stderr(&output), told);
+    let printed = format!("epollshim: {name}: 1 find added; replace each WHY? by a reason\n");
+    assert_eq!(stderr(&output), printed);
     let written = fs::read_to_string(&list).unwrap();
     assert!(written.ends_with("\n\n# WHY? SIGSEGV\ncrash:^epoll_create1 EMFILE make$\n"), "{written}");
 
     let refused = text(&["--accept", name], &[program]);
     let line = written.lines().count();
-    let told = format!("epollshim: --accept: {name}:{line}: crash:^epoll_create1 EMFILE make$ has no reason; ");
-    assert!(stderr(&refused).starts_with(&told) && refused.status.code() == Some(2), "{}", stderr(&refused));
+    let printed = format!("epollshim: --accept: {name}:{line}: crash:^epoll_create1 EMFILE make$ has no reason; ");
+    assert!(stderr(&refused).starts_with(&printed) && refused.status.code() == Some(2), "{}", stderr(&refused));
 
     let reasoned = written.replace("WHY? SIGSEGV", "restarted");
     fs::write(&list, &reasoned).unwrap();
@@ -87,9 +88,9 @@ fn a_bad_list_is_refused_before_anything_is_tried() {
     let name = list.to_str().unwrap();
     let nowhere = directory.join("no/list");
     for (flag, path, content, what) in [
-        ("--accept", name, "# why\n\ncrahs:x\n", ":3: no verdict of finds is called 'crahs'; did you mean crash?"),
+        ("--accept", name, "# why\n\ncrahs:x\n", ":3: unknown verdict 'crahs'; did you mean crash?"),
         ("--accept", name, "# why\nhang\n", ":2: 'hang' has no pattern; wanted: verdict:pattern, such as crash:^epoll"),
-        ("--accept", name, "# why\n\nhang:x\n", ":3: hang:x has no reason; say in a line of comment right above it"),
+        ("--accept", name, "# why\n\nhang:x\n", ":3: hang:x has no reason; write it in a comment on the line above"),
         ("--write-accept", name, "hang\n", ":1: 'hang' has no pattern; "),
         ("--accept", directory.to_str().unwrap(), "", ": not a plain file"),
         ("--accept", nowhere.to_str().unwrap(), "", ": No such file or directory"),
@@ -98,11 +99,11 @@ fn a_bad_list_is_refused_before_anything_is_tried() {
     ] {
         fs::write(&list, content).unwrap();
         let output = sweep(&[flag, path], &["true"]);
-        let told = stderr(&output);
+        let printed = stderr(&output);
         let place =
             if what.ends_with("directory") && flag != "--accept" { path.trim_end_matches("/list") } else { path };
-        assert!(told.starts_with(&format!("epollshim: {flag}: {place}{what}")), "{what}: {told}");
-        assert_eq!((output.status.code(), told.lines().count()), (Some(2), 1), "{told}");
+        assert!(printed.starts_with(&format!("epollshim: {flag}: {place}{what}")), "{what}: {printed}");
+        assert_eq!((output.status.code(), printed.lines().count()), (Some(2), 1), "{printed}");
     }
 }
 
@@ -113,7 +114,8 @@ fn trials(all: &Value) -> Vec<(String, String, String)> {
     all["trials"].as_array().unwrap().iter().map(one).collect()
 }
 
-/// The rules of the runs that c-tests/sweep/many.c has noted, without those of clean runs. A repeat that is traced has a delay as well.
+/// The rules of the runs that c-tests/sweep/many.c has noted, without those of clean runs. A traced
+/// repeat has a delay as well.
 fn runs(file: &Path) -> Vec<String> {
     let text = fs::read_to_string(file).unwrap_or_default();
     let failing = text.lines().filter(|line| line.contains("error="));
@@ -145,15 +147,15 @@ fn a_sweep_that_was_killed_goes_on_and_makes_no_trial_twice() {
         .skip(1)
         .map(|line| serde_json::from_str::<Value>(line).unwrap()["trial"]["rules"].as_str().unwrap().to_owned())
         .collect();
-    // A line that the kill has cut.
+    // An incomplete line, as after a kill.
     let mut cut = fs::read_to_string(&kept).unwrap();
     cut.push_str("{\"trial\":{\"ru");
     fs::write(&kept, cut).unwrap();
     fs::remove_file(&noted).unwrap();
 
     let resumed = output(&mut command());
-    let told = format!("epollshim: {} of 12 trials were done before\n", before.len());
-    assert_eq!(stderr(&resumed), told);
+    let printed = format!("epollshim: {} of 12 trials were done before\n", before.len());
+    assert_eq!(stderr(&resumed), printed);
     let after = runs(&noted);
     assert!(after.iter().all(|rules| !before.contains(rules)), "made twice: {after:?}");
     let all: Value = serde_json::from_str(&stdout(&resumed)).unwrap();
@@ -183,9 +185,13 @@ fn trials_of_another_program_or_another_command_are_refused() {
     let script = script.to_str().unwrap();
     let refused = |flags: &[&str], command: &[&str], what: &str| {
         let output = sweep(&[&["--resume", name], flags].concat(), command);
-        let told = stderr(&output);
-        assert!(told.starts_with(&format!("epollshim: --resume: {name}: {what}")), "{what}: {told}");
-        assert_eq!((output.status.code(), stdout(&output).as_str(), told.lines().count()), (Some(2), "", 1), "{told}");
+        let printed = stderr(&output);
+        assert!(printed.starts_with(&format!("epollshim: --resume: {name}: {what}")), "{what}: {printed}");
+        assert_eq!(
+            (output.status.code(), stdout(&output).as_str(), printed.lines().count()),
+            (Some(2), "", 1),
+            "{printed}"
+        );
     };
     assert_eq!(sweep(&["--resume", name], &[program, script]).status.code(), Some(0));
     let good = fs::read_to_string(&kept).unwrap();
@@ -194,10 +200,10 @@ fn trials_of_another_program_or_another_command_are_refused() {
     refused(
         &[],
         &[program, script, "more"],
-        &format!("of another command: {program} {script}; remove it to begin again"),
+        &format!("it is of another command: {program} {script}; remove it to start over"),
     );
-    refused(&["--mask", "x"], &[program, script], "--mask differs: it was made without it; remove it");
-    refused(&["--limits"], &[program, script], "--limits differs: it was made without it");
+    refused(&["--mask", "x"], &[program, script], "--mask differs: the earlier sweep ran without it; remove it");
+    refused(&["--limits"], &[program, script], "--limits differs: the earlier sweep ran without it");
     fs::write(script, "echo two\n").unwrap();
     refused(&[], &[program, script], &format!("{script} has changed: 9 bytes, hash "));
     fs::write(script, "echo one\n").unwrap();
@@ -213,7 +219,7 @@ fn trials_of_another_program_or_another_command_are_refused() {
             "written by another version: epollshim.sweep-trials/9 of ",
         ),
         (good.replacen("\"version\":\"", "\"version\":\"0.0-", 1), "written by another version: "),
-        (good.replacen("\"judged\"", "\"judge\"", 1), "line 2 is damaged; remove the line to make its trial again"),
+        (good.replacen("\"judged\"", "\"judge\"", 1), "line 2 is damaged; remove the line to repeat its trial"),
         ("{}\n".to_owned(), "not a file of epollshim sweep --resume"),
         ("a list of mine".to_owned(), "not a file of epollshim sweep --resume"),
     ] {
@@ -221,7 +227,7 @@ fn trials_of_another_program_or_another_command_are_refused() {
         refused(&[], &[program, script], what);
         assert_eq!(fs::read_to_string(&kept).unwrap(), content, "a stranger's file stays as it is");
     }
-    // Cut off before the first line was whole: as if it were empty.
+    // Cut off before the first line was complete, so it counts as empty.
     fs::write(&kept, &good[..good.find('\n').unwrap() / 2]).unwrap();
     assert_eq!(sweep(&["--resume", name], &[program, script]).status.code(), Some(0));
     assert_eq!(fs::read_to_string(&kept).unwrap().lines().count(), good.lines().count());
@@ -231,7 +237,7 @@ fn trials_of_another_program_or_another_command_are_refused() {
 fn a_terminal_shows_how_far_a_sweep_is_and_a_log_does_not() {
     let program = program("many");
     let mut command = epollshim();
-    // Longer than the time between two lines.
+    // This takes longer than the time between two lines.
     command.args(["sweep", "-j", "1", "--clean-runs", "5", "--"]).arg(&program).env("PAUSE", "400");
     let mut terminal = pty::Terminal::with(command, 80, 24);
     assert_eq!(terminal.wait().code(), Some(1));
@@ -265,11 +271,11 @@ fn an_interrupt_prints_what_was_found_and_ends_by_the_signal() {
     until("a trial", || (finished() >= 2).then_some(()));
     pty::signal(child.id(), libc::SIGINT);
     let output = child.wait_with_output().unwrap();
-    let told = stderr(&output);
-    assert_eq!(output.status.signal(), Some(libc::SIGINT), "{told}");
-    assert!(told.contains("\nNOT ALL: ") && told.contains("\nNo finds.\n"), "{told}");
-    let last = format!("epollshim: interrupted; the same command goes on where {} ends\n", kept.display());
-    assert!(told.ends_with(&last), "{told}");
+    let printed = stderr(&output);
+    assert_eq!(output.status.signal(), Some(libc::SIGINT), "{printed}");
+    assert!(printed.contains("\nNOT ALL: ") && printed.contains("\nNo finds.\n"), "{printed}");
+    let last = format!("epollshim: interrupted; repeat the same command to continue from {}\n", kept.display());
+    assert!(printed.ends_with(&last), "{printed}");
 }
 
 /// A list that accepts the crash of null_loop.

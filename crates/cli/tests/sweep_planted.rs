@@ -1,5 +1,6 @@
-//! `epollshim sweep` on programs with one mistake each on an error path (`c-tests/sweep`, `programs/sweep`): it is found, with its right
-//! verdict, and its line repeats it. The same program without the mistake (`-DFIXED`, `--cfg fixed`, `fixed`) has no find.
+//! Tests `epollshim sweep` on programs with one mistake on an error path each (`c-tests/sweep`,
+//! `programs/sweep`). It is found with the right verdict, and its command line repeats it. The same
+//! program without the mistake (`-DFIXED`, `--cfg fixed`, `fixed`) has no find.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod common;
@@ -13,7 +14,7 @@ use std::sync::Mutex;
 use common::sweep::{finds, program_with, repeat, swept};
 use common::{output, scratch, skipped, stderr, stdout, tool};
 
-/// What a repeated failure looks like from outside.
+/// What a repeated failure shows.
 #[derive(Clone, Copy)]
 enum Shows {
     Signal(i32),
@@ -21,17 +22,18 @@ enum Shows {
     Stays,
     /// Status 0, and this is not printed.
     Lacks(&'static str),
-    /// Status 0, and no file of this name has this text.
+    /// Status 0, and no file with this name contains this text.
     NoFile(&'static str, &'static str),
-    /// This is printed, to either output.
+    /// This is printed on stdout or stderr.
     Says(&'static str),
-    /// The sweep's own verdict: the line starts a sweep of this failure alone.
+    /// The verdict of a sweep: the line starts a sweep of this single failure.
     Verdict,
 }
 
 use Shows::{Lacks, NoFile, Says, Signal, Stays};
 
-/// A program: its file, flags of the sweep, its port if it is a server, its verdict, what its line shows, and some of the evidence.
+/// A program: its file, flags of the sweep, its port if it is a server, its verdict, what its line
+/// shows, and some of the evidence.
 type Planted = (&'static str, &'static [&'static str], Option<u16>, &'static str, Shows, &'static str);
 
 const PLANTED: &[Planted] = &[
@@ -112,10 +114,11 @@ const PLANTED: &[Planted] = &[
     ("ignored_helper.py", &["--calls", "pipe2"], None, "exit 0 with lost output", Lacks("precious"), ""),
 ];
 
-/// Sweeps at the same time: those of hangs sleep.
+/// The number of concurrent sweeps. Those of hangs sleep.
 const AT_ONCE: usize = 6;
 
-/// Debian's python3, since a version manager's is a script that starts the real one. Only up to 3.11 has a server without sockets.
+/// Debian's python3. That of a version manager is a script that starts the real one. Only versions
+/// up to 3.11 have a server without sockets.
 fn python() -> Option<PathBuf> {
     let python =
         Some(PathBuf::from("/usr/bin/python3")).filter(|python| python.exists()).or_else(|| tool("python3"))?;
@@ -127,7 +130,8 @@ fn python() -> Option<PathBuf> {
     Some(python)
 }
 
-/// The command of a program, with its mistake or without it. None: what it needs is not installed.
+/// The command of a program, with its mistake or without it. None: something that it needs is not
+/// installed.
 fn command(file: &str, is_fixed: bool) -> Option<Vec<String>> {
     let (name, language) = file.rsplit_once('.').unwrap();
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs/sweep").join(file);
@@ -153,7 +157,7 @@ fn command(file: &str, is_fixed: bool) -> Option<Vec<String>> {
     }
 }
 
-/// What is wrong with what the sweep says of a program; empty: nothing.
+/// What is wrong with the result for a program. Empty: nothing.
 fn tried(planted: &Planted, is_fixed: bool) -> String {
     let (file, flags, port, verdict, shows, evidence) = planted;
     let Some(mut command) = command(file, is_fixed) else { return String::new() };
@@ -190,11 +194,11 @@ fn tried(planted: &Planted, is_fixed: bool) -> String {
     }
 }
 
-/// What the line of a find does that it should not.
+/// What is wrong with the repeat of a find.
 fn repeated(line: &str, verdict: &str, shows: Shows, is_server: bool) -> String {
     let folder = scratch("repeat");
     if is_server {
-        // It starts the server, and its client, as the sweep did.
+        // The line starts the server and its client, as the sweep did.
         let again = output(&mut repeat(line, &folder));
         let text = stdout(&again);
         let is_right = again.status.code() == Some(1) && text.contains(&format!("\n1. {verdict}: "));

@@ -1,4 +1,4 @@
-//! `epollshim sweep`: which failures are tried, where and in which phase (c-tests/sweep).
+//! Tests which failures `epollshim sweep` tries, where, and in which phase (c-tests/sweep).
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod common;
@@ -26,8 +26,8 @@ fn points(all: &Value) -> BTreeSet<String> {
     trials(all).iter().map(name).collect()
 }
 
-/// The calls that a program makes in threads and forked children are the same points in every clean run, and each failure comes where
-/// it was meant to: the program names the function in which its call failed.
+/// Calls in threads and forked children are the same points in every clean run, and each failure
+/// happens where it is meant to: the program prints the function in which its call failed.
 #[test]
 fn every_clean_run_has_the_same_points_and_every_hit_is_at_its_stack() {
     let program = program_with("tree", &["-pthread"]);
@@ -39,7 +39,8 @@ fn every_clean_run_has_the_same_points_and_every_hit_is_at_its_stack() {
         clean_runs += all["clean_runs"].as_u64().unwrap();
         assert_eq!(all["unsteady_points"], 0, "{all}");
         let found = points(&all);
-        // first_copy and second_copy in a thread and in a child, own_loop, fork, pthread_create: each twice, however often it is called.
+        // first_copy and second_copy in a thread and in a child, own_loop, fork, pthread_create:
+        // each twice, however often it is called.
         assert_eq!(found.len(), 14, "{found:?}");
         assert_eq!(known.get_or_insert_with(|| found.clone()), &found);
         assert_eq!(all["not_reached"], 0, "{all}");
@@ -67,7 +68,8 @@ fn a_seed_draws_the_same_sample_again() {
     assert!(text.contains(" points: --shallow 2 --seed 7\n"), "{text}");
 }
 
-/// The server copies a descriptor from one place in all phases: three times before it is ready, and nobody's look is a call of its.
+/// The server copies a descriptor at one place in all phases, three times before it is ready.
+/// Checks of the sweep make no such calls.
 #[test]
 fn a_fault_of_one_phase_is_left_to_it() {
     let program = program("turns");
@@ -82,7 +84,7 @@ fn a_fault_of_one_phase_is_left_to_it() {
     assert_eq!((finds(&all).len(), status, &all["not_reached"]), (1, 1, &0.into()), "{all}");
     let find = &all["finds"][0];
     assert_eq!((text(find, "verdict"), text(find, "phase"), &find["same"]), ("abort", "serve", &3.into()), "{find}");
-    // The line of the find, as it stands.
+    // The line of the find, unchanged.
     let again = output(&mut repeat(text(find, "line"), &scratch("repeat")));
     assert_eq!(again.status.code(), Some(1), "{}", stderr(&again));
     assert!(stdout(&again).contains("1. abort: dup fails with EMFILE while it serves (3 of 3 runs)"), "{again:?}");
@@ -159,7 +161,7 @@ fn a_program_that_takes_what_it_gets_survives_unkind_successes() {
     let program = program("whole");
     let (all, status) = swept(&["--success-faults"], &[program.to_str().unwrap()]);
     assert_eq!((finds(&all).len(), status), (0, 0), "{all}");
-    // One wait: a short batch, an interruption, two delays.
+    // One wait: a small batch, an interruption, two delays.
     assert_eq!((&all["tried"], &all["verdicts"]["same"]), (&4.into(), &4.into()), "{all}");
 }
 
@@ -169,8 +171,8 @@ fn one_failure_is_tried_on_request() {
     let (all, status) = swept(&["--only", "epoll_create1:error=EMFILE:when=1"], &[program.to_str().unwrap()]);
     assert_eq!((status, &all["tried"], &all["verdicts"]["clean failure"]), (0, &1.into(), &1.into()), "{all}");
     for (rule, why) in [
-        ("epoll_create1", "not one rule, as a find has it"),
-        ("dup:error=EMFILE;dup:error=EMFILE", "not one rule, as a find has it"),
+        ("epoll_create1", "not a single rule of a find"),
+        ("dup:error=EMFILE;dup:error=EMFILE", "not a single rule of a find"),
         ("dup:error=EMFILE:phase=serve", "phase= needs --workload"),
     ] {
         let output = sweep(&["--only", rule], &["true"]);

@@ -1,8 +1,9 @@
-//! The shells' completions, by the names of the files that the shells look for.
+//! The completions of the shells, by the file names that the shells search for.
 //!
-//! The scripts of clap_complete for bash and fish do not know that a command with arguments of its own stands behind
-//! `epollshim run FLAGS` and `epollshim sweep FLAGS`: run.bash and run.fish do. Nor do they know which processes are recorded, for `ctl` and `top`: those
-//! that have a recording mapped (pids.bash, pids.fish, pids.zsh).
+//! The scripts of clap_complete for bash and fish do not know that `epollshim run FLAGS` and
+//! `epollshim sweep FLAGS` are followed by a command with its own arguments; run.bash and run.fish
+//! add this. Nor do they know which processes `ctl` and `top` accept, namely those that have a
+//! recording mapped; pids.bash, pids.fish and pids.zsh add these.
 
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, Command, ValueHint};
@@ -16,9 +17,10 @@ pub fn all(command: &Command) -> Vec<(String, Vec<u8>)> {
         .into()
 }
 
-/// What may stand behind a flag, where the command line itself does not know: the library's parser does.
+/// Adds the values of flags that the command line does not check itself, because the library's
+/// parser does.
 fn hinted(command: &Command) -> Command {
-    // `--fail-on` of report; that of diff takes one word.
+    // The `--fail-on` of report. That of diff takes one word.
     let fail_on: Vec<&'static str> = ["error", "warning", "all"].iter().chain(Id::NAMES).copied().collect();
     let words = |name: &str| -> Option<&'static [&'static str]> {
         Some(match name {
@@ -66,7 +68,7 @@ fn completion(shell: Shell, command: &Command) -> String {
     String::from_utf8(text).expect("a script in UTF-8")
 }
 
-/// The flags whose value is the next word, of the subcommands behind which a command stands: `"run --limit"`.
+/// The flags with a separate value, for subcommands that take a command: `"run --limit"`.
 fn flags_with_values(command: &Command) -> Vec<String> {
     let mut all = Vec::new();
     for name in ["run", "sweep"] {
@@ -89,7 +91,7 @@ fn bash(command: &Command) -> String {
     )
 }
 
-/// The processes stand where the script of clap_complete has no better idea than a file.
+/// Replaces files by processes where clap_complete has no better completion.
 fn zsh(command: &Command) -> String {
     let script = completion(Shell::Zsh, command);
     let mut out = String::new();
@@ -99,7 +101,7 @@ fn zsh(command: &Command) -> String {
             Some((before, _)) => format!("{before}:_epollshim_pids' \\"),
             None => line.to_owned(),
         };
-        // The functions of the script stand before its last lines, which call the first one.
+        // The functions of the script precede its last lines, which call the first one.
         if line.starts_with("(( $+functions[_epollshim_commands] ))") {
             out.push_str(include_str!("pids.zsh"));
         }
@@ -110,7 +112,7 @@ fn zsh(command: &Command) -> String {
 }
 
 fn fish(command: &Command) -> String {
-    // Of words that stand alone, fish's script knows no values.
+    // fish's script has no values for positional arguments.
     let ids = format!(
         "complete -c epollshim -n \"__fish_epollshim_using_subcommand explain\" -f -a \"{}\"\n",
         Id::NAMES.join(" ")

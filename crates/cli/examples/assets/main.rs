@@ -1,5 +1,6 @@
-//! What is installed besides the command, made from its command line: the manual pages and the shells' completions.
-//! `make` runs this, with the directory to write them into; none of it is part of the command.
+//! Makes the files that are installed besides the command, from its command line: the manual pages
+//! and the completions. `make` runs this with the output directory. None of it is part of the
+//! command.
 #![allow(clippy::expect_used, clippy::panic)]
 
 use std::fs;
@@ -14,7 +15,7 @@ fn main() {
     let command = epollshim_cli::args::command();
     for (name, files) in [("man", pages::all(command.clone())), ("completions", completions::all(&command))] {
         let directory = directory.join(name);
-        // What is made no more would be installed.
+        // A file that is no longer made would otherwise still be installed.
         let _ = fs::remove_dir_all(&directory);
         fs::create_dir_all(&directory).expect("a directory for it");
         for (name, text) in files {

@@ -1,5 +1,5 @@
-//! The manual pages, by their file names. libepollshim(7) is written by hand (docs/libepollshim.7): its date is that of
-//! all pages, and the version is put into it here.
+//! Makes the manual pages, by their file names. libepollshim(7) is written by hand
+//! (docs/libepollshim.7). All pages have its date. Its version is filled in here.
 
 use std::io::Write;
 
@@ -26,7 +26,8 @@ fn name_of(command: &Command) -> String {
     command.get_display_name().unwrap_or(command.get_name()).to_string()
 }
 
-/// A command's page: clap_mangen's sections, then those that the text behind its `--help` makes.
+/// The page of a command: the sections of clap_mangen, then those made from the text after its
+/// `--help`.
 fn manual(command: &Command, names: &[String]) -> Vec<u8> {
     let name = name_of(command);
     let date = LIBRARY.lines().find_map(|line| line.strip_prefix(".TH LIBEPOLLSHIM 7 "));
@@ -39,7 +40,8 @@ fn manual(command: &Command, names: &[String]) -> Vec<u8> {
     let mut page = Vec::new();
     let out = &mut page;
     man.render_title(out)
-        // Names that are cut in two at the end of a line cannot be searched for (HY: the same behind groff's .EE).
+        // Words that are hyphenated at the end of a line cannot be searched for. (The HY register
+        // does the same after groff's .EE.)
         .and_then(|()| out.write_all(b".nh\n.nr HY 0\n.ad l\n"))
         .and_then(|()| man.render_name_section(out))
         .and_then(|()| man.render_synopsis_section(out))
@@ -67,12 +69,12 @@ fn manual(command: &Command, names: &[String]) -> Vec<u8> {
     page
 }
 
-/// `epollshim` itself: each command has a page.
+/// Whether this is `epollshim` itself, whose commands have pages of their own.
 fn has_pages(command: &Command) -> bool {
     command.get_name() == name_of(command)
 }
 
-/// What stands behind a command (`epollshim ctl PID off`), on its own page.
+/// Describes the orders of a command (`epollshim ctl PID off`) on its page.
 fn orders(page: &mut Vec<u8>, command: &Command) {
     let mut title = command.get_subcommand_help_heading();
     for order in command.get_subcommands().filter(|order| !order.is_hide_set()) {
@@ -86,7 +88,7 @@ fn orders(page: &mut Vec<u8>, command: &Command) {
         roff.text([roman(order.get_about().map(ToString::to_string).unwrap_or_default())]);
         page.extend_from_slice(roff.to_roff().as_bytes());
 
-        // Those of the command stand on its page already.
+        // The flags of the command are on its page already.
         let above = |name: &str| name == "help" || command.get_arguments().any(|flag| flag.get_id() == name);
         let own = order.clone().mut_args(|flag| if above(flag.get_id().as_str()) { flag.hide(true) } else { flag });
         let mut options = Vec::new();
@@ -98,8 +100,8 @@ fn orders(page: &mut Vec<u8>, command: &Command) {
     }
 }
 
-/// A paragraph of `--help` as a section: `Title: text`, or `Title:` and indented lines, which stay as they are. One
-/// without a title is a note.
+/// Makes a section of a paragraph of `--help`. It is `Title: text`, or `Title:` followed by
+/// indented lines, which are not filled. A paragraph without a title becomes a note.
 fn section(roff: &mut Roff, paragraph: &str) {
     let (title, text) = match paragraph.split_once(':') {
         Some((title, text)) if title.len() <= 20 && title.starts_with(char::is_uppercase) => (title, text),
@@ -122,8 +124,8 @@ fn section(roff: &mut Roff, paragraph: &str) {
     }
 }
 
-/// Lines of `--help` for a page, which indents them by seven columns: the gap before remarks, which stand below each
-/// other, loses what is too much for 80.
+/// The lines of a section. A page indents them by seven columns, so the gap before remarks, which
+/// are aligned, is reduced until all lines fit into 80 columns.
 fn narrow(lines: &str) -> Vec<String> {
     const GAP: &str = "   ";
     let lines: Vec<&str> = lines.lines().map(|line| line.strip_prefix("  ").unwrap_or(line)).collect();

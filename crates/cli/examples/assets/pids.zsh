@@ -1,4 +1,4 @@
-# The processes that have a recording mapped; of directories the files.
+# The processes that have a recording mapped, and files.
 (( $+functions[_epollshim_pids] )) ||
 _epollshim_pids() {
     local -a pids

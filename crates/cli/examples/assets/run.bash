@@ -1,4 +1,4 @@
-# Behind `epollshim run FLAGS` and `epollshim sweep FLAGS` stands a command with arguments of its own.
+# `epollshim run FLAGS` and `epollshim sweep FLAGS` are followed by a command with its own arguments.
 _epollshim_or_command() {
     local at=2 is_command=
     if [[ ${COMP_WORDS[1]} == run || ${COMP_WORDS[1]} == sweep ]]; then

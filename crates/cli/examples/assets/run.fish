@@ -1,5 +1,5 @@
 
-# Behind `epollshim run FLAGS` and `epollshim sweep FLAGS` stands a command with arguments of its own.
+# `epollshim run FLAGS` and `epollshim sweep FLAGS` are followed by a command with its own arguments.
 function __fish_epollshim_command_behind_flags
     set -l words (commandline -opc) (commandline -ct)
     set -l subcommand $words[2]

@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 use epollshim_format::function::{Function, TABLE};
 use epollshim_format::functions::{Role, Row};
 
-/// What an object imports that concerns the shim.
+/// The imports of an object that concern the shim.
 #[derive(Clone, Default, Debug)]
 pub struct Calls {
     pub epoll: Vec<String>,
     pub descriptors: Vec<String>,
-    /// libc's `syscall`: the shim reads its numbers.
+    /// libc's `syscall`. The shim reads the numbers that are passed to it.
     pub syscall: bool,
     pub io_uring: Vec<String>,
     pub dlopen: bool,
@@ -22,7 +22,7 @@ impl Calls {
         let among = |wanted: &dyn Fn(&str) -> bool| imports.iter().filter(|name| wanted(name)).cloned().collect();
         Calls {
             epoll: among(&|name| TABLE.iter().any(|row| family(row.role) == Family::Epoll && is_named(row, name))),
-            // closefrom has no row: it cannot fail, and makes the calls of close_range.
+            // closefrom has no row, since it cannot fail. It makes the system calls of close_range.
             descriptors: among(&|name| {
                 name == "closefrom"
                     || TABLE.iter().any(|row| family(row.role) == Family::Descriptor && is_named(row, name))
@@ -51,7 +51,8 @@ fn is_named(row: &Row, name: &str) -> bool {
     row.name() == name || row.aliases().any(|alias| alias == name)
 }
 
-/// What a function is about. What only makes descriptors of other kinds is nothing to the ledger.
+/// What a function works on. Functions that only create descriptors of other kinds do not concern
+/// the ledger.
 fn family(role: Role) -> Family {
     match role {
         Role::Instance | Role::Ctl | Role::Wait => Family::Epoll,
@@ -60,7 +61,7 @@ fn family(role: Role) -> Family {
     }
 }
 
-/// What a system call of x86-64 is about, and its name where it concerns the shim (Linux
+/// What a system call of x86-64 works on, and its name if it concerns the shim (Linux
 /// arch/x86/entry/syscalls/syscall_64.tbl).
 #[must_use]
 pub fn system_call(number: u32) -> (Family, Option<&'static str>) {

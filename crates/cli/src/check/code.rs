@@ -1,12 +1,13 @@
-//! System call instructions in a program's own code, and which call each makes, where that can be read off the code
-//! before it.
+//! Finds system call instructions in code, and reads the number of each call from the code before
+//! it.
 //!
-//! The two bytes of `syscall` (0f 05) also occur inside other instructions. So the code before each occurrence is
-//! decoded, from three places: x86 code that is decoded from a wrong place falls into step within a few instructions.
-//! What two of the three say holds.
+//! The two bytes of `syscall` (0f 05) also occur inside other instructions. So the code before each
+//! occurrence is decoded, from three starting points. x86 code that is decoded from a wrong offset
+//! synchronises within a few instructions, and two of the three must agree.
 //!
-//! Tables lie among the code of some libraries (libcrypto's curves), and hold the two bytes by chance. So an occurrence
-//! of which no number is known counts only if what is around it looks like code that compilers write.
+//! Some libraries have tables between functions (libcrypto's curves) that contain the two bytes by
+//! chance. So an occurrence with an unknown number counts only if the bytes around it look like
+//! compiled code.
 
 use iced_x86::{
     Code, CpuidFeature, Decoder, DecoderOptions, FlowControl, Instruction, InstructionInfoFactory, Mnemonic, OpAccess,
@@ -14,25 +15,25 @@ use iced_x86::{
 };
 use memchr::memmem;
 
-/// How far before an instruction decoding starts.
+/// How far before an occurrence decoding starts.
 const STARTS: [usize; 3] = [512, 483, 445];
-/// The first byte of the instruction, and its second.
+/// The bytes of the instruction.
 const SYSCALL: [u8; 2] = [0x0f, 0x05];
 
-/// No kernel knows so many calls.
+/// Larger than the number of any system call.
 const MOST_NUMBER: u32 = 1023;
-/// How much is looked at around an instruction, in bytes, to tell code from tables.
+/// How many bytes before and after an occurrence are examined to tell code from tables.
 const BEFORE: usize = 80;
 const BEHIND: usize = 40;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Site {
     pub address: u64,
-    /// None: it cannot be read off the code.
+    /// None: the code does not show it.
     pub number: Option<u32>,
 }
 
-/// The system call instructions of a piece of code.
+/// The system call instructions in a piece of code.
 #[must_use]
 pub fn sites(address: u64, code: &[u8]) -> Vec<Site> {
     let mut reader = Reader { facts: InstructionInfoFactory::new() };
@@ -56,8 +57,8 @@ fn next(code: &[u8], from: usize) -> Option<usize> {
     memmem::find(code.get(from..)?, &SYSCALL).map(|at| from + at)
 }
 
-/// What code passes to a function as its first argument, as programs do that call `syscall()`, or a
-/// function of their own that makes any system call.
+/// Which system call numbers the code passes to functions as the first argument, as callers of
+/// `syscall()` do, or of a wrapper of the program's own.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct Passed {
     /// io_uring_setup and io_uring_enter.
@@ -96,7 +97,7 @@ fn calls_soon(code: &[u8]) -> bool {
         })
 }
 
-/// What is known of the general registers, by their numbers.
+/// The known values of the general registers, by register number.
 type Known = [Option<u32>; 16];
 
 struct Reader {
@@ -104,11 +105,11 @@ struct Reader {
 }
 
 impl Reader {
-    /// None: no instruction begins here. Some(None): one does; its number is not known.
+    /// None: no instruction begins here. Some(None): one does, and its number is unknown.
     fn number(&mut self, code: &[u8], at: usize) -> Option<Option<u32>> {
         let answers = STARTS.map(|before| self.from(code, at.saturating_sub(before), at));
         let begun = answers.iter().flatten().count();
-        // Near the beginning all three start in the same place.
+        // Near the beginning of the code all three starts are the same.
         if begun < 2 { None } else { answers.into_iter().flatten().next() }
     }
 
@@ -129,15 +130,15 @@ impl Reader {
         None
     }
 
-    /// Whether the instructions before an occurrence, and those behind it until the code goes elsewhere, are such as
-    /// compilers write.
+    /// Whether the instructions before an occurrence, and those after it up to the next jump or
+    /// return, look like compiled code.
     fn looks_like_code(&self, code: &[u8], at: usize) -> bool {
         let before = at.saturating_sub(BEFORE);
         let end = code.len().min(at + SYSCALL.len() + BEHIND);
         let piece = |from: usize, to: usize| {
             Decoder::with_ip(64, code.get(from..to).unwrap_or_default(), from as u64, DecoderOptions::NONE)
         };
-        // The first few may be out of step; the last may be cut.
+        // The first few may not be synchronised. At the end, one may be cut.
         let plain_before = piece(before, at).iter().skip(4).all(|instruction| is_plain(&instruction));
         let plain_behind = piece(at + SYSCALL.len(), end)
             .iter()
@@ -152,7 +153,7 @@ impl Reader {
         plain_before && plain_behind
     }
 
-    /// What an instruction does to what is known.
+    /// Updates the known values for one instruction.
     fn follow(&mut self, instruction: &Instruction, known: &mut Known, pushed: &mut Option<u32>) {
         let target = general(instruction.op0_register()).filter(|_| instruction.op0_kind() == OpKind::Register);
         let value = value(instruction, known, *pushed);
@@ -163,7 +164,7 @@ impl Reader {
         match instruction.flow_control() {
             FlowControl::Next | FlowControl::ConditionalBranch => {}
             FlowControl::Call | FlowControl::IndirectCall => {
-                // What a function may change (System V ABI for AMD64, 3.2.1).
+                // The registers that a function may change (System V ABI for AMD64, 3.2.1).
                 for (register, value) in known.iter_mut().enumerate() {
                     if matches!(register, 0..=2 | 6..=11) {
                         *value = None;
@@ -171,7 +172,8 @@ impl Reader {
                 }
                 return;
             }
-            // The kernel's answer is in rax; rcx and r11 are changed. (iced-x86 takes it for a call.)
+            // The result is in rax, and rcx and r11 are changed. (iced-x86 classifies the
+            // instruction as a call.)
             _ => {
                 *known = Known::default();
                 return;
@@ -194,7 +196,7 @@ impl Reader {
     }
 }
 
-/// What neither compilers nor those who write system calls by hand use beside one.
+/// Instructions that neither compilers nor authors of handwritten system calls use near one.
 const ODD: &[Mnemonic] = &[
     Mnemonic::Clc,
     Mnemonic::Cli,
@@ -230,7 +232,7 @@ const ODD: &[Mnemonic] = &[
     Mnemonic::Xlatb,
 ];
 
-/// Of random bytes, about one instruction in five is not.
+/// False for about one instruction in five in random bytes.
 fn is_plain(instruction: &Instruction) -> bool {
     let exchanges = instruction.mnemonic() == Mnemonic::Xchg
         && instruction.op0_kind() == OpKind::Register
@@ -244,12 +246,12 @@ fn is_plain(instruction: &Instruction) -> bool {
         || instruction.cpuid_features().iter().any(is_x87))
 }
 
-/// The number of a general register of whatever width.
+/// The number of a general register of any width.
 fn general(register: Register) -> Option<usize> {
     register.is_gpr().then(|| register.full_register().number())
 }
 
-/// What an instruction puts into its first register, where that is known.
+/// The value that an instruction writes to its first register, if it is known.
 fn value(instruction: &Instruction, known: &Known, pushed: Option<u32>) -> Option<u32> {
     let second = || general(instruction.op1_register()).and_then(|register| known.get(register).copied().flatten());
     match instruction.code() {
@@ -311,7 +313,7 @@ mod tests {
 
     #[test]
     fn the_bytes_in_a_table_are_no_system_call() {
-        // ecp_nistz256_precomputed of OpenSSL 3.0, which lies among the code.
+        // ecp_nistz256_precomputed of OpenSSL 3.0, a table between functions.
         let table = [
             0xcc, 0xfc, 0x63, 0xd5, 0xf5, 0x80, 0x76, 0x31, 0x28, 0xa9, 0x80, 0xf2, 0x55, 0x50, 0xca, 0x48, 0xcf, 0x78,
             0xb5, 0x27, 0xb2, 0x81, 0x0b, 0xe0, 0x14, 0xa5, 0x94, 0x29, 0x18, 0xd9, 0xaa, 0x10, 0x53, 0xc9, 0xbd, 0xb7,

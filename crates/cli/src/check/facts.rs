@@ -1,4 +1,5 @@
-//! Gathers what is known of a program: from its file and its libraries, or of a process from what it has mapped.
+//! Gathers facts: on a program from its file and its libraries, on a process from what it has
+//! mapped.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -11,10 +12,10 @@ use crate::elf::{self, Elf, Header, Kind, Unreadable};
 use crate::privilege::{self, Privilege};
 use crate::program::{self, Target};
 use crate::text::{base, reason, shown};
-use crate::{Failure, USE};
+use crate::{Failure, USAGE};
 
 pub struct Facts {
-    /// The program's file.
+    /// The file of the program.
     pub path: PathBuf,
     /// The scripts that led to it.
     pub scripts: Vec<PathBuf>,
@@ -22,39 +23,41 @@ pub struct Facts {
     /// None: not for x86-64.
     pub elf: Option<Elf>,
     pub privilege: Option<Privilege>,
-    /// The program, and its libraries.
+    /// The program and its libraries.
     pub objects: Vec<Object>,
     pub missing: Vec<Missing>,
-    /// None: a file was asked about.
+    /// None: the subject is a file.
     pub process: Option<Process>,
 }
 
-/// A file of the program's memory.
+/// A file in the memory of the program.
 pub struct Object {
     pub name: String,
     pub path: PathBuf,
     pub is_program: bool,
-    /// The C library or the loader: its system calls are what the functions that the shim interposes are made of.
+    /// The C library or the loader. Its system calls are the implementation of functions that the
+    /// shim interposes.
     pub is_libc: bool,
     pub is_go: bool,
     pub has_sections: bool,
     pub calls: Calls,
-    /// System calls that it makes itself; of the C library none are told.
+    /// Direct system calls. Empty for the C library.
     pub sites: Vec<Site>,
-    /// What it seems to call `syscall()` for, or a function of its own that makes any system call.
+    /// What it seems to pass to `syscall()`, or to a function of its own that makes any system
+    /// call.
     pub passed: Passed,
     pub needs_liburing: bool,
 }
 
 pub fn gather(subject: &OsStr) -> Result<Facts, Failure> {
     if !subject.is_empty() && subject.as_encoded_bytes().iter().all(u8::is_ascii_digit) {
-        let told = shown(subject);
-        let pid = told.parse().ok().filter(|pid| *pid > 0);
-        return of_process(pid.ok_or_else(|| Failure::of_use(format!("{told}: no process id")))?);
+        let word = shown(subject);
+        let pid = word.parse().ok().filter(|pid| *pid > 0);
+        return of_process(pid.ok_or_else(|| Failure::usage(format!("{word}: not a process id")))?);
     }
-    let told = shown(subject);
-    let no_file = || Failure::of_use(format!("{told}: no such file, and no such program in PATH"));
-    // As a user types it: a file of that name here, or a command.
+    let word = shown(subject);
+    let no_file = || Failure::usage(format!("{word}: no such file, and no such program in PATH"));
+    // As a user types it: a file here, or a command in PATH.
     let path = Some(PathBuf::from(subject)).filter(|path| path.is_file()).or_else(|| program::find(subject));
     of_file(&path.ok_or_else(no_file)?)
 }
@@ -64,14 +67,14 @@ fn unreadable(path: &Path, error: &Unreadable) -> Failure {
         Unreadable::System(error) => reason(error),
         Unreadable::Format(why) => (*why).to_string(),
     };
-    Failure { status: USE, text: format!("{}: {why}", shown(path)) }
+    Failure { status: USAGE, text: format!("{}: {why}", shown(path)) }
 }
 
-/// The facts about a file that is to be executed.
+/// Gathers facts on a file that is to be executed.
 pub fn of_file(path: &Path) -> Result<Facts, Failure> {
     let Target { path: mut file, mut header, mut scripts } =
         program::follow(path).map_err(|(path, error)| unreadable(&path, &error))?;
-    // As often as the kernel follows scripts: two may name each other.
+    // The kernel's limit for scripts. Two scripts may name each other.
     for _ in 0..5 {
         let next = scripts.last().filter(|_| program::is_shell(&file)).and_then(|script| program::becomes(script));
         let Some(next) = next.and_then(|next| program::follow(&next).ok()) else { break };
@@ -107,13 +110,13 @@ pub fn of_file(path: &Path) -> Result<Facts, Failure> {
 }
 
 fn of_process(pid: u32) -> Result<Facts, Failure> {
-    let failed = |why: String| Failure::of_use(format!("process {pid}: {why}"));
+    let failed = |why: String| Failure::usage(format!("process {pid}: {why}"));
     let link = PathBuf::from(format!("/proc/{pid}/exe"));
     if !Path::new(&format!("/proc/{pid}")).exists() {
-        return Err(failed("there is none".into()));
+        return Err(failed("no such process".into()));
     }
     let path = std::fs::read_link(&link).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => failed("it runs no program (a kernel thread, or it has ended)".into()),
+        std::io::ErrorKind::NotFound => failed("it has no program: it is a kernel thread, or has ended".into()),
         _ => failed(reason(&error)),
     })?;
     let header = elf::header(&link).map_err(|error| unreadable(&link, &error))?;
@@ -133,7 +136,7 @@ fn of_process(pid: u32) -> Result<Facts, Failure> {
         let elf = elf::read_file(&link).map_err(|error| unreadable(&link, &error))?;
         facts.objects.push(object(base(&path), &link, &elf, true));
         for file in mapped.into_iter().filter(|file| *file != path) {
-            // What is replaced or removed since cannot be read, and is told as missing.
+            // A file that was replaced or removed since cannot be read. It is listed as missing.
             let inside = Path::new(&format!("/proc/{pid}/root")).join(file.strip_prefix("/").unwrap_or(&file));
             match elf::header(&inside).and_then(|_| elf::read_file(&inside)) {
                 Ok(elf) if elf.is_shim => has_shim = true,
@@ -142,7 +145,7 @@ fn of_process(pid: u32) -> Result<Facts, Failure> {
                     object.path = file;
                     facts.objects.push(object);
                 }
-                // A file of data that is mapped to be executed, or one that cannot be read.
+                // Not a library: a data file that is mapped executable, or a damaged file.
                 Err(Unreadable::Format(_)) => {}
                 Err(Unreadable::System(_)) => {
                     facts.missing.push(Missing { name: shown(&file), needed_by: "the process's memory".into() });
@@ -158,7 +161,7 @@ fn of_process(pid: u32) -> Result<Facts, Failure> {
     Ok(facts)
 }
 
-/// The C library's own files, by the beginning of their names: glibc's, and musl's.
+/// The files of the C library, glibc's and musl's, by the beginning of their names.
 const LIBC: [&str; 8] =
     ["libc.so.", "libc-2.", "ld-linux-x86-64.so.", "ld-2.", "libpthread", "librt", "ld-musl-", "libc.musl-"];
 
@@ -168,7 +171,8 @@ fn object(name: String, path: &Path, elf: &Elf, is_program: bool) -> Object {
     let mut sites = Vec::new();
     let mut passed = Passed::default();
     if !is_libc {
-        // Code that cannot be read has no known system calls; what is wrong with the file is told elsewhere.
+        // Code that cannot be read has no known system calls. Errors in the file are reported
+        // elsewhere.
         let _ = elf::each_code(path, |address, code| {
             sites.extend(code::sites(address, code));
             if calls.syscall || sites.iter().any(|site: &Site| site.number.is_none()) {

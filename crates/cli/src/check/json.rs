@@ -1,4 +1,5 @@
-//! The facts as one JSON object. Keys are added, never renamed or removed, within one schema number.
+//! The facts as one JSON object. Within one schema number, keys are only added, never renamed or
+//! removed.
 
 use epollshim_format::events::Mask;
 use serde::Serialize;
@@ -13,7 +14,7 @@ use crate::elf::Kind;
 pub const SCHEMA: &str = "epollshim.check/1";
 
 #[derive(Serialize)]
-struct Told<'a> {
+struct Document<'a> {
     schema: &'static str,
     verdict: &'static str,
     summary: &'a str,
@@ -115,7 +116,7 @@ const fn word(seen: Seen) -> &'static str {
 
 pub fn object(facts: &Facts, verdict: &Verdict) -> Result<String, Failure> {
     let lossy = |path: &std::path::Path| path.to_string_lossy().into_owned();
-    let told = Told {
+    let document = Document {
         schema: SCHEMA,
         verdict: word(verdict.seen),
         summary: &verdict.line,
@@ -151,9 +152,9 @@ pub fn object(facts: &Facts, verdict: &Verdict) -> Result<String, Failure> {
             .collect(),
         process: facts.process.as_ref().map(running),
     };
-    serde_json::to_string(&told)
+    serde_json::to_string(&document)
         .map(|text| text + "\n")
-        .map_err(|error| Failure::of_use(format!("cannot be told as JSON: {error}")))
+        .map_err(|error| Failure::usage(format!("cannot be written as JSON: {error}")))
 }
 
 fn part(object: &Object) -> Part<'_> {

@@ -1,5 +1,6 @@
-//! The libraries that a program needs, found as ld.so(8) finds them: DT_RPATH, LD_LIBRARY_PATH, DT_RUNPATH, the
-//! loader's cache, the standard directories. For musl its list of directories takes the place of the last two.
+//! Finds the libraries that a program needs as ld.so(8) does: by DT_RPATH, LD_LIBRARY_PATH,
+//! DT_RUNPATH, the cache of the loader, and the standard directories. For musl, its own list of
+//! directories replaces the last two.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ffi::OsStr;
@@ -11,7 +12,7 @@ use crate::text::printable;
 
 const STANDARD: [&str; 6] =
     ["/lib/x86_64-linux-gnu", "/usr/lib/x86_64-linux-gnu", "/lib64", "/usr/lib64", "/lib", "/usr/lib"];
-/// What `$LIB` stands for: on Debian, elsewhere.
+/// The values of `$LIB`: on Debian, and elsewhere.
 const LIB: [&str; 2] = ["lib/x86_64-linux-gnu", "lib64"];
 /// More libraries than any program needs.
 const MOST: usize = 4096;
@@ -22,13 +23,13 @@ pub struct Library {
     pub elf: Elf,
 }
 
-/// A library that is not found, and who needs it.
+/// A library that was not found, and the object that needs it.
 pub struct Missing {
     pub name: String,
     pub needed_by: String,
 }
 
-/// All libraries that a program needs, and those that its libraries need.
+/// All libraries that a program needs, directly or indirectly.
 pub fn needed(program: &Path, elf: &Elf) -> (Vec<Library>, Vec<Missing>) {
     let is_for_musl = elf.is_for_musl();
     let file = if is_for_musl { None } else { std::fs::read("/etc/ld.so.cache").ok() };
@@ -46,7 +47,8 @@ pub fn needed(program: &Path, elf: &Elf) -> (Vec<Library>, Vec<Missing>) {
     let main = directories(elf.rpath.as_deref().filter(|_| elf.runpath.is_none()), program);
     open.push_back((program.to_path_buf(), elf.clone(), Vec::new()));
     while let Some((path, elf, inherited)) = open.pop_front() {
-        // DT_RPATH holds for what a library needs and for what that needs; DT_RUNPATH puts it out of force.
+        // DT_RPATH applies to the libraries that an object needs, and to those that they need.
+        // DT_RUNPATH disables it.
         let mut rpath = directories(elf.rpath.as_deref(), &path);
         rpath.extend(inherited);
         let runpath = directories(elf.runpath.as_deref(), &path);
@@ -83,14 +85,16 @@ pub fn needed(program: &Path, elf: &Elf) -> (Vec<Library>, Vec<Missing>) {
     (found, missing)
 }
 
-/// Where musl's loader looks: the directories that its file names, or three (musl 1.2 ldso/dynlink.c, load_library).
+/// Where musl's loader searches: the directories in its configuration file, or three defaults (musl
+/// 1.2 ldso/dynlink.c, load_library).
 fn musl_s() -> Vec<PathBuf> {
     let named = std::fs::read("/etc/ld-musl-x86_64.path").unwrap_or_else(|_| b"/lib:/usr/local/lib:/usr/lib".to_vec());
     let parts = named.split(|byte| matches!(byte, b':' | b'\n')).filter(|part| !part.is_empty());
     parts.map(|part| PathBuf::from(OsStr::from_bytes(part))).collect()
 }
 
-/// Whether musl's loader takes itself for a library of that name (the same function, and Alpine's name of it).
+/// Whether musl's loader itself provides the library of this name (load_library, and Alpine's name
+/// for it).
 fn is_loader_itself(name: &[u8]) -> bool {
     const RESERVED: [&[u8]; 7] = [b"c", b"pthread", b"rt", b"m", b"dl", b"util", b"xnet"];
     name.starts_with(b"libc.musl-")
@@ -101,12 +105,12 @@ fn is_loader_itself(name: &[u8]) -> bool {
 }
 
 fn read(path: PathBuf) -> Option<(PathBuf, Elf)> {
-    // The loader passes over libraries of other machines.
+    // The loader skips libraries for other machines.
     let elf = elf::header(&path).ok().filter(|header| header.is_native()).and_then(|_| elf::read_file(&path).ok())?;
     Some((path, elf))
 }
 
-/// The directories of a DT_RPATH or DT_RUNPATH of a file, its words expanded.
+/// The directories of a DT_RPATH or DT_RUNPATH, with `$ORIGIN`, `$LIB` and `$PLATFORM` expanded.
 fn directories(list: Option<&[u8]>, of: &Path) -> Vec<PathBuf> {
     let origin =
         std::fs::canonicalize(of).ok().and_then(|path| path.parent().map(Path::to_path_buf)).unwrap_or_default();
@@ -126,7 +130,8 @@ fn directories(list: Option<&[u8]>, of: &Path) -> Vec<PathBuf> {
     all
 }
 
-/// The loader's cache: paths of x86-64 libraries by name (glibc sysdeps/generic/dl-cache.h, struct cache_file_new).
+/// Parses the cache of the loader: paths of x86-64 libraries by name (glibc
+/// sysdeps/generic/dl-cache.h, struct cache_file_new).
 fn cache(bytes: &[u8]) -> BTreeMap<Vec<u8>, Vec<PathBuf>> {
     const MAGIC: &[u8] = b"glibc-ld.so.cache1.1";
     const HEADER: usize = 48;
@@ -134,7 +139,7 @@ fn cache(bytes: &[u8]) -> BTreeMap<Vec<u8>, Vec<PathBuf>> {
     /// FLAG_ELF_LIBC6 | FLAG_X8664_LIB64
     const X86_64: u32 = 0x0303;
     let mut all: BTreeMap<Vec<u8>, Vec<PathBuf>> = BTreeMap::new();
-    // An old cache may stand before the new one.
+    // A cache in the old format may precede the new one.
     let Some(start) = bytes.windows(MAGIC.len()).position(|part| part == MAGIC) else { return all };
     let bytes = bytes.get(start..).unwrap_or_default();
     let word = |at: usize| Some(u32::from_le_bytes(*bytes.get(at..)?.first_chunk()?));
@@ -143,7 +148,7 @@ fn cache(bytes: &[u8]) -> BTreeMap<Vec<u8>, Vec<PathBuf>> {
     for index in 0..count.min(bytes.len() / ENTRY) {
         let at = HEADER + index * ENTRY;
         let (Some(flags), Some(key), Some(value)) = (word(at), word(at + 4), word(at + 8)) else { break };
-        // Variants for better processors (hwcap) export and import the same.
+        // Variants for newer processors (hwcap) export and import the same symbols.
         let is_plain = word(at + 16) == Some(0) && word(at + 20) == Some(0);
         if let (X86_64, true, Some(key), Some(value)) = (flags, is_plain, string(key), string(value)) {
             all.entry(key.to_vec()).or_default().push(PathBuf::from(OsStr::from_bytes(value)));

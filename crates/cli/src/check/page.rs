@@ -1,4 +1,4 @@
-//! The facts as text for 80 columns, the verdict first.
+//! The facts as text of 80 columns, with the verdict first.
 
 use std::fmt::Write;
 
@@ -12,7 +12,7 @@ use super::verdict::{Reason, Verdict};
 use crate::elf::{Elf, Kind};
 use crate::text::{count, printable, shown, wrap};
 
-/// As many interests of an instance, and sites of a call, are shown.
+/// At most this many interests of an instance, and sites of a call, are listed.
 const INTERESTS: usize = 16;
 const SITES: usize = 3;
 
@@ -46,7 +46,7 @@ pub fn page(facts: &Facts, verdict: &Verdict) -> String {
     }
     section(
         &mut out,
-        "Why not all is seen",
+        "Why not all calls are seen",
         verdict.reasons.iter().filter(|_| verdict.reasons.len() > 1).map(|Reason { text, .. }| text),
     );
     imports(&mut out, facts);
@@ -67,11 +67,7 @@ fn section<'a>(out: &mut String, title: &str, lines: impl Iterator<Item = &'a St
 }
 
 const fn shim(process: &Process) -> &'static str {
-    if process.has_shim {
-        "in it now"
-    } else {
-        "not in it; it cannot come into a running program: start it by epollshim run"
-    }
+    if process.has_shim { "loaded" } else { "not loaded; start the program with epollshim run" }
 }
 
 fn kind(elf: &Elf) -> String {
@@ -98,7 +94,7 @@ fn descriptors(process: &Process) -> String {
 
 fn filters(seccomp: &Seccomp) -> String {
     match (seccomp.mode, seccomp.filters) {
-        (SeccompMode::Strict, _) => "strict mode: read, write, exit and sigreturn alone".to_string(),
+        (SeccompMode::Strict, _) => "strict mode: only read, write, exit and sigreturn".to_string(),
         (SeccompMode::Filter, Some(filters)) => count(filters as usize, "filter"),
         (SeccompMode::Filter, None) => "filtered".to_string(),
     }
@@ -125,9 +121,9 @@ fn direct(out: &mut String, facts: &Facts) {
     if objects.is_empty() {
         return;
     }
-    let _ = writeln!(out, "\nSystem calls of their own");
+    let _ = writeln!(out, "\nDirect system calls");
     for object in objects {
-        // By number, those that concern the shim first, the unknown last.
+        // By number. Calls that concern the shim come first, unknown ones last.
         let mut numbers: Vec<Option<u32>> = object.sites.iter().map(|site| site.number).collect();
         numbers.sort_by_key(|number| {
             (number.is_none(), number.and_then(|number| system_call(number).1).is_none(), *number)
@@ -140,7 +136,7 @@ fn direct(out: &mut String, facts: &Facts) {
             match number.map(|number| (number, system_call(number).1)) {
                 Some((number, Some(name))) => words.push(format!("{name} ({number}) at {}", places(&sites))),
                 Some((number, None)) => others.push(number.to_string()),
-                None => words.push(format!("of unknown number at {}", places(&sites))),
+                None => words.push(format!("unknown number at {}", places(&sites))),
             }
         }
         if !others.is_empty() {
@@ -160,7 +156,7 @@ fn places(sites: &[&Site]) -> String {
 
 fn instances(out: &mut String, process: &Process) {
     if process.instances.is_empty() {
-        let _ = writeln!(out, "\nIt has no epoll instance now");
+        let _ = writeln!(out, "\nNo epoll instances now");
         return;
     }
     let _ = writeln!(out, "\nEpoll instances now: {}", process.instances.len());
@@ -169,7 +165,7 @@ fn instances(out: &mut String, process: &Process) {
         let _ = writeln!(out, "  fd {}: {}", fds.join(", "), count(interests.len(), "interest"));
         for interest in interests.iter().take(INTERESTS) {
             let now = match (&interest.target, interest.is_ghost) {
-                (None, _) => "closed, and still watched".to_string(),
+                (None, _) => "closed, but still watched".to_string(),
                 (Some(target), true) => format!("another file now ({target})"),
                 (Some(target), false) => target.clone(),
             };

@@ -1,6 +1,7 @@
-//! What `/proc` says of a process: the files that it has mapped, its epoll instances and what they watch, its limits.
+//! Reads facts on a process from `/proc`: mapped files, epoll instances and their interests,
+//! limits.
 //!
-//! Nothing is stopped: the process goes on meanwhile, and what changes between two looks is left out.
+//! The process keeps running. What changes between two reads is left out.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -14,30 +15,31 @@ use crate::text::printable;
 pub struct Process {
     pub pid: u32,
     pub name: String,
-    /// Whether the shim is in it.
+    /// Whether the shim is loaded.
     pub has_shim: bool,
-    /// Whether it was started with rights that its caller did not have (AT_SECURE). None: not readable.
+    /// Whether it was started with privileges that its caller did not have (AT_SECURE). None: not
+    /// readable.
     pub is_secure: Option<bool>,
-    /// What filters its system calls; None: nothing, or it is not readable.
+    /// How its system calls are filtered. None: they are not, or it is not readable.
     pub seccomp: Option<Seccomp>,
     pub descriptors: usize,
-    /// RLIMIT_NOFILE, soft and hard; None: unlimited.
+    /// RLIMIT_NOFILE, soft and hard. None: unlimited.
     pub limits: [Option<u64>; 2],
     pub instances: Vec<Instance>,
 }
 
-/// seccomp(2), of the most restricted thread.
+/// The seccomp(2) state of the most restricted thread.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Seccomp {
     pub mode: SeccompMode,
-    /// How many filters; None: Linux before 5.9 does not say.
+    /// The number of filters. None: not available before Linux 5.9.
     pub filters: Option<u32>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum SeccompMode {
     Filter,
-    /// read, write, exit and sigreturn alone.
+    /// Only read, write, exit and sigreturn are allowed.
     Strict,
 }
 
@@ -51,18 +53,19 @@ pub struct Interest {
     pub fd: i32,
     pub events: u32,
     pub data: u64,
-    /// What the descriptor refers to now; None: it is closed.
+    /// What the descriptor refers to now. None: it is closed.
     pub target: Option<String>,
-    /// Whether it is closed or refers to another file now: the interest is one in what it was.
+    /// Whether the descriptor is closed or refers to another file now, while the old file is still
+    /// watched.
     pub is_ghost: bool,
 }
 
-/// The files that a process has mapped to execute them.
+/// The files that a process has mapped executable.
 pub fn mapped(pid: u32) -> Result<Vec<PathBuf>, Error> {
     let text = std::fs::read(format!("/proc/{pid}/maps"))?;
     let mut files = Vec::new();
     for line in text.split(|byte| *byte == b'\n') {
-        // Address, permissions, offset, device, inode, and behind blanks the path (proc(5)).
+        // Address, permissions, offset, device, inode, and after blanks the path (proc(5)).
         let Some(at) = line.iter().position(|byte| *byte == b'/') else { continue };
         let is_code =
             line.split(|byte| *byte == b' ').nth(1).is_some_and(|permissions| permissions.get(2) == Some(&b'x'));
@@ -89,13 +92,13 @@ pub fn of(pid: u32, has_shim: bool) -> Result<Process, Error> {
     })
 }
 
-/// Filters belong to threads.
+/// Filters belong to threads, so each thread is read.
 fn seccomp(pid: u32) -> Option<Seccomp> {
     let threads = std::fs::read_dir(format!("/proc/{pid}/task")).ok()?.flatten();
     threads.filter_map(|thread| seccomp_of(&std::fs::read_to_string(thread.path().join("status")).ok()?)).max()
 }
 
-/// `Seccomp: 2` and `Seccomp_filters: 1` of a status (proc_pid_status(5)).
+/// Parses `Seccomp: 2` and `Seccomp_filters: 1` of a status file (proc_pid_status(5)).
 fn seccomp_of(status: &str) -> Option<Seccomp> {
     let value = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<u32>().ok());
     let mode = match value("Seccomp:")? {
@@ -106,7 +109,7 @@ fn seccomp_of(status: &str) -> Option<Seccomp> {
     Some(Seccomp { mode, filters: value("Seccomp_filters:") })
 }
 
-/// What each descriptor refers to, as /proc names it.
+/// The target of each descriptor, as /proc shows it.
 fn descriptors(pid: u32) -> Result<BTreeMap<i32, PathBuf>, Error> {
     let entries = std::fs::read_dir(format!("/proc/{pid}/fd"))?.flatten();
     Ok(entries
@@ -119,7 +122,7 @@ fn descriptors(pid: u32) -> Result<BTreeMap<i32, PathBuf>, Error> {
 
 fn instances(pid: u32, targets: &BTreeMap<i32, PathBuf>) -> Vec<Instance> {
     let mut all: Vec<Instance> = Vec::new();
-    // How the kernel names an epoll instance (Linux v6.1 fs/eventpoll.c, do_epoll_create).
+    // The kernel's name of an epoll instance (Linux v6.1 fs/eventpoll.c, do_epoll_create).
     for fd in targets.iter().filter(|(_, target)| *target == Path::new("anon_inode:[eventpoll]")).map(|(fd, _)| *fd) {
         let known = all
             .iter_mut()
@@ -137,8 +140,8 @@ fn instances(pid: u32, targets: &BTreeMap<i32, PathBuf>) -> Vec<Instance> {
     all
 }
 
-/// `tfd:        7 events:       19 data:                7  pos:0 ino:4d9 sdev:8` (Linux v6.1 fs/eventpoll.c,
-/// ep_show_fdinfo; ino and sdev since Linux 4.9).
+/// `tfd:        7 events:       19 data:                7  pos:0 ino:4d9 sdev:8` (Linux v6.1
+/// fs/eventpoll.c, ep_show_fdinfo; ino and sdev since Linux 4.9).
 fn interest(line: &str, pid: u32, targets: &BTreeMap<i32, PathBuf>) -> Option<Interest> {
     let field = |name: &str| line.split_once(name)?.1.split_whitespace().next();
     let hex = |name: &str| u64::from_str_radix(field(name)?, 16).ok();
@@ -165,7 +168,7 @@ fn limits(text: &str) -> [Option<u64>; 2] {
     [numbers.next().flatten(), numbers.next().flatten()]
 }
 
-/// Whether an auxiliary vector (`/proc/PID/auxv`) says AT_SECURE.
+/// Whether an auxiliary vector (`/proc/PID/auxv`) has AT_SECURE.
 pub fn is_secure(auxv: &[u8]) -> bool {
     const AT_SECURE: u64 = 23;
     let mut words = auxv.chunks_exact(8).filter_map(|word| Some(u64::from_le_bytes(word.try_into().ok()?)));
@@ -187,7 +190,8 @@ mod tests {
     fn a_line_of_fdinfo_is_an_interest() {
         let targets = BTreeMap::from([(7, PathBuf::from("socket:[1]"))]);
         let line = "tfd:        7 events: 8000001d data: ffffffffffffffff  pos:0 ino:4d9 sdev:8";
-        // No process 0: its inode is not known, and the interest not called a ghost for that.
+        // There is no process 0, so the inode is unknown, and the interest does not count as a
+        // ghost.
         let found = interest(line, 0, &targets).map(|one| (one.fd, one.events, one.data, one.target, one.is_ghost));
         assert_eq!(found, Some((7, 0x8000_001d, u64::MAX, Some("socket:[1]".into()), false)));
         let closed = interest("tfd: 8 events: 1 data: 8", 0, &targets).map(|one| (one.target, one.is_ghost));

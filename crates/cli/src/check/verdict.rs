@@ -1,4 +1,5 @@
-//! Judges the facts: will the shim see all of a program's epoll calls, a part, or none? Pure.
+//! Judges the facts: does the shim see all of a program's epoll calls, some, or none? No side
+//! effects.
 
 use super::calls::{Family, system_call};
 use super::facts::{Facts, Object};
@@ -10,7 +11,7 @@ use crate::text::{count, printable};
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Seen {
     All,
-    /// What it starts or loads while it runs decides that.
+    /// It depends on what the program starts or loads while it runs.
     Unknown,
     Partly,
     Not,
@@ -28,10 +29,10 @@ impl Seen {
     }
 }
 
-/// Why not all is seen.
+/// Why not all calls are seen.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Reason {
-    /// For programs that read the JSON form.
+    /// A stable identifier for programs that read the JSON.
     pub id: &'static str,
     pub seen: Seen,
     pub text: String,
@@ -45,13 +46,14 @@ pub struct Verdict {
     pub seen: Seen,
     /// One line.
     pub line: String,
-    /// The weightiest first.
+    /// The most serious first.
     pub reasons: Vec<Reason>,
     /// What the verdict does not cover.
     pub notes: Vec<String>,
 }
 
-/// Why the shim will not come to act in a program at all, or only for some users. No ELF: not for x86-64.
+/// Why the shim does not act in a program at all, or only for some users. Without `elf`, the
+/// program is not for x86-64.
 fn outside(header: &Header, elf: Option<&Elf>, privilege: Option<&Privilege>) -> Vec<Reason> {
     let Some(elf) = elf.filter(|_| header.is_native()) else {
         let text = format!("a program for {}; the shim is for x86-64", header.architecture());
@@ -76,7 +78,7 @@ fn outside(header: &Header, elf: Option<&Elf>, privilege: Option<&Privilege>) ->
         let shown = printable(&String::from_utf8_lossy(interpreter));
         let base = interpreter.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
         if !elf.is_for_musl() && !base.starts_with(b"ld-linux-x86-64.so") {
-            let text = format!("its interpreter {shown} is neither glibc's nor musl's; the shim is for these");
+            let text = format!("its interpreter {shown} is neither glibc's nor musl's, which the shim needs");
             all.push(reason("interpreter", Seen::Not, text));
         }
     }
@@ -93,7 +95,7 @@ fn outside(header: &Header, elf: Option<&Elf>, privilege: Option<&Privilege>) ->
     all
 }
 
-/// Go's runtime makes its system calls itself, also in a program that a loader starts.
+/// Go's runtime makes its own system calls, even in dynamic programs.
 fn go(elf: &Elf, through_libc: bool) -> Option<Reason> {
     let (seen, text) = if through_libc {
         (Seen::Partly, "Go's runtime makes its epoll calls itself; only C code in it is seen")
@@ -103,15 +105,16 @@ fn go(elf: &Elf, through_libc: bool) -> Option<Reason> {
     (elf.is_go && matches!(elf.kind, Kind::Dynamic | Kind::Library)).then(|| reason("go", seen, text))
 }
 
-/// Whether an object calls epoll in a way that the shim sees. An import of `syscall` is no proof: it may be for
-/// other calls (Rust's standard library imports it). Epoll's numbers must be passed to it as well.
+/// Whether an object makes epoll calls that the shim sees. An import of `syscall` is not
+/// sufficient, since it may be for other calls (Rust's standard library imports it). The object
+/// must pass epoll's numbers to it as well.
 fn calls_through_libc(object: &Object) -> bool {
     !object.calls.epoll.is_empty() || object.calls.syscall && object.passed.epoll
 }
 
 impl Verdict {
-    /// The weightiest reason why epoll calls that the program makes when this user starts it are not seen. None:
-    /// nothing is known to stay unseen.
+    /// The most serious reason why epoll calls of the program are not seen if this user starts it.
+    /// None: no reason is known.
     #[must_use]
     pub fn unseen_when_started(&self) -> Option<&Reason> {
         self.reasons.iter().find(|reason| {
@@ -129,7 +132,7 @@ pub fn judge(facts: &Facts) -> Verdict {
         reasons.push(reason(
             "privileged",
             Seen::Not,
-            "started with rights of its own: LD_PRELOAD was ignored (AT_SECURE)",
+            "started with elevated privileges: LD_PRELOAD was ignored (AT_SECURE)",
         ));
     }
     let loadable = !reasons.iter().any(|reason| reason.seen == Seen::Not);
@@ -145,7 +148,7 @@ pub fn judge(facts: &Facts) -> Verdict {
         }
         reasons.extend(unknown(facts));
     }
-    // A stable sort: of reasons of one weight, those of the program come first.
+    // The sort is stable: among equally serious reasons, those of the program come first.
     reasons.sort_by_key(|reason| std::cmp::Reverse(reason.seen));
     let seen = reasons.first().map_or(Seen::All, |first| first.seen);
     let line = match reasons.split_first() {
@@ -156,22 +159,22 @@ pub fn judge(facts: &Facts) -> Verdict {
     Verdict { seen, line, reasons, notes: notes(facts, loadable) }
 }
 
-/// What decides only while the program runs: the programs that a script of the shell starts, and what a program loads that has
-/// no epoll call of its own.
+/// What is decided only at run time: the programs that a shell script starts, and the libraries
+/// that a program without epoll calls of its own loads.
 fn unknown(facts: &Facts) -> Option<Reason> {
     if let Some(script) = facts.scripts.last().filter(|_| is_shell(&facts.path)) {
         let script = crate::text::shown(script);
         return Some(reason(
             "shell-script",
             Seen::Unknown,
-            format!("{script} is a shell script, and the programs that it starts are not looked at; check those"),
+            format!("{script} is a shell script; check the programs that it starts"),
         ));
     }
     let calls_none = facts.objects.iter().all(|object| object.calls.epoll.is_empty());
     let loads = facts.objects.iter().any(|object| object.calls.dlopen);
     (facts.process.is_none() && calls_none && loads).then(|| {
-        let text = "it has no epoll call of its own, and what it loads by dlopen while it runs is not looked at";
-        reason("dlopen", Seen::Unknown, format!("{text}; check the process once it runs"))
+        let text = "it has no epoll calls of its own, and libraries that it loads by dlopen are not checked";
+        reason("dlopen", Seen::Unknown, format!("{text}; check the process when it runs"))
     })
 }
 
@@ -204,7 +207,7 @@ fn of_object(object: &Object, through_libc: bool) -> Vec<Reason> {
     };
     let epoll = families(Family::Epoll);
     if !epoll.is_empty() {
-        // A program whose only epoll calls are these shows nothing of them.
+        // If these are its only epoll calls, none is seen.
         let seen = if through_libc { Seen::Partly } else { Seen::Not };
         let text = format!("{whose} makes {} as a direct system call", epoll.join(", "));
         all.push(reason("direct-epoll", seen, text));
@@ -217,19 +220,15 @@ fn of_object(object: &Object, through_libc: bool) -> Vec<Reason> {
     let unknown = object.sites.iter().filter(|site| site.number.is_none()).count();
     if unknown > 0 && epoll.is_empty() && object.passed.epoll && !object.calls.syscall {
         let seen = if through_libc { Seen::Partly } else { Seen::Not };
-        let text = format!("{whose} calls epoll by {} that may be any", count(unknown, "direct system call"));
+        let text = format!("{whose} calls epoll by {}", unknown_calls(unknown));
         all.push(reason("direct-epoll", seen, text));
     } else if unknown > 0 {
-        let text = format!("{whose} has {} that may be any", count(unknown, "direct system call"));
+        let text = format!("{whose} has {}", unknown_calls(unknown));
         all.push(reason("direct-unknown", Seen::Partly, text));
     }
     let by_number = object.passed.io_uring || !families(Family::IoUring).is_empty();
     if !object.calls.io_uring.is_empty() || object.needs_liburing || by_number {
-        all.push(reason(
-            "io-uring",
-            Seen::Partly,
-            format!("{whose} can use io_uring, and what it does by that is not seen"),
-        ));
+        all.push(reason("io-uring", Seen::Partly, format!("{whose} can use io_uring, whose operations are not seen")));
     }
     if !object.has_sections {
         let text = format!("{whose} has no section headers: what it imports is not known");
@@ -243,17 +242,17 @@ fn notes(facts: &Facts, loadable: bool) -> Vec<String> {
     if let Some(script) = facts.scripts.first() {
         let script = crate::text::shown(script);
         all.push(format!(
-            "{script} is a script: this is about {}; other programs that it starts are not looked at",
+            "{script} is a script: the verdict is about {}; other programs that it starts are not checked",
             crate::text::shown(&facts.path)
         ));
     }
     if loadable && facts.process.is_none() && facts.objects.iter().any(|object| object.calls.dlopen) {
-        all.push("it, or a library, calls dlopen: what it loads while it runs is not looked at".to_string());
+        all.push("it or a library calls dlopen: libraries loaded at run time are not checked".to_string());
     }
     if facts.process.as_ref().is_some_and(|process| process.seccomp.is_some()) {
         all.push(
-            "seccomp: the shim makes no system call that the process's filters forbid; its report names under Coverage what it \
-             could not ask, and may not be written at all where files cannot be opened"
+            "seccomp: the shim makes no system call that the process's filters forbid; its report lists under Coverage what \
+             it could not find out, and is missing if the filters forbid opening files"
                 .to_string(),
         );
     }
@@ -261,9 +260,14 @@ fn notes(facts: &Facts, loadable: bool) -> Vec<String> {
         all.push("for musl libc: no call stacks, which need glibc 2.35 or later".to_string());
     }
     if facts.elf.as_ref().is_some_and(|elf| elf.kind == Kind::Library) {
-        all.push("a library: what is said holds for programs that load it".to_string());
+        all.push("a library: the verdict holds for programs that load it".to_string());
     }
     all
+}
+
+fn unknown_calls(number: usize) -> String {
+    let numbers = if number == 1 { "an unknown number" } else { "unknown numbers" };
+    format!("{} with {numbers}", count(number, "direct system call"))
 }
 
 #[cfg(test)]
@@ -322,7 +326,7 @@ mod tests {
     fn calls_through_libc_are_seen() {
         assert_eq!(line(&program(&["epoll_wait", "close"], &[])), "seen: all of its epoll calls go through libc");
         assert_eq!(line(&program(&["close"], &[])), "seen: neither it nor a library that it needs calls epoll");
-        // futex, and nothing that concerns the shim.
+        // 202 is futex, which does not concern the shim.
         assert_eq!(judge(&program(&["epoll_wait"], &[Some(202)])).seen, Seen::All);
     }
 
@@ -331,9 +335,9 @@ mod tests {
         let some = program(&["epoll_create1", "epoll_ctl"], &[Some(232), Some(3), None, Some(202)]);
         assert_eq!(line(&some), "partly seen: it makes epoll_wait as a direct system call (and 2 more)");
         assert_eq!(line(&program(&[], &[Some(232)])), "not seen: it makes epoll_wait as a direct system call");
-        assert_eq!(line(&program(&[], &[None])), "partly seen: it has 1 direct system call that may be any");
+        assert_eq!(line(&program(&[], &[None])), "partly seen: it has 1 direct system call with an unknown number");
         let uring = program(&["io_uring_queue_init"], &[]);
-        assert_eq!(line(&uring), "partly seen: it can use io_uring, and what it does by that is not seen");
+        assert_eq!(line(&uring), "partly seen: it can use io_uring, whose operations are not seen");
     }
 
     #[test]
@@ -348,10 +352,10 @@ mod tests {
         library.iter_mut().for_each(|object| object.is_program = false);
         two.objects.append(&mut library);
         assert_eq!(judge(&two).seen, Seen::Partly);
-        // A function of the program's own that makes any system call, and epoll's numbers.
+        // A function of the program that makes any system call, and epoll's numbers.
         let mut any = program(&[], &[None]);
         any.objects.iter_mut().for_each(|object| object.passed.epoll = true);
-        assert_eq!(line(&any), "not seen: it calls epoll by 1 direct system call that may be any");
+        assert_eq!(line(&any), "not seen: it calls epoll by 1 direct system call with an unknown number");
     }
 
     #[test]

@@ -1,7 +1,8 @@
-//! A request in the control pages, and its answer (`epollshim_format::control`).
+//! Writes a request into the control pages, and reads the answer (`epollshim_format::control`).
 //!
-//! One command at a time, by a lock on the recording that the shim does not look at. A request that stands from before is
-//! taken back, and put in front of the new one: what was asked for first is done first.
+//! A lock on the recording admits one command at a time; the shim does not use it. A request that
+//! is still pending is withdrawn and put in front of the new one, so that orders are carried out in
+//! order.
 
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -16,43 +17,44 @@ use crate::{Failure, sys};
 /// What becomes of a request that is not taken in time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum When {
-    /// It is taken back.
+    /// It is withdrawn.
     Now,
-    /// It stands.
+    /// It stays pending.
     Sometime,
 }
 
 pub enum Outcome {
-    /// All of it was done; what the shim says to that.
+    /// All orders were carried out. The answer of the shim.
     Done(String),
     Refused(String),
-    /// No call has returned in time.
+    /// No call returned in time.
     NotTaken,
 }
 
-/// How often the answer is looked for, and the process.
+/// How often the answer and the process are polled.
 const LOOK: Duration = Duration::from_millis(2);
 const LOOK_AT_PROCESS: Duration = Duration::from_millis(100);
-/// How long a request that was taken may last: a comparison with the kernel asks for every descriptor.
+/// How long a request may take after it was taken. A comparison with the kernel queries every
+/// descriptor.
 const LONG: Duration = Duration::from_secs(30);
 
 pub struct Exchange<'a> {
     target: &'a Target,
     pages: sys::Shared,
     deadline: Instant,
-    /// What stood when it began.
+    /// The orders that were pending at the start.
     standing: Vec<Vec<u8>>,
 }
 
 impl<'a> Exchange<'a> {
-    /// Takes the lock, and what stands.
+    /// Takes the lock, and withdraws pending orders.
     pub fn begin(target: &'a Target, wait: Duration) -> Result<Exchange<'a>, Failure> {
         let deadline = Instant::now() + wait;
         let trouble = |error| failure(NOT_DONE, format!("{}: {}", target.shown_path(), reason(&error)));
         while !sys::lock(&target.file).map_err(trouble)? {
             check_process(target)?;
             if Instant::now() >= deadline {
-                return Err(failure(NOT_DONE, format!("{target}: another epollshim ctl is talking to it")));
+                return Err(failure(NOT_DONE, format!("{target}: another epollshim ctl is using it; try again")));
             }
             std::thread::sleep(LOOK);
         }
@@ -67,7 +69,7 @@ impl<'a> Exchange<'a> {
         self.get(control::IMPOSSIBLE) == 1
     }
 
-    /// Has the orders carried out, behind those that stand.
+    /// Requests the pending orders and then `lines`.
     pub fn request(&mut self, lines: Vec<Vec<u8>>, when: When) -> Result<Outcome, Failure> {
         let standing = std::mem::take(&mut self.standing);
         let mut left: Vec<Vec<u8>> = standing.iter().chain(&lines).cloned().collect();
@@ -90,7 +92,7 @@ impl<'a> Exchange<'a> {
             match answer.status {
                 status::DONE => return Ok(Outcome::Done(answer.text)),
                 status::BUSY if Instant::now() < self.deadline => std::thread::sleep(LOOK),
-                // The numbers may have been damaged: they are right now.
+                // The shim found damaged numbers. This request has rewritten them.
                 status::DAMAGED if !was_damaged => was_damaged = true,
                 _ => return Ok(Outcome::Refused(answer.text)),
             }
@@ -109,7 +111,7 @@ impl<'a> Exchange<'a> {
         control::checksum(self.target.own_pid, self.target.began_unix, number, text)
     }
 
-    /// The text at a place, if its checksum is that of a number.
+    /// The text at a place, if its checksum matches `number`.
     fn text(&self, number: u64, [place, most, length, check]: [usize; 4]) -> Option<Vec<u8>> {
         let length = usize::try_from(self.get(length)).ok().filter(|length| *length <= most)?;
         let mut text: Vec<u8> =
@@ -118,13 +120,14 @@ impl<'a> Exchange<'a> {
         (self.checksum(number, &text) == self.get(check)).then_some(text)
     }
 
-    /// Takes back what stands: what the shim has not taken is not carried out. What it has taken is waited for.
+    /// Withdraws a pending request, so that it is not carried out, and keeps its orders. If the
+    /// shim has taken it already, waits for the answer.
     fn take_back(&mut self) -> Result<(), Failure> {
         let bell = self.pages.word(control::BELL);
         let number = bell.load(Ordering::Acquire);
         if number != 0 && bell.compare_exchange(number, 0, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
             let place = [control::REQUEST, control::REQUEST_BYTES, control::LENGTH, control::CHECK];
-            // Damaged: it would not have been carried out.
+            // A damaged request would not have been carried out.
             let text = self.text(number, place).unwrap_or_default();
             self.set(control::MADE, 0);
             let lines = text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
@@ -133,7 +136,8 @@ impl<'a> Exchange<'a> {
         }
         let number = if number == 0 { self.get(control::MADE) } else { number };
         let since = Instant::now();
-        // Its text is being read. For a second at most: the numbers may be damaged, or of a process that was killed amid it.
+        // The shim is reading the text. The wait is limited to one second: the numbers may be
+        // damaged, or the process may have been killed in between.
         while self.pages.word(control::ANSWERED).load(Ordering::Acquire) != number
             && number != 0
             && since.elapsed() < Duration::from_secs(1)
@@ -144,7 +148,8 @@ impl<'a> Exchange<'a> {
         Ok(())
     }
 
-    /// Fails where the recording no longer has its control pages, and where the process can no longer answer.
+    /// Fails if the recording no longer has its control pages, or if the process can no longer
+    /// answer.
     fn check(&self) -> Result<(), Failure> {
         if !self.target.has_its_control_pages() {
             return Err(self.lost());
@@ -153,7 +158,7 @@ impl<'a> Exchange<'a> {
         check_process(self.target)
     }
 
-    /// Fails where an access to the pages has failed: what was read there is not the shim's.
+    /// Fails if an access to the pages faulted. What was read then did not come from the shim.
     fn check_pages(&self) -> Result<(), Failure> {
         if self.pages.is_lost() { Err(self.lost()) } else { Ok(()) }
     }
@@ -162,8 +167,8 @@ impl<'a> Exchange<'a> {
         failure(
             NOT_DONE,
             format!(
-                "{}: its recording {} was truncated or overwritten: it can no longer be steered, and its next recorded \
-                 call may end it (SIGBUS)",
+                "{}: its recording {} was truncated or overwritten: it can no longer be controlled, and its next \
+                 recorded call may kill it (SIGBUS)",
                 self.target,
                 self.target.shown_path()
             ),
@@ -172,18 +177,18 @@ impl<'a> Exchange<'a> {
 
     fn put_back(&self, lines: &[Vec<u8>]) {
         if !lines.is_empty() {
-            // It has stood there before: there is room.
+            // These orders were pending before, so there is room.
             let _ = self.ring(lines);
         }
     }
 
-    /// Writes a request, and rings. Its number.
+    /// Writes a request and sets the bell. Returns its number.
     fn ring(&self, lines: &[Vec<u8>]) -> Result<u64, Failure> {
         let text = lines.join(&b'\n');
         if text.len() > control::REQUEST_BYTES {
             let most = control::REQUEST_BYTES;
-            return Err(Failure::of_use(format!(
-                "{}: {} bytes of orders, with those that stand; at most {most}",
+            return Err(Failure::usage(format!(
+                "{}: {} bytes of orders, including pending ones; at most {most} are allowed",
                 self.target,
                 text.len()
             )));
@@ -200,12 +205,14 @@ impl<'a> Exchange<'a> {
         self.set(control::LENGTH, text.len() as u64);
         self.set(control::CHECK, self.checksum(number, &text));
         self.set(control::MADE, number);
-        // Release: who finds the number finds what stands behind it.
+        // Release: pairs with the AcqRel swap of the bell in the shim (src/record/control.rs). A
+        // thread that reads the number also reads the request.
         self.pages.word(control::BELL).store(number, Ordering::Release);
         Ok(number)
     }
 
-    /// Waits for an answer. None: the request was not taken in time; it was taken back, or stands.
+    /// Waits for an answer. None: the request was not taken in time. It was withdrawn, or stays
+    /// pending.
     fn answer(&self, number: u64, when: When) -> Result<Option<Answer>, Failure> {
         let bell = self.pages.word(control::BELL);
         let mut looked = Instant::now();
@@ -222,7 +229,7 @@ impl<'a> Exchange<'a> {
                 self.check()?;
             }
             if now >= self.deadline {
-                // If it is not there any more, it was taken.
+                // If the bell no longer has the number, the shim has taken the request.
                 let after = if when == When::Now { 0 } else { number };
                 if bell.compare_exchange(number, after, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
                     self.set(control::MADE, after);
@@ -231,7 +238,10 @@ impl<'a> Exchange<'a> {
                 if now >= self.deadline + LONG {
                     return Err(failure(
                         NOT_DONE,
-                        format!("{}: the request was taken, and not answered: damaged control pages?", self.target),
+                        format!(
+                            "{}: the request was taken but not answered; its control pages may be damaged",
+                            self.target
+                        ),
                     ));
                 }
             }
@@ -255,14 +265,14 @@ impl<'a> Exchange<'a> {
 
 fn check_process(target: &Target) -> Result<(), Failure> {
     let how = match target.state() {
-        State::Ended => "it has ended, and not answered",
-        State::Replaced => "it became another program (exec), and has not answered",
+        State::Ended => "it ended without an answer",
+        State::Replaced => "it became another program (exec) without an answer",
         State::Runs | State::Stopped => return Ok(()),
     };
     Err(failure(NOT_DONE, format!("{target}: {how}")))
 }
 
-/// What stood stands again, if nothing was put behind it.
+/// Restores the pending orders, unless a request has included them.
 impl Drop for Exchange<'_> {
     fn drop(&mut self) {
         self.put_back(&self.standing);

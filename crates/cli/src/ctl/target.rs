@@ -1,4 +1,4 @@
-//! Which process is to be steered, and which recording is its own.
+//! Finds the process to control, and its own recording.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -14,18 +14,20 @@ use epollshim_recording::running::{Mapped, mapped_by};
 use crate::text::{printable, reason, shown};
 use crate::{Failure, sys};
 
-/// A process, and its recording, open.
+/// A process and its open recording.
 pub struct Target {
     pid: u32,
     name: String,
-    /// When it began, in clock ticks after the boot: another of its number began at another time.
+    /// When it started, in clock ticks after boot. Another process that reuses the number started
+    /// at another time.
     start: u64,
     inode: u64,
     path: PathBuf,
     pub file: File,
-    /// Where the control pages lie in the file.
+    /// The offset of the control pages in the file.
     pub control: u64,
-    /// Its number for itself (in its pid namespace), and when its recording began: what a request's checksum is tied to.
+    /// Its process id in its own pid namespace, and when its recording began. The checksum of a
+    /// request includes both.
     pub own_pid: u64,
     pub began_unix: u64,
 }
@@ -35,7 +37,7 @@ pub enum State {
     Runs,
     Stopped,
     Ended,
-    /// It is another program by now (exec), whose recording is another.
+    /// It became another program (exec), which has another recording.
     Replaced,
 }
 
@@ -47,20 +49,21 @@ impl fmt::Display for Target {
 }
 
 impl Target {
-    /// The process of a number, if it keeps a recording that the caller may write into. Err: one line that says why not.
+    /// The process of a process id, if it has a recording that the caller may write. The error is
+    /// one line.
     pub fn find(word: &OsStr) -> Result<Target, Failure> {
         let pid = pid(word)?;
         let facts = Facts::of(pid)?;
         facts.check_user(pid)?;
         let name = printable(&facts.name);
-        let refused = |why: String| Failure::of_use(format!("{name} (pid {pid}) {why}"));
+        let refused = |why: String| Failure::usage(format!("{name} (pid {pid}) {why}"));
         let mapped = mapped_by(pid).map_err(|error| match error.kind() {
             ErrorKind::NotFound => no_process(pid),
-            // It ended between two looks.
+            // It ended between two reads.
             _ if error.raw_os_error() == Some(libc::ESRCH) => no_process(pid),
-            _ if sys::effective_user() == 0 => refused(format!("may not be looked at ({})", reason(&error))),
+            _ if sys::effective_user() == 0 => refused(format!("cannot be inspected ({})", reason(&error))),
             _ => refused(format!(
-                "may not be looked at ({}): it has changed its user, or is not dumpable; root may steer it",
+                "cannot be inspected ({}): it changed its user, or is not dumpable; try again as root",
                 reason(&error)
             )),
         })?;
@@ -80,7 +83,7 @@ impl Target {
         found.ok_or_else(|| refused(why_not.unwrap_or_default()))
     }
 
-    /// The recording.
+    /// The path of the recording.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -100,7 +103,8 @@ impl Target {
         }
     }
 
-    /// Whether the file still has the control pages that the process made: nobody truncated it, or wrote another recording into it.
+    /// Whether the file still has the control pages of the process, that is, whether nobody
+    /// truncated it or wrote another recording into it.
     pub fn has_its_control_pages(&self) -> bool {
         let is_long_enough =
             self.file.metadata().is_ok_and(|data| data.len() >= self.control.saturating_add(control::BYTES as u64));
@@ -114,38 +118,39 @@ impl Target {
             && word(header::BEGAN_UNIX) == Some(self.began_unix)
     }
 
-    /// Whether a request stands that no call has taken yet.
+    /// Whether a request is pending that no call has taken yet.
     pub fn is_asked(&self) -> bool {
         let mut bell = [0; 8];
         let place = self.control + control::BELL as u64;
         self.file.read_exact_at(&mut bell, place).is_ok() && bell != [0; 8]
     }
 
-    /// Whether the recording's name still leads to the file that the process writes.
+    /// Whether the name of the recording still leads to the file that the process writes.
     pub fn has_its_name(&self) -> bool {
         fs::symlink_metadata(&self.path).is_ok_and(|data| data.is_file() && data.ino() == self.inode)
     }
 
-    /// Whether it has memory, and the recording is not in it. (One that is being killed has none before it has ended.)
+    /// Whether the process has memory without the recording in it. (A process that is being killed
+    /// loses its memory before it ends.)
     fn is_unmapped(&self) -> bool {
         mapped_by(self.pid).is_ok_and(|mapped| !mapped.iter().any(|one| one.inode == self.inode))
             && fs::read(format!("/proc/{}/maps", self.pid)).is_ok_and(|maps| !maps.is_empty())
     }
 }
 
-/// The number that a word is.
+/// Parses a process id.
 pub fn pid(word: &OsStr) -> Result<u32, Failure> {
     let digits = word.to_str().filter(|word| word.bytes().all(|byte| byte.is_ascii_digit()));
     digits
         .and_then(|word| word.parse().ok())
-        .ok_or_else(|| Failure::of_use(format!("'{}' is no process id; wanted: such as 1234", shown(word))))
+        .ok_or_else(|| Failure::usage(format!("'{}' is not a process id, such as 1234", shown(word))))
 }
 
 fn no_process(pid: u32) -> Failure {
-    Failure::of_use(format!("there is no process {pid}"))
+    Failure::usage(format!("there is no process {pid}"))
 }
 
-/// What `/proc/PID/status` says (proc_pid_status(5)).
+/// Fields of `/proc/PID/status` (proc_pid_status(5)).
 struct Facts {
     name: String,
     users: Vec<u32>,
@@ -164,8 +169,8 @@ impl Facts {
         let name = field("Name").to_owned();
         match field("Tgid").parse::<u32>() {
             Ok(process) if process != pid => {
-                return Err(Failure::of_use(format!(
-                    "{pid} is a thread of {} (pid {process}): name that",
+                return Err(Failure::usage(format!(
+                    "{pid} is a thread of {} (pid {process}); use that process id",
                     printable(&name)
                 )));
             }
@@ -173,7 +178,7 @@ impl Facts {
         }
         let Some(life) = life(pid) else { return Err(no_process(pid)) };
         if life.has_ended {
-            return Err(Failure::of_use(format!(
+            return Err(Failure::usage(format!(
                 "{} (pid {pid}) has ended; its parent has not waited for it yet",
                 printable(&name)
             )));
@@ -181,7 +186,7 @@ impl Facts {
         Ok(Facts {
             name,
             users: field("Uid").split_whitespace().filter_map(|word| word.parse().ok()).collect(),
-            // Its numbers in the namespaces from here inwards; the last is what it calls itself.
+            // Its process ids in nested namespaces, from this one inwards. The last is its own.
             own_pid: field("NSpid")
                 .split_whitespace()
                 .next_back()
@@ -191,15 +196,15 @@ impl Facts {
         })
     }
 
-    /// Root may: it may trace, kill and change every process anyway.
+    /// Root may control any process, since it may trace, kill and change it anyway.
     fn check_user(&self, pid: u32) -> Result<(), Failure> {
         let caller = sys::effective_user();
         if caller == 0 || self.users.contains(&caller) {
             return Ok(());
         }
         let (name, owner) = (printable(&self.name), self.users.first().copied().unwrap_or_default());
-        Err(Failure::of_use(format!(
-            "{name} (pid {pid}) is user {owner}'s, not yours ({caller}): only that user and root may steer it"
+        Err(Failure::usage(format!(
+            "{name} (pid {pid}) belongs to user {owner}, and you are user {caller}; only its owner and root can control it"
         )))
     }
 }
@@ -210,30 +215,32 @@ struct Life {
     is_stopped: bool,
 }
 
-/// What `/proc/PID/stat` says (proc_pid_stat(5)).
+/// Reads `/proc/PID/stat` (proc_pid_stat(5)).
 fn life(pid: u32) -> Option<Life> {
     let text = fs::read(format!("/proc/{pid}/stat")).ok()?;
     let text = String::from_utf8_lossy(&text);
-    // The name, in parentheses, may hold anything: count from its end. State is field 3.
+    // The name, in parentheses, may contain any byte, so fields are counted from its end. State is
+    // field 3.
     let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
     let (state, threads) = (fields.first()?, fields.get(20 - 3)?.parse::<u64>().ok()?);
     Some(Life {
         start: fields.get(22 - 3)?.parse().ok()?,
-        // A first thread that ended before the others is a zombie as well.
+        // A main thread that ended before the others is a zombie as well.
         has_ended: threads <= 1 && matches!(*state, "Z" | "X"),
         is_stopped: matches!(*state, "T" | "t"),
     })
 }
 
-/// Whether a recording's name has this pid: `epollshim.PID.START.rec`. One inherited by a fork has the parent's.
+/// Whether a recording's name `epollshim.PID.START.rec` has this process id. A recording inherited
+/// by a fork has that of the parent.
 fn names_pid(path: &Path, pid: u64) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     name.split('.').nth(1).is_some_and(|word| word.parse() == Ok(pid))
 }
 
-const ENDED: &str = "has ended, or is the kernel's own";
+const ENDED: &str = "has ended, or is a kernel thread";
 
-/// Why there is none.
+/// Why the process has no recording.
 fn without_recording(pid: u32) -> String {
     let has = |file: &str, word: &[u8]| {
         fs::read(format!("/proc/{pid}/{file}")).is_ok_and(|text| text.windows(word.len()).any(|part| part == word))
@@ -242,29 +249,29 @@ fn without_recording(pid: u32) -> String {
     if is_ending() {
         return ENDED.to_owned();
     }
-    let remedy = "start it by epollshim run --record DIRECTORY -- ...";
+    let remedy = "start it with epollshim run --record DIRECTORY -- ...";
     if !has("maps", b"/libepollshim.so") {
-        // One that is being killed loses its mappings one by one.
+        // A process that is being killed loses its mappings one by one.
         std::thread::sleep(std::time::Duration::from_millis(50));
         if is_ending() {
             return ENDED.to_owned();
         }
-        return format!("runs without the shim, which cannot come into a running program: {remedy}");
+        return format!("is not running under epollshim; {remedy}");
     }
     if !has("environ", b"EPOLLSHIM_RECORD=") {
-        return format!("keeps no recording: {remedy}");
+        return format!("keeps no recording; {remedy}");
     }
-    "has no recording of its own: that begins with its first epoll call, if it may write in the directory".to_owned()
+    "has no recording of its own: its first epoll call creates one, if it may write into the directory".to_owned()
 }
 
-/// Opens a recording that a process has mapped. Err: why it is of no use.
+/// Opens a recording that a process has mapped. The error says why it cannot be used.
 fn open(pid: u32, mapped: &Mapped, facts: &Facts, name: &str) -> Result<Target, String> {
-    let gone = |how: &str| format!("can no longer be steered: its recording {} {how}", shown(&mapped.path));
+    let gone = |how: &str| format!("can no longer be controlled: its recording {} {how}", shown(&mapped.path));
     if mapped.is_deleted {
         return Err(gone("was deleted"));
     }
     let Some(path) = mapped.reachable(pid) else {
-        return Err(gone("was replaced, or lies where it cannot be reached"));
+        return Err(gone("was replaced, or is where it cannot be reached"));
     };
     let file = OpenOptions::new()
         .read(true)
@@ -273,13 +280,13 @@ fn open(pid: u32, mapped: &Mapped, facts: &Facts, name: &str) -> Result<Target, 
         .open(&path)
         .map_err(|error| match fs::symlink_metadata(&path) {
             Ok(data) if error.kind() == ErrorKind::PermissionDenied => format!(
-                "may not be steered by you: its recording {} is user {}'s; only that user and root may",
+                "cannot be controlled by you: its recording {} belongs to user {}; only that user and root can",
                 shown(&path),
                 data.uid()
             ),
-            _ => format!("cannot be steered: {}: {}", shown(&path), reason(&error)),
+            _ => format!("cannot be controlled: {}: {}", shown(&path), reason(&error)),
         })?;
-    let broken = |what: &str| format!("cannot be steered: its recording {} {what}", shown(&path));
+    let broken = |what: &str| format!("cannot be controlled: its recording {} {what}", shown(&path));
     let data = file.metadata().map_err(|error| broken(&reason(&error)))?;
     if !data.is_file() || data.ino() != mapped.inode {
         return Err(gone("was replaced"));
@@ -291,19 +298,19 @@ fn open(pid: u32, mapped: &Mapped, facts: &Facts, name: &str) -> Result<Target, 
         u64::from_le_bytes(bytes)
     };
     if word(header::MAGIC) != MAGIC || word(header::VERSION) != VERSION || word(header::PID) != facts.own_pid {
-        return Err(broken("is damaged, or another version's"));
+        return Err(broken("is damaged, or was written by another version"));
     }
     let segment =
         (0..SEGMENTS).map(|index| DIRECTORY + index * entry::SIZE).find(|at| word(at + entry::KIND) == kind::CONTROL);
     let Some(at) = segment else {
-        return Err(broken("has no control pages: it is an older version's, or damaged"));
+        return Err(broken("has no control pages: an older version wrote it, or it is damaged"));
     };
     let (start, length) = (word(at + entry::START), word(at + entry::LENGTH));
     let is_whole = start % PAGE as u64 == 0
         && length >= control::BYTES as u64
         && start.checked_add(length).is_some_and(|end| end <= data.len());
     if !is_whole {
-        return Err(broken("is damaged where its control pages are told"));
+        return Err(broken("has a damaged entry for its control pages"));
     }
     Ok(Target {
         pid,
@@ -333,8 +340,8 @@ mod tests {
     #[test]
     fn what_is_no_process_is_said_in_a_line() {
         for (word, said) in [
-            ("x", "'x' is no process id; wanted: such as 1234"),
-            ("-1", "'-1' is no process id; wanted: such as 1234"),
+            ("x", "'x' is not a process id, such as 1234"),
+            ("-1", "'-1' is not a process id, such as 1234"),
             ("4294967295", "there is no process 4294967295"),
         ] {
             let failure = Target::find(word.as_ref()).err();

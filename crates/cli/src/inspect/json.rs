@@ -1,4 +1,5 @@
-//! Processes as JSON: one object, schema `epollshim.inspect/1`. Keys are added, never renamed or removed.
+//! Processes as one JSON object, schema `epollshim.inspect/1`. Keys are only added, never renamed
+//! or removed.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -10,9 +11,9 @@ use serde_json::{Value, json};
 use super::judge::Finding;
 use super::model::{Descriptor, Doing, Ghost, Instance, Interest, Process, Thread};
 
-/// One line. `errors`: processes that could not be looked at, and why.
+/// One line. `errors` has the processes that could not be inspected, and why.
 ///
-/// Interests, of which there may be many thousands, are written as text, and not collected first.
+/// Interests are written as text directly, because there may be many thousands of them.
 pub fn json(processes: &[(Process, Vec<Finding>)], errors: &BTreeMap<String, String>) -> String {
     let errors: Vec<Value> = errors.iter().map(|(pid, error)| json!({"pid": pid, "error": error})).collect();
     let processes = list(processes, |(process, findings), out| one(process, findings, out));

@@ -1,4 +1,4 @@
-//! What is wrong with a process: decided from what was seen, and nothing else.
+//! Decides what is wrong with a process, only from what was observed.
 
 mod fd_leak;
 mod ghost;
@@ -14,29 +14,29 @@ use epollshim_format::findings::Severity;
 
 use super::model::{Descriptor, Instance, Process, Thread};
 
-/// What `inspect` can find.
+/// The findings of `inspect`.
 pub const IDS: [&str; 5] = ["stalled", "ghost", "fd-leak", "near-limit", "spin"];
 
-/// A loop that sleeps at so many looks, with what is ready unchanged, does not come back for it: one that is about to read is
-/// runnable.
+/// If a loop was seen asleep this many times, while what is ready did not change, it will not come
+/// back for it. A loop that is about to read would be runnable.
 const ASLEEP: usize = 2;
-/// A thread that uses more of its time than this, as a part of 100, is busy.
+/// A thread that is awake for at least this percentage of the time is busy.
 const BUSY: u64 = 80;
-/// The descriptors that a finding lists.
+/// How many descriptors a finding lists.
 pub const LISTED: usize = 8;
 
-/// Something wrong.
+/// A problem that was found.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Finding {
     pub id: &'static str,
     pub severity: Severity,
     pub epfd: Option<i32>,
-    /// All that it is about, the first of them first.
+    /// All descriptors that it is about, the most important first.
     pub fds: Vec<i32>,
     pub tid: Option<u32>,
-    /// What the first is.
+    /// What the first one is.
     pub what: Option<String>,
-    /// What is wrong, and what to do: one sentence.
+    /// What is wrong, and what to do, in one sentence.
     pub message: String,
 }
 
@@ -55,12 +55,13 @@ pub fn judge(process: &Process) -> Vec<Finding> {
     found
 }
 
-/// Whether a thread has hardly slept between the first and the last look. On a loaded machine it has waited for a processor.
+/// Whether a thread hardly slept between the first and the last observation. On a loaded machine it
+/// may have waited for a processor instead of running.
 pub fn is_busy(thread: &Thread) -> bool {
     part(thread, thread.awake()) >= Some(BUSY) && share(thread) > Some(0)
 }
 
-/// Processor time, as a part of 100.
+/// Processor time in percent.
 fn share(thread: &Thread) -> Option<u64> {
     part(thread, thread.used())
 }
@@ -71,7 +72,8 @@ fn part(thread: &Thread, time: Option<u64>) -> Option<u64> {
     Some((time?.saturating_mul(100) / span).min(100))
 }
 
-/// The numbers of an instance, and of those that watch it: a thread that waits on any of these waits on it.
+/// The descriptors of an instance, and of instances that watch it. A thread that waits on any of
+/// them waits on it.
 fn waited_on(process: &Process, instance: &Instance) -> BTreeSet<i32> {
     let mut all: BTreeSet<i32> = instance.epfds.iter().copied().collect();
     loop {
@@ -88,7 +90,8 @@ fn waited_on(process: &Process, instance: &Instance) -> BTreeSet<i32> {
     }
 }
 
-/// Whether a thread that runs may be the loop of an instance: it was seen there, or nowhere, and no other was seen there.
+/// Whether a running thread may be the event loop of an instance: it was seen waiting there, or it
+/// was seen nowhere else and no other thread waits there.
 fn is_its_loop(process: &Process, thread: &Thread, epfds: &BTreeSet<i32>) -> bool {
     let is_seen =
         |thread: &Thread| thread.samples.iter().any(|one| one.wait.is_some_and(|wait| epfds.contains(&wait.epfd)));
@@ -120,7 +123,7 @@ mod tests {
         Descriptor { kind, inode: 7, what: Kept::new(), looks: looks.to_vec(), unsent: None, table: None }
     }
 
-    /// Looks 20 ms apart at a socket with these bytes in it, of which so many have come.
+    /// Observations, 20 ms apart, of a socket with `unread` bytes in it, after `received` bytes.
     fn looks(of: &[(u64, u64)]) -> Vec<State> {
         let look = |(index, (unread, received)): (usize, &(u64, u64))| State {
             at: index as u64 * 20 * MS,
@@ -166,20 +169,21 @@ mod tests {
         let waits = || vec![thread(1, Some(3), false)];
         let stalled = |severity| vec![("stalled", severity)];
         assert_eq!(found(&process(EDGE | IN, Kind::Socket, &same, waits())), stalled(Severity::Warning));
-        // It will be told of again.
+        // A level-triggered interest is reported again.
         assert_eq!(found(&process(IN, Kind::Socket, &same, waits())), []);
-        // As many bytes, and other ones: a client that sends requests of one size.
+        // The number of bytes is the same, but they are others: a client sends requests of one
+        // size.
         let other = looks(&[(45, 45), (45, 90), (45, 135), (45, 180), (45, 225), (45, 270)]);
         assert_eq!(found(&process(EDGE | IN, Kind::Socket, &other, waits())), []);
-        // Nothing to read: its end, or something that does not say.
+        // Nothing to read: end of file, or a file that does not report its bytes.
         assert_eq!(found(&process(EDGE | IN, Kind::Socket, &looks(&[(0, 80); 6]), waits())), []);
-        // Nobody waits, or elsewhere: nobody can be asleep over it.
+        // No thread waits, or only elsewhere, so none can be asleep over it.
         assert_eq!(found(&process(EDGE | IN, Kind::Socket, &same, vec![thread(1, Some(4), false)])), []);
         assert_eq!(found(&process(EDGE | IN, Kind::Socket, &same, vec![thread(1, None, true)])), []);
-        // A worker may have it.
+        // A worker thread may be processing it.
         let worker = vec![thread(1, Some(3), false), thread(2, None, true)];
         assert_eq!(found(&process(EDGE | IN, Kind::Socket, &same, worker)), stalled(Severity::Info));
-        // One look proves nothing.
+        // A single observation proves nothing.
         assert_eq!(found(&process(EDGE | IN, Kind::Socket, &looks(&[(72, 80)]), waits())), []);
     }
 
@@ -223,7 +227,7 @@ mod tests {
         assert_eq!(found(&process(ONESHOT, Kind::Socket, &grows, waits())), [("stalled", Severity::Warning)]);
         let is_read = looks(&[(3, 3), (3, 6), (6, 12)]);
         assert_eq!(found(&process(ONESHOT, Kind::Socket, &is_read, waits())), []);
-        // Armed: the event comes.
+        // It is armed, so the event comes.
         assert_eq!(found(&process(ONESHOT | IN, Kind::Socket, &grows, waits())), []);
     }
 

@@ -1,4 +1,5 @@
-//! What was seen of a process: plain data, which [`judge`](super::judge) decides on and text and JSON show.
+//! What was observed of a process, as plain data. [`judge`](super::judge) decides on it, and text
+//! and JSON print it.
 
 use std::collections::BTreeMap;
 
@@ -12,21 +13,21 @@ pub const OUT: u32 = 0x004;
 pub const RDHUP: u32 = 0x2000;
 pub const ONESHOT: u32 = 1 << 30;
 pub const EDGE: u32 = 1 << 31;
-/// A process, looked at for [`Process::span`] nanoseconds.
+/// A process that was observed for [`Process::span`] nanoseconds.
 #[derive(Default)]
 pub struct Process {
     pub pid: u32,
-    /// Fit for a terminal.
+    /// Safe to print on a terminal.
     pub name: String,
-    /// CLOCK_MONOTONIC of the first and the last look, nanoseconds.
+    /// CLOCK_MONOTONIC of the first and the last observation, in nanoseconds.
     pub began: u64,
     pub ended: u64,
-    /// RLIMIT_NOFILE, soft; None: unlimited, or not readable.
+    /// The soft RLIMIT_NOFILE. None: unlimited, or not readable.
     pub limit: Option<u64>,
     pub descriptors: BTreeMap<i32, Descriptor>,
     pub instances: Vec<Instance>,
     pub threads: Vec<Thread>,
-    /// What could not be looked at, and why. Sentences.
+    /// What could not be observed, and why. Sentences.
     pub missing: Vec<String>,
 }
 
@@ -35,66 +36,69 @@ impl Process {
         self.ended.saturating_sub(self.began)
     }
 
-    /// What an interest's descriptor is, if it is still the one that is watched.
+    /// What an interest's descriptor refers to, if that is still the watched file.
     pub fn watched(&self, interest: &Interest) -> Option<&Descriptor> {
         if interest.ghost.is_some() { None } else { self.descriptors.get(&interest.fd) }
     }
 
-    /// The events that an interest would be woken for now. None: it could not be asked.
+    /// The events for which an interest is ready now. None: unknown.
     pub fn ready(&self, interest: &Interest) -> Option<u32> {
         let state = self.watched(interest)?.looks.last()?;
-        // A disarmed one-shot interest is woken for nothing.
+        // A disarmed one-shot interest is never ready.
         Some(if interest.is_disarmed() { 0 } else { state.ready & (interest.events | EPOLLERR | EPOLLHUP) })
     }
 
-    /// The instance that a thread waits on at its last look.
+    /// The instance on which a thread waited at the last observation.
     pub fn waits_on(&self, thread: &Thread) -> Option<&Instance> {
         let wait = thread.last()?.wait?;
         self.instances.iter().find(|instance| instance.epfds.contains(&wait.epfd))
     }
 }
 
-/// A descriptor.
+/// A descriptor of the process.
 pub struct Descriptor {
     pub kind: Kind,
-    /// Of a socket or a pipe; 0: of anything else.
+    /// The inode of a socket or a pipe. 0 for any other file.
     pub inode: u64,
     pub what: Kept,
-    /// What was asked of copies of it, in the order of time; empty: it was not asked, or may not be.
+    /// What copies of it reported, in order of time. Empty if no copy was made.
     pub looks: Vec<State>,
-    /// Bytes of a socket that the other end has not acknowledged, at some time between the looks.
+    /// Bytes of a socket that the other end has not acknowledged, at some time between the
+    /// observations.
     pub unsent: Option<u64>,
-    /// Where it was not asked: what /proc/PID/net has of a socket: the state of TCP, bytes to read, bytes not acknowledged.
+    /// If no copy was made: TCP state, bytes to read, and bytes not acknowledged, from
+    /// /proc/PID/net.
     pub table: Option<(u8, u64, u64)>,
 }
 
-/// What the kernel said of a descriptor at one time.
+/// What the kernel reported about a descriptor at one time.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct State {
-    /// CLOCK_MONOTONIC, nanoseconds.
+    /// CLOCK_MONOTONIC in nanoseconds.
     pub at: u64,
-    /// By poll(2): EPOLLIN and so on.
+    /// The events of poll(2): EPOLLIN and so on.
     pub ready: u32,
-    /// Bytes to read; None: it cannot say.
+    /// Bytes to read. None: unknown for this kind of file.
     pub unread: Option<u64>,
-    /// Bytes that the other end has not acknowledged; not asked at the first look while more can be written.
+    /// Bytes that the other end has not acknowledged. Not queried in the first observation while
+    /// the socket is writable.
     pub unsent: Option<u64>,
     /// Connections to accept.
     pub backlog: u32,
-    /// A number of include/net/tcp_states.h; 0: it is no TCP socket.
+    /// A number of include/net/tcp_states.h. 0: not a TCP socket.
     pub tcp: u8,
-    /// Bytes that came since the connection began.
+    /// Bytes received since the connection began.
     pub received: Option<u64>,
     /// Bytes that the other end has acknowledged.
     pub acked: Option<u64>,
-    /// Milliseconds since the other end was heard of.
+    /// Milliseconds since the last ACK was received.
     pub last_ack: u32,
 }
 
 impl State {
     pub const CLOSE_WAIT: u8 = 8;
 
-    /// Bytes to read, or connections to accept: what waits for the program.
+    /// Bytes to read or connections to accept: what waits for the program.
     pub fn waiting(&self) -> u64 {
         if self.backlog != 0 { u64::from(self.backlog) } else { self.unread.unwrap_or(0) }
     }
@@ -109,7 +113,7 @@ pub struct Instance {
     /// The descriptors that refer to it.
     pub epfds: Vec<i32>,
     pub interests: Vec<Interest>,
-    /// Whether a wait would bring something, at each look.
+    /// Whether a wait would return events, at each observation.
     pub ready: Vec<bool>,
 }
 
@@ -125,7 +129,7 @@ pub struct Interest {
 }
 
 impl Interest {
-    /// It was delivered, and was not armed again.
+    /// Whether it is a one-shot interest that was delivered and not rearmed.
     pub fn is_disarmed(&self) -> bool {
         stalled::is_disarmed(self.events)
     }
@@ -135,11 +139,11 @@ impl Interest {
     }
 }
 
-/// Why an interest is one in something that its number does not refer to.
+/// Why an interest watches a file that its descriptor does not refer to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Ghost {
     Closed,
-    /// The number is another file's by now.
+    /// The descriptor refers to another file now.
     Other,
 }
 
@@ -147,7 +151,7 @@ pub struct Thread {
     pub tid: u32,
     pub name: String,
     pub samples: Vec<Sample>,
-    /// CLOCK_MONOTONIC since when it is known to have slept; None: it ran between two looks.
+    /// CLOCK_MONOTONIC since when it is known to have slept. None: it ran between two observations.
     pub asleep_since: Option<u64>,
 }
 
@@ -156,18 +160,18 @@ impl Thread {
         self.samples.last()
     }
 
-    /// Processor time between the first and the last look, nanoseconds; None: not known.
+    /// Processor time between the first and the last observation, in nanoseconds. None: unknown.
     pub fn used(&self) -> Option<u64> {
         Some(self.last()?.cpu?.saturating_sub(self.samples.first()?.cpu?))
     }
 
-    /// Time in which it did not sleep: it ran, or waited for a processor.
+    /// The time in which it did not sleep: it ran, or waited for a processor.
     pub fn awake(&self) -> Option<u64> {
         let queued = self.last()?.queued.saturating_sub(self.samples.first()?.queued);
         Some(self.used()?.saturating_add(queued))
     }
 
-    /// The same as `used` in the kernel, in ticks of 10 ms.
+    /// Like `used`, for time in the kernel, in ticks of 10 ms.
     pub fn system_ticks(&self) -> u64 {
         let first = self.samples.first().map_or(0, |sample| sample.system_ticks);
         self.last().map_or(0, |sample| sample.system_ticks.saturating_sub(first))
@@ -178,14 +182,14 @@ impl Thread {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Sample {
     pub at: u64,
-    /// The letter of proc_pid_stat(5); `?`: not known.
+    /// The state letter of proc_pid_stat(5). `?`: unknown.
     pub state: char,
     pub doing: Doing,
     pub wait: Option<Wait>,
-    /// Processor time, nanoseconds, and how often it was given a processor.
+    /// Processor time in nanoseconds, and how often the thread was scheduled.
     pub cpu: Option<u64>,
     pub turns: Option<u64>,
-    /// Nanoseconds for which it could run, and no processor was free.
+    /// Nanoseconds in which it was runnable, and no processor was free.
     pub queued: u64,
     pub system_ticks: u64,
 }
@@ -193,17 +197,18 @@ pub struct Sample {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Doing {
     Runs,
-    /// Sleeps in a system call of this number.
+    /// It sleeps in the system call of this number.
     Call(i64),
-    /// It may not be asked.
+    /// No permission to ask.
     Unknown,
 }
 
-/// The arguments of the wait that a thread sleeps in.
+/// The arguments of the wait in which a thread sleeps.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Wait {
     pub epfd: i32,
     pub call: &'static str,
-    /// Milliseconds, -1 for ever; None: of epoll_pwait2, whose timeout lies in the process's memory.
+    /// Milliseconds, or -1 for no timeout. None: epoll_pwait2, whose timeout is in the memory of
+    /// the process.
     pub timeout: Option<i32>,
 }

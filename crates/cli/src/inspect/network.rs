@@ -1,4 +1,5 @@
-//! Sockets by the tables of a process's network, `/proc/PID/net/*`: what is left where descriptors may not be copied.
+//! Reads the socket tables of a process's network, `/proc/PID/net/*`. They replace copies of
+//! descriptors if those are not permitted.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -9,16 +10,16 @@ const INET: u16 = 2;
 const INET6: u16 = 10;
 const UNIX: u16 = 1;
 
-/// What the tables say of a socket.
+/// What the tables contain about a socket.
 pub struct Row {
     pub what: Kept,
-    /// A number of include/net/tcp_states.h; 0: it is no TCP socket.
+    /// A number of include/net/tcp_states.h. 0: not a TCP socket.
     pub tcp: u8,
     pub unread: u64,
     pub unsent: u64,
 }
 
-/// The sockets of these inodes. Each table is read once.
+/// The sockets with these inodes. Each table is read once.
 pub fn rows(pid: u32, wanted: &BTreeSet<u64>) -> BTreeMap<u64, Row> {
     let read = |table: &str| fs::read(format!("/proc/{pid}/net/{table}")).unwrap_or_default();
     let mut rows = BTreeMap::new();
@@ -35,8 +36,8 @@ pub fn rows(pid: u32, wanted: &BTreeSet<u64>) -> BTreeMap<u64, Row> {
     rows
 }
 
-/// `sl local_address rem_address st tx_queue:rx_queue tr:tm->when retrnsmt uid timeout inode` (Linux v6.1 net/ipv4/tcp_ipv4.c,
-/// get_tcp4_sock).
+/// `sl local_address rem_address st tx_queue:rx_queue tr:tm->when retrnsmt uid timeout inode`
+/// (Linux v6.1 net/ipv4/tcp_ipv4.c, get_tcp4_sock).
 fn inet(line: &str, family: u16, protocol: i32, wanted: &BTreeSet<u64>) -> Option<(u64, Row)> {
     let fields: Vec<&str> = line.split_whitespace().collect();
     let inode = fields.get(9)?.parse().ok()?;
@@ -62,13 +63,13 @@ fn inet(line: &str, family: u16, protocol: i32, wanted: &BTreeSet<u64>) -> Optio
     Some((inode, Row { what, tcp, unread: hex(unread), unsent: hex(unsent) }))
 }
 
-/// `0100007F:1F90` as a sockaddr: words of the address as this machine has them in memory.
+/// `0100007F:1F90` as a sockaddr. The words of the address are in the byte order of this machine.
 fn address(text: &str, family: u16) -> Option<Vec<u8>> {
     let (address, port) = text.split_once(':')?;
     let mut bytes = family.to_ne_bytes().to_vec();
     bytes.extend(u16::from_str_radix(port, 16).ok()?.to_be_bytes());
     if family == INET6 {
-        // The flow.
+        // The flow information.
         bytes.extend([0; 4]);
     }
     let mut rest = address;
@@ -80,7 +81,8 @@ fn address(text: &str, family: u16) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// `Num RefCount Protocol Flags Type St Inode Path` (Linux v6.1 net/unix/af_unix.c, unix_seq_show). Flags 0x10000: it listens.
+/// `Num RefCount Protocol Flags Type St Inode Path` (Linux v6.1 net/unix/af_unix.c, unix_seq_show).
+/// Flag 0x10000: it listens.
 fn unix(line: &str, wanted: &BTreeSet<u64>) -> Option<(u64, Row)> {
     let mut rest = line;
     let mut fields = Vec::new();

@@ -1,4 +1,4 @@
-//! The looks at a process, in their order: everything once, then what is in doubt again and again for some 100 ms.
+//! Observes a process: first everything once, then for about 100 ms again what is suspicious.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,17 +14,19 @@ use crate::sys;
 use crate::sys::foreign;
 use crate::text::{printable, reason};
 
-/// What is in doubt is looked at so often after the first time, at this distance.
+/// The number of observations after the first one, and the time between them.
 const LOOKS: usize = 5;
 const DISTANCE: Duration = Duration::from_millis(20);
-/// Where a thread uses up its processor, so often: its time in the kernel is counted in ticks of 10 ms.
+/// The number if a thread is busy. It is larger because its time in the kernel is counted in ticks
+/// of 10 ms.
 const LOOKS_AT_SPIN: usize = 15;
-/// More than these are not looked at again: where so many are in doubt, some say it all.
+/// At most this many suspicious descriptors are observed again.
 const IN_DOUBT: usize = 512;
-/// kcmp finds an interest by walking over those of its instance: the steps that all of it may take, some 20 ms.
+/// kcmp finds an interest by walking over those of its instance. This many steps, some 20 ms, are
+/// allowed in total.
 const STEPS: usize = 2_000_000;
 
-/// Why a process cannot be looked at.
+/// Why a process cannot be observed.
 pub enum Refusal {
     None,
     Thread(u32),
@@ -32,7 +34,7 @@ pub enum Refusal {
     Refused(String, Error),
 }
 
-/// Looks at a process for some 100 ms.
+/// Observes a process for about 100 ms.
 pub fn observe(pid: u32) -> Result<Process, Refusal> {
     let status = std::fs::read(format!("/proc/{pid}/status")).map_err(|_| Refusal::None)?;
     let status = String::from_utf8_lossy(&status);
@@ -71,7 +73,7 @@ pub fn observe(pid: u32) -> Result<Process, Refusal> {
         Ok(copies) => Some(copies),
         Err(error) => {
             process.missing.push(format!(
-                "whether descriptors are ready was not asked: pidfd_getfd is refused ({}); {REMEDY}",
+                "unknown whether descriptors are ready: pidfd_getfd failed ({}); {REMEDY}",
                 reason(&error)
             ));
             None
@@ -86,26 +88,25 @@ pub fn observe(pid: u32) -> Result<Process, Refusal> {
     if process.threads.iter().any(|thread| thread.last().is_some_and(|last| last.doing == super::model::Doing::Unknown))
     {
         process.missing.push(format!(
-            "which call a thread sleeps in was not asked: /proc/{pid}/task/TID/syscall is refused; {REMEDY}"
+            "unknown which call a thread sleeps in: /proc/{pid}/task/TID/syscall cannot be read; {REMEDY}"
         ));
     }
     process.ended = sys::monotonic();
     Ok(process)
 }
 
-/// What gives the right to trace.
-pub const REMEDY: &str =
-    "run this as root or with CAP_SYS_PTRACE, or, as the same user, with kernel.yama.ptrace_scope 0";
+/// How to get the permission to trace.
+pub const REMEDY: &str = "run as root or with CAP_SYS_PTRACE, or as the same user with kernel.yama.ptrace_scope=0";
 
 fn interests(instances: &[Instance]) -> impl Iterator<Item = &Interest> {
     instances.iter().flat_map(|instance| &instance.interests)
 }
 
-/// The instances, each with the numbers that refer to it.
+/// The instances, each with the descriptors that refer to it.
 fn instances(pid: u32, descriptors: &BTreeMap<i32, Descriptor>, missing: &mut Vec<String>) -> Vec<Instance> {
     let mut epfds: Vec<i32> =
         descriptors.iter().filter(|(_, one)| one.kind == Kind::Epoll).map(|(fd, _)| *fd).collect();
-    // kcmp has an order: the same ones come to lie beside each other.
+    // kcmp defines an order, so sorting puts equal ones next to each other.
     let mut refused = None;
     epfds.sort_by(|one, other| {
         sys::order_of(pid, *one, *other).unwrap_or_else(|error| {
@@ -118,7 +119,7 @@ fn instances(pid: u32, descriptors: &BTreeMap<i32, Descriptor>, missing: &mut Ve
     if let Some(error) = &refused {
         epfds.sort_unstable();
         missing.push(format!(
-            "which numbers are copies of one instance was not asked: kcmp is refused ({}); {REMEDY}",
+            "unknown which descriptors refer to the same instance: kcmp failed ({}); {REMEDY}",
             reason(error)
         ));
     }
@@ -136,7 +137,7 @@ fn instances(pid: u32, descriptors: &BTreeMap<i32, Descriptor>, missing: &mut Ve
     instances
 }
 
-/// Marks the interests whose number is closed, or another file's.
+/// Marks the interests whose descriptor is closed or refers to another file.
 fn find_ghosts(
     pid: u32,
     descriptors: &BTreeMap<i32, Descriptor>,
@@ -154,7 +155,8 @@ fn find_ghosts(
                 interest.ghost = Some(Ghost::Closed);
                 continue;
             };
-            // The number of a socket is its own; those of other files are shared: of all eventfds, of two opens of a file.
+            // Each socket has its own inode. Other files share inodes: all eventfds, or two opens
+            // of the same file.
             let now = if descriptor.inode != 0 { Some(descriptor.inode) } else { read::inode_of(pid, interest.fd) };
             let is_other = interest.inode != 0 && now.is_some_and(|now| now != interest.inode);
             let is_sure = is_other || descriptor.kind == Kind::Socket && interest.inode != 0;
@@ -177,7 +179,7 @@ fn find_ghosts(
     }
     if left_out > 0 {
         missing.push(format!(
-            "{left_out} interests were compared with their numbers by inode alone: they are too many for kcmp"
+            "{left_out} interests were compared with their descriptors only by inode: there are too many for kcmp"
         ));
     }
 }
@@ -190,7 +192,7 @@ fn take(descriptors: &mut BTreeMap<i32, Descriptor>, answers: Vec<ready::Answer>
     }
 }
 
-/// Sockets that were not copied.
+/// Describes sockets that were not copied.
 fn name_sockets(pid: u32, descriptors: &mut BTreeMap<i32, Descriptor>) {
     let is_unnamed = |one: &Descriptor| one.kind == Kind::Socket && one.what.as_bytes().is_empty();
     let wanted = descriptors.values().filter(|one| is_unnamed(one)).map(|one| one.inode).collect();
@@ -217,7 +219,7 @@ fn look_at_threads(process: &mut Process) {
     process.threads.retain(|thread| !thread.samples.is_empty());
 }
 
-/// A copy of the instance's own descriptor says whether it is ready.
+/// A copy of the instance's own descriptor reports whether it is ready.
 fn look_at_instances(process: &mut Process) {
     for instance in &mut process.instances {
         let look = instance.epfds.first().and_then(|epfd| process.descriptors.get(epfd)?.looks.last());
@@ -225,7 +227,8 @@ fn look_at_instances(process: &mut Process) {
     }
 }
 
-/// What may turn out to be wrong: ready for a wait that does not come, or that comes again and again; the other end is gone.
+/// The descriptors that may turn out to be a problem: they are ready and no wait comes, or waits
+/// come again and again, or the other end is closed.
 fn in_doubt(process: &Process) -> Vec<(i32, Kind, u64)> {
     let is_suspect = |interest: &Interest| {
         let Some(look) = process.watched(interest).and_then(|one| one.looks.last()) else { return false };
@@ -236,7 +239,8 @@ fn in_doubt(process: &Process) -> Vec<(i32, Kind, u64)> {
     let is_left = |one: &Descriptor| one.looks.last().is_some_and(|look| look.tcp == State::CLOSE_WAIT);
     let left = process.descriptors.iter().filter(|(_, one)| is_left(one)).map(|(fd, _)| *fd);
     let instances = process.instances.iter().filter_map(|instance| instance.epfds.first().copied());
-    // Instances first: there are few. Then what has data, before what could be written to.
+    // Instances come first, since there are few. Descriptors with data come before those that can
+    // only be written.
     let waits = |fd: &i32| {
         process.descriptors.get(fd).is_some_and(|one| one.looks.last().is_some_and(|look| look.waiting() > 0))
     };
@@ -249,7 +253,7 @@ fn in_doubt(process: &Process) -> Vec<(i32, Kind, u64)> {
 
 fn look_again(process: &mut Process, copies: Option<&foreign::Process>) {
     let doubt = in_doubt(process);
-    // What each socket is can be asked meanwhile.
+    // Meanwhile each socket can be described.
     let sockets = process.descriptors.iter().filter(|(_, one)| one.kind == Kind::Socket && !one.looks.is_empty());
     let sockets: Vec<(i32, u64)> = sockets.map(|(fd, one)| (*fd, one.inode)).collect();
     let mut parts = sockets.chunks(sockets.len() / LOOKS + 1);
@@ -274,8 +278,8 @@ fn look_again(process: &mut Process, copies: Option<&foreign::Process>) {
     }
 }
 
-/// An interest is one in something else than its number only if it still is at the end: a program may have closed the number, or
-/// made it anew, between two reads.
+/// An interest is a ghost only if it still is one at the end: the program may have closed or reused
+/// the descriptor between two reads.
 fn confirm_ghosts(process: &mut Process) {
     let pid = process.pid;
     if !interests(&process.instances).any(|interest| interest.ghost.is_some()) {
@@ -292,7 +296,7 @@ fn confirm_ghosts(process: &mut Process) {
             Some(Ghost::Closed) => {
                 now.iter().any(|other| is_same(interest, other)) && !targets.contains_key(&interest.fd)
             }
-            // The same file, opened again, has the same target: kcmp said that it is another.
+            // The same file opened twice has the same target. kcmp has shown that this one differs.
             Some(Ghost::Other) => {
                 now.iter().any(|other| is_same(interest, other)) && targets.contains_key(&interest.fd)
             }
@@ -300,7 +304,7 @@ fn confirm_ghosts(process: &mut Process) {
     }
 }
 
-/// How long each thread has slept, as far as it was looked at.
+/// Determines how long each thread has slept, as far as it was observed.
 fn since(threads: &mut [Thread]) {
     for thread in threads {
         let last = thread.last().copied();

@@ -1,6 +1,7 @@
-//! Reading `/proc/PID`: descriptors, interests, threads, limits (proc_pid_fd(5), proc_pid_fdinfo(5), proc_pid_stat(5)).
+//! Reads `/proc/PID`: descriptors, interests, threads, limits (proc_pid_fd(5), proc_pid_fdinfo(5),
+//! proc_pid_stat(5)).
 //!
-//! What changes between two reads is left out. Nothing here is told to the process.
+//! What changes between two reads is left out. The process does not notice any of this.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,7 +16,7 @@ use super::model::{Descriptor, Doing, Interest, Sample, Wait};
 use crate::sys;
 use crate::text::printable;
 
-/// What each descriptor refers to, as /proc names it.
+/// The target of each descriptor, as /proc shows it.
 pub fn targets(pid: u32) -> Result<BTreeMap<i32, Vec<u8>>, Error> {
     let entries = fs::read_dir(format!("/proc/{pid}/fd"))?.flatten();
     Ok(entries
@@ -26,13 +27,14 @@ pub fn targets(pid: u32) -> Result<BTreeMap<i32, Vec<u8>>, Error> {
         .collect())
 }
 
-/// The number in `socket:[4711]` and `pipe:[4711]`.
+/// The number in `socket:[4711]` or `pipe:[4711]`.
 pub fn inode_in(target: &[u8]) -> Option<u64> {
     let rest = target.strip_prefix(b"socket:[").or_else(|| target.strip_prefix(b"pipe:["))?;
     std::str::from_utf8(rest.strip_suffix(b"]")?).ok()?.parse().ok()
 }
 
-/// A descriptor by its name alone. What a socket is comes from its copy, or from the tables of its network.
+/// A descriptor described by its target alone. Sockets are described later, from a copy or from the
+/// network tables.
 pub fn descriptor(pid: u32, fd: i32, target: &[u8]) -> Descriptor {
     let kind = Kind::of_target(target);
     let mut what = Kept::new();
@@ -49,14 +51,14 @@ pub fn descriptor(pid: u32, fd: i32, target: &[u8]) -> Descriptor {
     Descriptor { kind, inode: inode_in(target).unwrap_or(0), what, looks: Vec::new(), unsent: None, table: None }
 }
 
-/// The interests of an instance, in the kernel's order.
+/// The interests of an instance, in the order of the kernel.
 pub fn interests(pid: u32, epfd: i32) -> Vec<Interest> {
     let text = fs::read_to_string(format!("/proc/{pid}/fdinfo/{epfd}")).unwrap_or_default();
     text.lines().filter_map(interest).collect()
 }
 
-/// `tfd:        7 events:       19 data:                7  pos:0 ino:4d9 sdev:8` (Linux v6.1 fs/eventpoll.c,
-/// ep_show_fdinfo; pos, ino and sdev since Linux 4.9).
+/// `tfd:        7 events:       19 data:                7  pos:0 ino:4d9 sdev:8` (Linux v6.1
+/// fs/eventpoll.c, ep_show_fdinfo; pos, ino and sdev since Linux 4.9).
 fn interest(line: &str) -> Option<Interest> {
     let rest = line.strip_prefix("tfd:")?;
     let field = |name: &str| rest.split_once(name)?.1.split_whitespace().next();
@@ -72,12 +74,12 @@ fn interest(line: &str) -> Option<Interest> {
     })
 }
 
-/// The inode of the file that a number refers to.
+/// The inode of the file that a descriptor refers to.
 pub fn inode_of(pid: u32, fd: i32) -> Option<u64> {
     fs::metadata(format!("/proc/{pid}/fd/{fd}")).ok().map(|data| data.ino())
 }
 
-/// RLIMIT_NOFILE, soft. None: unlimited.
+/// The soft RLIMIT_NOFILE. None: unlimited.
 pub fn limit(pid: u32) -> Option<u64> {
     let text = fs::read_to_string(format!("/proc/{pid}/limits")).ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("Max open files"))?;
@@ -102,7 +104,8 @@ pub fn sample(pid: u32, tid: u32) -> Option<Sample> {
     let read = |file: &str| fs::read_to_string(format!("/proc/{pid}/task/{tid}/{file}")).ok();
     let stat = fs::read(format!("/proc/{pid}/task/{tid}/stat")).ok()?;
     let stat = String::from_utf8_lossy(&stat);
-    // The name, in parentheses, may hold anything: count from its end. State is field 3, utime 14, stime 15.
+    // The name, in parentheses, may contain any byte, so fields are counted from its end. State is
+    // field 3, utime 14, stime 15.
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
     let ticks = |field: usize| fields.get(field - 3).and_then(|word| word.parse::<u64>().ok()).unwrap_or(0);
     let schedstat = read("schedstat").unwrap_or_default();
@@ -114,7 +117,7 @@ pub fn sample(pid: u32, tid: u32) -> Option<Sample> {
         state: fields.first().and_then(|word| word.chars().next()).unwrap_or('?'),
         doing,
         wait,
-        // Without CONFIG_SCHED_INFO: ticks.
+        // Without CONFIG_SCHED_INFO, from ticks.
         cpu: cpu.or(Some((ticks(14) + ticks(15)).saturating_mul(10_000_000))),
         queued: times.next().flatten().unwrap_or(0),
         turns: times.next().flatten(),
@@ -122,7 +125,8 @@ pub fn sample(pid: u32, tid: u32) -> Option<Sample> {
     })
 }
 
-/// `232 0x4 0x7ffd... 0x80 0xffffffff ...`, or `running`, or `-1 SP PC` where it sleeps outside of a call (proc_pid_syscall(5)).
+/// `232 0x4 0x7ffd... 0x80 0xffffffff ...`, `running`, or `-1 SP PC` if it is blocked outside of a
+/// system call (proc_pid_syscall(5)).
 fn doing(text: &str) -> (Doing, Option<Wait>) {
     let mut words = text.split_whitespace();
     let Some(number) = words.next().and_then(|word| word.parse::<i64>().ok()) else {
@@ -147,7 +151,7 @@ const WAITS: &[(i64, &str)] = &[
 #[cfg(not(target_arch = "x86_64"))]
 const WAITS: &[(i64, &str)] = &[(libc::SYS_epoll_pwait, "epoll_pwait"), (libc::SYS_epoll_pwait2, "epoll_pwait2")];
 
-/// The name of a system call in which threads sleep.
+/// The name of a system call in which threads commonly sleep.
 pub fn call_name(number: i64) -> Option<&'static str> {
     #[cfg(target_arch = "x86_64")]
     const OLD: &[(i64, &str)] = &[(libc::SYS_poll, "poll"), (libc::SYS_select, "select"), (libc::SYS_pause, "pause")];

@@ -1,4 +1,4 @@
-//! Copies of descriptors: whether each is ready now, what waits in it, and what it is.
+//! Copies descriptors, and queries whether each is ready, how much it holds, and what it is.
 
 use std::io::Error;
 
@@ -9,20 +9,21 @@ use super::model::{Descriptor, OUT, State};
 use crate::sys;
 use crate::sys::foreign::{Copy, Process, readiness};
 
-/// How many copies are held at a time, for some 100 microseconds. A descriptor that is closed meanwhile lives as long as its copy.
+/// How many copies are held at a time, for some 100 microseconds. While a copy exists, a close of
+/// the descriptor does not close the file.
 const BATCH: usize = 256;
 
-/// What a copy said.
+/// What a copy reported.
 pub struct Answer {
     pub fd: i32,
     pub state: State,
 }
 
-/// Whether a descriptor is copied. `is_watched`: by an instance.
+/// Whether a descriptor may be copied. `is_watched`: whether an instance watches it.
 ///
-/// The last step of a close is the file's own affair (`flush` of its operations). Of files that can be watched it does nothing
-/// but for io_uring, where it cancels requests; and regular files, of which network file systems write what is dirty, cannot be
-/// watched.
+/// Closing a copy calls `flush` of the file's operations. For files that epoll can watch it does
+/// nothing, except for io_uring, where it cancels requests. Regular files, for which network file
+/// systems write dirty pages, cannot be watched.
 pub fn may_be_copied(descriptor: &Descriptor, target: &[u8], is_watched: bool) -> bool {
     match descriptor.kind {
         Kind::Other => is_watched && target != b"anon_inode:[io_uring]",
@@ -32,8 +33,9 @@ pub fn may_be_copied(descriptor: &Descriptor, target: &[u8], is_watched: bool) -
     }
 }
 
-/// Copies descriptors, asks, and closes the copies. What is closed is left out, and what is another file by now: `inode` is 0 where
-/// that cannot be told. `is_first`: what an idle socket cannot have is not asked. Err: copies are refused.
+/// Copies descriptors, queries the copies, and closes them. Descriptors that are closed or refer to
+/// another file by now are left out (if `inode` is 0, the latter is not checked). With `is_first`,
+/// values that an idle socket cannot have are not queried. Fails if copies are not permitted.
 pub fn ask(process: &Process, wanted: &[(i32, Kind, u64)], is_first: bool) -> Result<Vec<Answer>, Error> {
     let mut answers = Vec::with_capacity(wanted.len());
     for batch in wanted.chunks(BATCH) {
@@ -49,7 +51,7 @@ pub fn ask(process: &Process, wanted: &[(i32, Kind, u64)], is_first: bool) -> Re
         let at = sys::monotonic();
         let ready = readiness(&copies.iter().map(|(.., copy)| copy).collect::<Vec<_>>());
         for ((fd, kind, copy), ready) in copies.iter().zip(ready) {
-            // Data, connections to accept, and an end of the other side all make it readable.
+            // Data, connections to accept, and a close of the other end all make it readable.
             let is_idle = is_first && ready & !OUT == 0;
             let tcp = if *kind == Kind::Socket && !is_idle { copy.tcp_info() } else { None }.unwrap_or_default();
             let is_asked = matches!(kind, Kind::Socket | Kind::Pipe | Kind::Inotify | Kind::File | Kind::Other);
@@ -74,7 +76,8 @@ pub fn ask(process: &Process, wanted: &[(i32, Kind, u64)], is_first: bool) -> Re
     Ok(answers)
 }
 
-/// What a socket is, and how many bytes of it the other end has not acknowledged. None: it is closed, or another file by now.
+/// Describes a socket, with its number of unacknowledged bytes. None: the descriptor is closed or
+/// refers to another file by now.
 pub fn describe(process: &Process, fd: i32, inode: u64) -> Option<(Kept, Option<u64>)> {
     let copy = process.copy(fd).ok().filter(|copy| copy.inode() == Some(inode))?;
     let tcp = copy.tcp_info().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! A process as text: first what is wrong, then its instances, threads, and what could not be looked at.
+//! A process as text: findings first, then instances and threads, then what could not be observed.
 
 use std::fmt::Write;
 
@@ -11,7 +11,7 @@ use super::model::{Doing, EDGE, Ghost, Instance, Interest, ONESHOT, Process, Thr
 use super::read::call_name;
 use crate::text::{count, wrap};
 
-/// More interests of an instance, and more threads, are counted. JSON has all.
+/// More interests of an instance, and more threads, are only counted. JSON has all.
 const LINES: usize = 100;
 const INDENT: usize = 11;
 
@@ -20,7 +20,7 @@ pub fn text(process: &Process, findings: &[Finding], look: Look) -> String {
     let limit = process.limit.map_or_else(|| "no limit".to_owned(), |limit| format!("limit {}", Grouped(limit)));
     let _ = writeln!(
         out,
-        "{} (pid {}): {} ({limit}), {}, {}; looked at for {}",
+        "{} (pid {}): {} ({limit}), {}, {}; observed for {}",
         look.paint(Colour::Heading, &process.name),
         process.pid,
         count(process.descriptors.len(), "descriptor"),
@@ -30,7 +30,7 @@ pub fn text(process: &Process, findings: &[Finding], look: Look) -> String {
     );
     let _ = writeln!(out);
     let heading = match findings.len() {
-        0 => "Nothing wrong was found".to_owned(),
+        0 => "No problems found".to_owned(),
         some => format!("Findings: {some}"),
     };
     let _ = writeln!(out, "{}", look.paint(Colour::Heading, &heading));
@@ -49,7 +49,7 @@ pub fn text(process: &Process, findings: &[Finding], look: Look) -> String {
     more(&mut out, process.threads.len());
     if !process.missing.is_empty() {
         let _ = writeln!(out);
-        let _ = writeln!(out, "{}", look.paint(Colour::Trouble, "Not looked at"));
+        let _ = writeln!(out, "{}", look.paint(Colour::Trouble, "Not observed"));
         for what in &process.missing {
             wrap(&mut out, "  ", 2, what);
         }
@@ -109,22 +109,22 @@ fn one_instance(out: &mut String, process: &Process, instance: &Instance, look: 
     more(out, instance.interests.len());
 }
 
-/// What an interest asks for, in words.
+/// The events that an interest asks for, as text.
 fn mask(interest: &Interest) -> String {
     if interest.is_disarmed() {
         let edge = if interest.events & EDGE != 0 { "|EPOLLET" } else { "" };
         return format!("{}{edge} (disarmed)", Mask(interest.events & ONESHOT));
     }
-    // The kernel adds these two to each.
+    // The kernel adds these two to every interest.
     Mask(interest.events & !(EPOLLERR | EPOLLHUP)).to_string()
 }
 
 fn state(process: &Process, interest: &Interest) -> String {
     let now = process.descriptors.get(&interest.fd).map(shown);
     let mut text = match (interest.ghost, now) {
-        (Some(Ghost::Closed), _) | (None, None) => return "closed, and still watched".to_owned(),
+        (Some(Ghost::Closed), _) | (None, None) => return "closed, but still watched".to_owned(),
         (Some(Ghost::Other), now) => {
-            return format!("another file, still watched; the number is now {}", now.unwrap_or_default());
+            return format!("another file, still watched; the descriptor is now {}", now.unwrap_or_default());
         }
         (None, Some(now)) => now,
     };
@@ -153,7 +153,7 @@ fn state(process: &Process, interest: &Interest) -> String {
     text
 }
 
-/// What a thread does, and since when as far as that is known.
+/// What a thread does, and for how long, as far as that is known.
 fn doing(thread: &Thread, now: u64) -> String {
     let Some(last) = thread.last() else { return String::new() };
     let mut text = match (last.wait, last.doing) {
@@ -184,11 +184,11 @@ fn doing(thread: &Thread, now: u64) -> String {
             Some(since) => {
                 let _ = write!(text, "; for at least {}", Scaled::time(now.saturating_sub(since)));
             }
-            None => text.push_str("; since when is unknown"),
+            None => text.push_str("; for an unknown time"),
         },
     }
     if let Some(used) = thread.used().filter(|used| *used > 0) {
-        let _ = write!(text, "; {} of processor time while looked at", Scaled::time(used));
+        let _ = write!(text, "; used {} of processor time meanwhile", Scaled::time(used));
     }
     text
 }

@@ -1,7 +1,7 @@
-//! The processes that CMD has started, by what /proc says of them.
+//! Finds the processes that CMD has started, by /proc.
 //!
-//! Nothing marks them but what they have anyway: the directory of recordings in their environment
-//! and among their mappings.
+//! They are recognised by the directory of recordings in their environment or among their mappings.
+//! Nothing is added to mark them.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -12,17 +12,17 @@ use std::path::Path;
 use crate::check::process::is_secure;
 use crate::text::printable;
 
-/// How the kernel names an epoll instance (Linux v6.1 fs/eventpoll.c, do_epoll_create).
+/// The kernel's name of an epoll instance (Linux v6.1 fs/eventpoll.c, do_epoll_create).
 const EPOLL: &str = "anon_inode:[eventpoll]";
 
-/// A process that runs.
+/// A running process.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Running {
     pub pid: i32,
     pub name: String,
 }
 
-/// What /proc/PID/stat has.
+/// Fields of /proc/PID/stat.
 struct Stat {
     state: u8,
     parent: i32,
@@ -32,7 +32,7 @@ struct Stat {
 
 fn stat(pid: i32) -> Option<Stat> {
     let text = fs::read(format!("/proc/{pid}/stat")).ok()?;
-    // The name, in parentheses, may have any bytes.
+    // The name, in parentheses, may contain any byte.
     let behind = text.iter().rposition(|byte| *byte == b')')?;
     let text = String::from_utf8_lossy(text.get(behind + 1..)?);
     let fields: Vec<&str> = text.split_ascii_whitespace().collect();
@@ -40,7 +40,7 @@ fn stat(pid: i32) -> Option<Stat> {
     Some(Stat { state, parent: fields.get(1)?.parse().ok()?, began: fields.get(19)?.parse().ok()? })
 }
 
-/// When a process began, in clock ticks since boot; 0: not known.
+/// The start time of a process in clock ticks since boot. 0: unknown.
 pub fn began(pid: i32) -> u64 {
     stat(pid).map_or(0, |stat| stat.began)
 }
@@ -49,7 +49,7 @@ pub fn is_stopped(pid: i32) -> bool {
     stat(pid).is_some_and(|stat| stat.state == b'T')
 }
 
-/// Whether a process is another, or was started by it, or by one that it has started...
+/// Whether process `pid` is `from`, or a descendant of it.
 pub fn descends(pid: i32, from: i32) -> bool {
     let mut pid = pid;
     for _ in 0..64 {
@@ -64,9 +64,9 @@ pub fn descends(pid: i32, from: i32) -> bool {
     false
 }
 
-/// The processes that record into a directory, or will when they make a call that is recorded, and
-/// began when `since` did or later. With them those that only lead such processes; without those that
-/// the loader has started without the library (AT_SECURE).
+/// The running processes that record into `directory`, or will at their first recorded call, and
+/// that started at `since` or later. Parents of such processes are included. Processes that the
+/// loader started without the library are not (AT_SECURE).
 pub fn running(directory: &Path, since: u64) -> Vec<Running> {
     let variable = [b"EPOLLSHIM_RECORD=", directory.as_os_str().as_bytes()].concat();
     let below = [directory.as_os_str().as_bytes(), b"/epollshim."].concat();
@@ -90,7 +90,7 @@ pub fn running(directory: &Path, since: u64) -> Vec<Running> {
             found.insert(pid, ());
         }
     }
-    // A master whose environment was overwritten by its title, and that makes no call itself.
+    // A parent may have overwritten its environment by a title, and make no epoll call itself.
     let masters: Vec<i32> = found.keys().filter_map(|pid| young.get(pid)).copied().collect();
     for mut pid in masters {
         while let Some(parent) = young.get(&pid) {
@@ -105,8 +105,8 @@ pub fn running(directory: &Path, since: u64) -> Vec<Running> {
     named.filter(|process| !process.name.is_empty()).collect()
 }
 
-/// The descriptors of a process that refer to epoll instances, without those that it has from its
-/// parent: those have the same numbers there.
+/// The descriptors of a process that refer to epoll instances, except those that it inherited,
+/// which have the same numbers in its parent.
 pub fn epolls_of_its_own(pid: i32) -> Vec<i32> {
     let all = epolls(pid);
     let inherited = match stat(pid) {
@@ -144,12 +144,12 @@ mod tests {
         let since = began(own);
         let mut child = Command::new("sleep").arg("60").env("EPOLLSHIM_RECORD", &directory).spawn().unwrap();
         let pid = child.id() as i32;
-        // A spawn returns in the middle of the exec (CLONE_VFORK).
+        // The spawn returns in the middle of the exec (CLONE_VFORK).
         while std::fs::read(format!("/proc/{pid}/environ")).unwrap().is_empty() {}
         let found = running(Path::new(&directory), since);
         assert!(descends(pid, own) && !descends(own, pid));
         child.kill().unwrap();
-        // Not waited for: it is dead all the same.
+        // A zombie, since nobody has waited for it.
         while !std::fs::read(format!("/proc/{pid}/cmdline")).unwrap().is_empty() {}
         let none = running(Path::new(&directory), since);
         child.wait().unwrap();

@@ -1,8 +1,8 @@
-//! What /proc says of the processes that CMD has started, while they run: which have epoll instances.
+//! Checks, while the processes of CMD run, which of them have epoll instances, by /proc.
 //!
-//! A process that makes its system calls itself tells the library nothing, and one that SIGKILL
-//! ends tells nothing at its end. So the parent looks: a tenth of a second after the start, and then
-//! ever more seldom. What ends before the first look is not known here.
+//! The library sees nothing of a process that makes its own system calls, and a process killed by
+//! SIGKILL cannot report. So the parent checks 0.1 seconds after the start, and then less and less
+//! often. A process that ends before the first check is missed.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -13,23 +13,24 @@ use epollshim_recording::Set;
 use super::family;
 use crate::text::count;
 
-/// How long after the start, or after the look before; the last one repeats.
+/// The delay before each check, counted from the start or from the check before. The last one
+/// repeats.
 const DELAYS: [Duration; 4] =
     [Duration::from_millis(100), Duration::from_secs(1), Duration::from_secs(10), Duration::from_secs(60)];
-/// How many descriptors of a process are named.
+/// At most this many descriptors of a process are listed.
 const NAMED: usize = 8;
 
 /// A process that had epoll instances of its own.
 pub struct Had {
     name: String,
-    /// The descriptors that referred to one, at the last look that found any.
+    /// The descriptors that referred to one, at the last check that found any.
     epfds: Vec<i32>,
 }
 
 pub struct Looks {
-    /// Where processes record; None: nothing is recorded, and nothing looked at.
+    /// Where processes record. None: nothing is recorded, and nothing is checked.
     directory: Option<PathBuf>,
-    /// When the first of them began, in clock ticks since boot.
+    /// When the first of the processes started, in clock ticks since boot.
     since: u64,
     next: Instant,
     taken: usize,
@@ -43,12 +44,12 @@ impl Looks {
         Looks { directory, since, next: Instant::now() + first, taken: 0, had: BTreeMap::new() }
     }
 
-    /// How long until the next look; None: there will be none.
+    /// The time until the next check. None: there are no checks.
     pub fn wait(&self) -> Option<Duration> {
         self.directory.as_ref().map(|_| self.next.saturating_duration_since(Instant::now()))
     }
 
-    /// Looks, if it is time.
+    /// Checks if it is time.
     pub fn look(&mut self) {
         let Some(directory) = self.directory.as_ref().filter(|_| self.next <= Instant::now()) else { return };
         self.taken += 1;
@@ -62,8 +63,8 @@ impl Looks {
         self.next = Instant::now() + DELAYS.get(self.taken).copied().unwrap_or(last);
     }
 
-    /// A sentence for each process that had epoll instances, and made no epoll call that the library
-    /// saw. `runs`: whether a process goes on; such a one is not judged.
+    /// A sentence for each process that had epoll instances, but made no epoll call that the
+    /// library saw. Processes for which `runs` returns true are left out.
     pub fn unseen(&self, set: &Set, runs: &dyn Fn(i32) -> bool) -> Vec<String> {
         let made_calls = |pid: i32| {
             let is_it = |of: u64| i64::try_from(of) == Ok(i64::from(pid));
@@ -82,7 +83,7 @@ impl Had {
             fds.push("...".into());
         }
         format!(
-            "{name} (pid {pid}) had {} (fd {}), and made no epoll call that the library saw",
+            "{name} (pid {pid}) had {} (fd {}), but made no epoll call that the library saw",
             count(epfds.len(), "epoll descriptor"),
             fds.join(", ")
         )
@@ -96,7 +97,7 @@ mod tests {
     #[test]
     fn as_many_descriptors_are_named_as_can_be_read() {
         let sentence = |epfds: Vec<i32>| Had { name: "app".into(), epfds }.sentence(7);
-        assert!(sentence(vec![4]).starts_with("app (pid 7) had 1 epoll descriptor (fd 4), and made no"));
+        assert!(sentence(vec![4]).starts_with("app (pid 7) had 1 epoll descriptor (fd 4), but made no"));
         assert!(sentence((3..40).collect()).contains("had 37 epoll descriptors (fd 3, 4, 5, 6, 7, 8, 9, 10, ...)"));
     }
 }

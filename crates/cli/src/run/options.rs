@@ -1,4 +1,5 @@
-//! Flags become variables; all of them are read by the shim's own parser before anything starts.
+//! Turns flags into variables, and checks all options with the shim's own parser before anything
+//! starts.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt::Display;
@@ -12,14 +13,14 @@ use crate::args::Run;
 use crate::suppressions;
 use crate::text::printable;
 
-/// What became of the options.
+/// The result of checking the options.
 pub enum Settled {
     Good,
-    /// One is bad, and that is to be ignored: what is said of it.
+    /// An option is bad, and on-bad-config is `ignore`. The error message.
     Ignored(String),
 }
 
-/// Puts the flags into the environment, in place of variables of the same name, and reads them all.
+/// Replaces variables of `environment` by the flags of the same name, and checks all options.
 pub fn settle(asked: &Run, environment: &mut Vec<(OsString, OsString)>) -> Result<Settled, Failure> {
     let flags = variables(asked);
     environment.retain(|(name, _)| !flags.iter().any(|(flag, _)| *flag == name));
@@ -44,7 +45,7 @@ pub fn settle(asked: &Run, environment: &mut Vec<(OsString, OsString)>) -> Resul
     };
     if let Some(text) = wrong {
         return match read.on_bad_config {
-            OnBadConfig::Exit => Err(Failure::of_use(text)),
+            OnBadConfig::Exit => Err(Failure::usage(text)),
             OnBadConfig::Ignore => Ok(Settled::Ignored(text)),
         };
     }
@@ -88,11 +89,16 @@ fn flag_of(variable: &str) -> String {
     format!("--{}", name.to_lowercase().replace('_', "-"))
 }
 
-/// A file's name below the directory of now, if it is relative: processes that the program starts elsewhere would take
-/// it for one there. As it was given where that would make it longer than the shim takes.
+/// Makes a relative file name absolute. Processes that the program starts in other directories
+/// would otherwise resolve it there. The name is left as it is if it would become longer than the
+/// shim accepts.
 fn from_root(variable: &str, value: OsString, here: &[u8]) -> OsString {
     let is_pattern = match variable {
-        "EPOLLSHIM_REPORT" | "EPOLLSHIM_LOG" | "EPOLLSHIM_INJECT_LOG" if value != "stderr" && value != "none" => true,
+        "EPOLLSHIM_REPORT" | "EPOLLSHIM_LOG" | "EPOLLSHIM_INJECT_LOG"
+            if !["stderr", "none", "-"].iter().any(|word| value == *word) =>
+        {
+            true
+        }
         "EPOLLSHIM_SESSION" | "EPOLLSHIM_RECORD" | "EPOLLSHIM_SUPPRESSIONS" | "EPOLLSHIM_INJECT_REPLAY" => false,
         _ => return value,
     };
@@ -101,7 +107,7 @@ fn from_root(variable: &str, value: OsString, here: &[u8]) -> OsString {
     }
     let mut full = Vec::new();
     for &byte in here {
-        // A percent sign of the directory's stands for itself.
+        // A percent sign in the name of the directory must not begin a pattern.
         full.extend_from_slice(if is_pattern && byte == b'%' { b"%%" } else { std::slice::from_ref(&byte) });
     }
     full.push(b'/');
@@ -159,6 +165,7 @@ mod tests {
             ("EPOLLSHIM_LOG", "/l", "/l"),
             ("EPOLLSHIM_LOG", "stderr", "stderr"),
             ("EPOLLSHIM_REPORT", "none", "none"),
+            ("EPOLLSHIM_REPORT", "-", "-"),
             ("EPOLLSHIM_INJECT_LOG", "f.%p", "/a%%b/f.%p"),
             ("EPOLLSHIM_INJECT_REPLAY", "f.%p", "/a%b/f.%p"),
             ("EPOLLSHIM_SESSION", "s", "/a%b/s"),

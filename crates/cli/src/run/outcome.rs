@@ -1,4 +1,4 @@
-//! What is said when CMD has ended: one report of all processes, or why there is none.
+//! Reports when CMD has ended: one report on all processes, or why there is none.
 
 use std::io::{Error, ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -18,28 +18,28 @@ use crate::terminal;
 use crate::text::{count, printable, reason, shown};
 use crate::{report, say};
 
-/// How long processes that end together with CMD have, before they are said to go on.
+/// How long processes that end together with CMD may take, before they count as still running.
 const GRACE: Duration = Duration::from_millis(300);
 const STEP: Duration = Duration::from_millis(25);
-/// How many running processes are named.
+/// At most this many running processes are listed.
 const NAMED: usize = 8;
 
-/// CMD as the report names it.
+/// How CMD ended.
 pub struct Ended {
     pub name: String,
     pub pid: i32,
-    /// When it began, in clock ticks since boot.
+    /// Its start time, in clock ticks since boot.
     pub began: u64,
     pub how: Change,
     pub after: Duration,
-    /// Nothing of CMD's epoll calls is seen.
+    /// Whether nothing of CMD's epoll calls is seen.
     pub is_outside: bool,
-    /// Why, as it was said before the start.
+    /// The reason why calls are not seen, as printed before the start.
     pub unseen: Option<String>,
-    /// Nothing was said.
+    /// Whether that warning was suppressed (`--quiet`).
     pub is_quiet: bool,
     pub looks: Looks,
-    /// Standard error was closed when the command began.
+    /// Standard error was closed when epollshim started.
     pub is_mute: bool,
 }
 
@@ -62,13 +62,13 @@ impl Ended {
 /// What the exit status depends on.
 #[derive(Default)]
 pub struct Verdict {
-    /// `--fail-on` names what was found, or could not be judged.
+    /// `--fail-on` names a finding, or could not be judged.
     pub fails: bool,
-    /// The report could not be written where it was asked for.
+    /// The report could not be written to its destination.
     pub is_unwritten: bool,
 }
 
-/// Reports. The private directory is gone afterwards, unless processes go on or the report could
+/// Writes the report. Removes the private directory, unless processes still run or the report could
 /// not be written.
 pub fn report(plan: &Plan, ended: &Ended) -> Verdict {
     let Some(place) = &plan.place else { return Verdict::default() };
@@ -96,7 +96,8 @@ pub fn report(plan: &Plan, ended: &Ended) -> Verdict {
     if !plan.fail_on.is_empty() {
         verdict.fails = fails(plan, ended, &set, unread.as_deref());
     }
-    // A reader that has left wants no more; anybody else may still want it.
+    // A reader that closed the pipe wants no more. After any other error the recordings are still
+    // of use.
     let is_lost = ended.is_mute || written.is_err_and(|error| error.kind() != ErrorKind::BrokenPipe);
     if !place.is_private {
         if plan.reports && !set.processes.is_empty() {
@@ -117,7 +118,7 @@ pub fn report(plan: &Plan, ended: &Ended) -> Verdict {
     verdict
 }
 
-/// The recordings of this run of processes that have ended, and why others could not be read.
+/// The recordings of this run whose processes have ended, and the error if they could not be read.
 fn load(plan: &Plan, place: &Place, ended: &Ended) -> (Set, Option<String>) {
     let options = Options { debug: plan.debug.clone(), ..Options::default() };
     let mut set = match recording::load_with(&place.path, &options) {
@@ -131,7 +132,7 @@ fn load(plan: &Plan, place: &Place, ended: &Ended) -> (Set, Option<String>) {
     set.processes.retain(|process| place.has(&process.path) && !process.runs);
     set.failures.retain(|failure| place.has(&failure.path));
     if let Change::Killed(number) | Change::Stopped(number) = ended.how {
-        // The recording does not know that it was killed, nor when.
+        // The recording does not have the signal, nor the time of the end.
         let is_it = |process: &&mut Process| i32::try_from(process.header.pid) == Ok(ended.pid);
         for process in set.processes.iter_mut().filter(is_it).filter(|process| !process.end_is_known()) {
             process.signal = u8::try_from(number).ok();
@@ -142,13 +143,13 @@ fn load(plan: &Plan, place: &Place, ended: &Ended) -> (Set, Option<String>) {
     (set, None)
 }
 
-/// What is known to have happened where the library did not see it, a sentence each.
+/// What is known to have been missed by the library, one sentence each.
 fn unseen(ended: &Ended, set: &Set, runs: &dyn Fn(i32) -> bool) -> Vec<String> {
     let known = ended.unseen.iter().filter(|_| ended.is_outside && !ended.is_quiet);
     known.map(|why| format!("{}: {why}", ended.name)).chain(ended.looks.unseen(set, runs)).collect()
 }
 
-/// Writes the report, or says why there is nothing to report.
+/// Writes the report, or prints why there is nothing to report.
 fn write(
     plan: &Plan,
     place: &Place,
@@ -204,7 +205,7 @@ fn write(
     }
 }
 
-/// Why no process has left a recording. None: it is known what was not seen.
+/// Why no process has left a recording. None: the reason was given already.
 fn why_nothing(
     plan: &Plan,
     place: &Place,
@@ -231,13 +232,13 @@ fn why_nothing(
         (false, true) => "no process that has ended",
         (false, false) => "no process",
     };
-    Some(format!("{who} made an epoll call that the shim could see; epollshim check {} says what it sees", ended.name))
+    Some(format!("{who} made an epoll call that the shim could see; run `epollshim check {}` to see why", ended.name))
 }
 
-/// Whether `--fail-on` makes the exit status 1. Says why.
+/// Whether `--fail-on` makes the exit status 1. Prints why.
 fn fails(plan: &Plan, ended: &Ended, set: &Set, unread: Option<&str>) -> bool {
     let missing = report::missing(set).or_else(|| report::partial(set)).or_else(|| unread.map(str::to_owned));
-    let outside = "--fail-on: the program's epoll calls were not seen, and nothing was checked";
+    let outside = "--fail-on: the program's epoll calls were not seen, so nothing was checked";
     let saw_none = set.processes.iter().all(|process| process.counters().all_calls() == 0);
     let missing = missing.or_else(|| (saw_none && ended.is_outside).then(|| outside.to_owned()));
     if let Some(what) = &missing {
@@ -246,7 +247,7 @@ fn fails(plan: &Plan, ended: &Ended, set: &Set, unread: Option<&str>) -> bool {
     report::verdict(set, &plan.fail_on) != 0 || missing.is_some()
 }
 
-/// Says which processes go on, and how to learn of them later.
+/// Prints which processes still run, and how to report on them later.
 fn go_on(running: &[Running], place: &Place) {
     let mut named: Vec<String> =
         running.iter().take(NAMED).map(|process| format!("{} (pid {})", process.name, process.pid)).collect();
@@ -259,15 +260,15 @@ fn go_on(running: &[Running], place: &Place) {
     say(&format!("report them at any time: epollshim report {path}{remove}"));
 }
 
-/// A path as a shell takes it.
+/// A path, quoted for a shell if necessary.
 fn quoted(path: &Path) -> String {
     let text = shown(path);
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+,:@%".contains(&byte);
     if text.bytes().all(is_plain) { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
 }
 
-/// Removes the private directory and ends by the signal, where the user does not wait for the
-/// report.
+/// If one of the signals arrives before the report is written, removes the private directory and
+/// ends by that signal.
 pub fn clean_up_at(signals: crate::sys::Signals, directory: Option<PathBuf>) {
     let watch = move || {
         if let Some(number) = signals.wait() {
@@ -278,7 +279,7 @@ pub fn clean_up_at(signals: crate::sys::Signals, directory: Option<PathBuf>) {
             std::process::exit(128 + number);
         }
     };
-    // Without the thread these signals wait for the end of the report.
+    // Without the thread, these signals take effect after the report.
     let _ = std::thread::Builder::new().spawn(watch);
 }
 

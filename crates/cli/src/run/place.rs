@@ -1,5 +1,5 @@
-//! Where the recordings of a run are: a directory that the user names, or a private one that is
-//! removed afterwards.
+//! The directory of the recordings: one that the user names, or a private one that is removed
+//! afterwards.
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
@@ -16,14 +16,14 @@ use epollshim_recording::OF_RUN as PREFIX;
 use crate::sys;
 use crate::text::{reason, shown};
 
-/// Bytes that must be free for the first recordings: some take 300 KB.
+/// The bytes that must be free for the first recordings. Some take 300 KB.
 const LEAST: u64 = 1 << 20;
 
 pub struct Place {
     pub path: PathBuf,
-    /// Made by this run, for it alone.
+    /// It was created for this run.
     pub is_private: bool,
-    /// The recordings that were there before.
+    /// The recordings that existed before this run.
     before: BTreeSet<PathBuf>,
 }
 
@@ -35,13 +35,13 @@ impl Place {
         Place { path, is_private: false, before }
     }
 
-    /// Makes a directory of mode 0700 in `$TMPDIR`, or in /tmp where that cannot be used. Err: why
-    /// not, a line.
+    /// Creates a directory of mode 0700 in `$TMPDIR`, or in /tmp if that fails. The error is one
+    /// line.
     ///
-    /// Root's is a directory of mode 1733 in one of mode 0711. A server that gives up root, and its
-    /// children, make and open their files by name as another user, which 0700 would refuse. The
-    /// name of the inner directory is random and cannot be listed: only processes that inherit it
-    /// in their environment find it.
+    /// For root it is a directory of mode 1733 in one of mode 0711. A server that gives up root,
+    /// and its children, create and open their files by name as another user, which mode 0700 would
+    /// deny. The inner directory has a random name and cannot be listed: only processes that
+    /// inherit the name in their environment find it.
     pub fn private() -> Result<Place, String> {
         let wanted = std::env::var_os("TMPDIR").filter(|path| !path.is_empty());
         let mut why = None;
@@ -59,7 +59,7 @@ impl Place {
         !self.before.contains(recording)
     }
 
-    /// Why a process can make no recording here; None: it can, as far as is known.
+    /// Why no recording can be created here. None: no reason is known.
     pub fn trouble(&self) -> Option<String> {
         is_full(&self.path).err().map(|error| reason(&error))
     }
@@ -70,7 +70,7 @@ impl Place {
         }
     }
 
-    /// What is to be removed when the recordings are not needed any more.
+    /// The directory to remove when the recordings are no longer needed.
     pub fn top(&self) -> &Path {
         let parent = self.path.parent().filter(|parent| self.is_private && is_another_run_s(parent.as_os_str()));
         parent.unwrap_or(&self.path)
@@ -108,16 +108,16 @@ fn make_in(parent: &Path) -> Result<PathBuf, Error> {
     Err(ErrorKind::AlreadyExists.into())
 }
 
-/// Makes `inner`, where every user may make files that no other may remove, in root's new directory
-/// `path`, which every user may pass and only root may list.
+/// Creates `inner` in root's new directory `path`. Every user may create files in `inner`, and only
+/// the owner of a file may remove it. Every user may traverse `path`, and only root may list it.
 fn share(path: &Path, inner: &Path) -> Result<(), Error> {
     DirBuilder::new().mode(0o700).create(inner)?;
-    // The umask takes bits from the mode of a mkdir.
+    // The umask applies to the mode of a mkdir.
     fs::set_permissions(inner, Permissions::from_mode(0o1733))?;
     fs::set_permissions(path, Permissions::from_mode(0o711))
 }
 
-/// Fails where a file system has no space, or no place for another file.
+/// Fails if a file system has no free space or no free inode.
 fn is_full(path: &Path) -> Result<(), Error> {
     let (bytes, files) = sys::free(path)?;
     if bytes < LEAST || files == 0 { Err(Error::from_raw_os_error(libc::ENOSPC)) } else { Ok(()) }

@@ -1,4 +1,4 @@
-//! What `run` does beside starting CMD: where it records, and what it reports.
+//! Decides where a run records, and what it reports.
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -28,12 +28,12 @@ pub struct Plan {
     pub fail_on: Vec<FailOn>,
     /// The text of the file of suppressions.
     pub suppressions: Vec<u8>,
-    /// EPOLLSHIM_ONLY names some programs.
+    /// EPOLLSHIM_ONLY is set.
     pub has_only: bool,
 }
 
-/// A run in a program that another run has started reports its own processes: what that one has set
-/// for its own is not the user's. (The directory of a `--record` is: both record there.)
+/// Removes the variables that an outer `epollshim run` has set for its own processes. The inner run
+/// reports on its own processes. (A directory of an outer `--record` stays: both record there.)
 pub fn forget_another_run(environment: &mut Vec<(OsString, OsString)>) {
     if get(environment, RECORD).is_some_and(place::is_another_run_s)
         && get(environment, REPORT) == Some("none".as_ref())
@@ -47,13 +47,13 @@ pub fn forget_another_run(environment: &mut Vec<(OsString, OsString)>) {
 }
 
 impl Plan {
-    /// Reads what is asked for, makes the directory, and sets what is not set: options of the
-    /// user's own stay as they are.
+    /// Reads the options, creates the directory, and sets variables that are not set. Variables of
+    /// the user are not changed.
     pub fn of(asked: &Run, environment: &mut Vec<(OsString, OsString)>) -> Result<Plan, Failure> {
         let report = get(environment, REPORT).unwrap_or(OsStr::new("stderr")).to_owned();
         let is_file = report != "stderr" && report != "none";
         let reports = report != "none" || asked.output.is_some();
-        // Where the processes write no reports of their own, --report-format is of this one.
+        // Without reports of single processes, --report-format applies to the one report.
         let format = match (&asked.format, get(environment, "EPOLLSHIM_REPORT_FORMAT")) {
             (Some(format), _) => format.as_str(),
             (None, Some(format)) if !is_file && format == "json" => "json",
@@ -61,7 +61,7 @@ impl Plan {
         };
         let output = asked.output.clone().filter(|output| output != Path::new("-"));
         if let Some(file) = &output {
-            writable(file).map_err(|why| Failure::of_use(format!("--output: {}: {why}", shown(file))))?;
+            writable(file).map_err(|why| Failure::usage(format!("--output: {}: {why}", shown(file))))?;
         }
         let known = get(environment, "EPOLLSHIM_SUPPRESSIONS").map(|file| suppressions::read(Path::new(file)));
         let mut plan = Plan {
@@ -87,7 +87,7 @@ impl Plan {
                     say(&format!("no directory for recordings: {why}; each process reports itself when it exits"));
                     plan.reports = false;
                 }
-                Err(why) => return Err(Failure::of_use(format!("no directory for recordings: {why}"))),
+                Err(why) => return Err(Failure::usage(format!("no directory for recordings: {why}"))),
             }
         }
         if plan.place.is_some() {
@@ -102,8 +102,7 @@ impl Plan {
         Ok(plan)
     }
 
-    /// Whether the report goes to standard output, or to another descriptor that this process was
-    /// given.
+    /// Whether the report goes to standard output, or to another inherited descriptor.
     pub fn needs_descriptors(&self) -> bool {
         self.output.as_ref().is_some_and(|path| {
             path == Path::new("-") || ["/dev", "/proc"].iter().any(|directory| path.starts_with(directory))
@@ -115,13 +114,13 @@ fn get<'a>(environment: &'a [(OsString, OsString)], name: &str) -> Option<&'a Os
     environment.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_os_str())
 }
 
-/// Whether rules need a directory of all processes, and the user names none.
+/// Whether the rules need a session directory, and the user names none.
 fn needs_session(environment: &[(OsString, OsString)]) -> bool {
     let rules = get(environment, "EPOLLSHIM_INJECT").map(OsStr::as_encoded_bytes).unwrap_or_default();
     get(environment, SESSION).is_none() && need_session(rules, true)
 }
 
-/// Whether a report can be written there, as far as that can be said beforehand.
+/// Whether a report can probably be written there. Checked before CMD starts.
 fn writable(file: &Path) -> Result<(), String> {
     match file.metadata() {
         Ok(there) if there.is_dir() => return Err("Is a directory".into()),

@@ -1,4 +1,4 @@
-//! The library: where it is, whether it is one, and how it is said to the loader.
+//! Finds and checks the library, and builds the variables for the loader.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -9,20 +9,20 @@ use crate::{Failure, elf};
 
 pub const LIBRARY: &str = "libepollshim.so";
 
-/// Where it may lie, seen from the command's own directory.
+/// Where the library may be, relative to the directory of the command.
 const PLACES: [&str; 6] = [
     "",
     "../lib",
-    // Where Fedora and its kin have libraries.
+    // Fedora and related distributions.
     "../lib64",
     "../lib/x86_64-linux-gnu",
-    // Where the packages have it: a folder of its own, since programs are not linked with it.
+    // Packages: a directory of its own, since programs are not linked with it.
     "../lib/epollshim",
-    // The command of target/debug finds the library that `make` has built.
+    // A build tree: the command of target/debug finds the library that `make` has built.
     "../release",
 ];
 
-/// The library's absolute path: the one asked for, or the first that is there.
+/// The absolute path of the library: the one given by `--shim`, or the first that exists.
 pub fn find(asked: Option<&Path>) -> Result<PathBuf, Failure> {
     let path = match asked {
         Some(path) => path.to_path_buf(),
@@ -30,7 +30,7 @@ pub fn find(asked: Option<&Path>) -> Result<PathBuf, Failure> {
     };
     let told = |why: &str| {
         let flag = if asked.is_some() { "--shim " } else { "" };
-        Failure::of_use(format!("{flag}{}: {why}", shown(&path)))
+        Failure::usage(format!("{flag}{}: {why}", shown(&path)))
     };
     let header = elf::header(&path).map_err(|error| match error {
         elf::Unreadable::System(error) => told(&reason(&error)),
@@ -44,30 +44,30 @@ pub fn find(asked: Option<&Path>) -> Result<PathBuf, Failure> {
         return Err(told("not epollshim's library (no symbol epollshim_version)"));
     }
     let path = std::path::absolute(&path).map_err(|error| told(&reason(&error)))?;
-    match unspeakable(path.as_os_str()) {
+    match not_preloadable(path.as_os_str()) {
         None => Ok(path),
         Some(what) => Err(told(&format!(
-            "LD_PRELOAD cannot name a file with {what} in its path; put it elsewhere, or give --shim a link to it"
+            "LD_PRELOAD cannot name a file with {what} in its path; move it, or give --shim a symbolic link to it"
         ))),
     }
 }
 
 fn beside_this() -> Result<PathBuf, Failure> {
     let this = std::env::current_exe().map_err(|error| {
-        Failure::of_use(format!("/proc/self/exe: {}; --shim PATH says where {LIBRARY} is", reason(&error)))
+        Failure::usage(format!("/proc/self/exe: {}; give the path of {LIBRARY} with --shim", reason(&error)))
     })?;
     let directory = this.parent().unwrap_or(Path::new("/"));
     PLACES.iter().map(|place| plain(&directory.join(place)).join(LIBRARY)).find(|path| path.exists()).ok_or_else(|| {
         let directory = shown(directory);
-        Failure::of_use(format!(
+        Failure::usage(format!(
             "{LIBRARY} is not in {directory}, nor in ../lib, ../lib64, ../lib/x86_64-linux-gnu, \
              ../lib/epollshim or ../release beside it; \
-             --shim PATH says where it is"
+             give its path with --shim"
         ))
     })
 }
 
-/// A path without the `..` at its end: /proc/self/exe has no symbolic links in it.
+/// Resolves the `..` of a path textually. /proc/self/exe contains no symbolic links.
 fn plain(path: &Path) -> PathBuf {
     let mut plain = PathBuf::new();
     for part in path {
@@ -80,19 +80,23 @@ fn plain(path: &Path) -> PathBuf {
     plain
 }
 
-/// What LD_PRELOAD cannot hold (ld.so(8): spaces and colons separate, dollar words are replaced).
-fn unspeakable(path: &OsStr) -> Option<&'static str> {
+/// What LD_PRELOAD cannot hold: spaces and colons are separators, and dynamic string tokens are
+/// expanded (ld.so(8)).
+fn not_preloadable(path: &OsStr) -> Option<&'static str> {
     let bytes = path.as_bytes();
     let has = |word: &[u8]| bytes.windows(word.len()).any(|part| part == word);
     match () {
         () if bytes.contains(&b' ') => Some("a space"),
         () if bytes.contains(&b':') => Some("a colon"),
-        () if [&b"$ORIGIN"[..], b"$LIB", b"$PLATFORM", b"${"].into_iter().any(has) => Some("a dollar word"),
+        () if [&b"$ORIGIN"[..], b"$LIB", b"$PLATFORM", b"${"].into_iter().any(has) => {
+            Some("$ORIGIN, $LIB, $PLATFORM or ${")
+        }
         () => None,
     }
 }
 
-/// The library in front of what was preloaded before. Another copy of the library gives way: two would count twice.
+/// LD_PRELOAD with the library before what was preloaded already. Another copy of the library is
+/// removed, since two copies would count twice.
 #[must_use]
 pub fn preload(library: &Path, old: Option<&OsStr>) -> OsString {
     let mut value = library.as_os_str().as_bytes().to_vec();
@@ -103,7 +107,7 @@ pub fn preload(library: &Path, old: Option<&OsStr>) -> OsString {
     OsString::from_vec(value)
 }
 
-/// What was preloaded before, without a copy of the library. None: nothing is left.
+/// LD_PRELOAD without copies of the library. None: nothing is left.
 #[must_use]
 pub fn without(old: Option<&OsStr>) -> Option<OsString> {
     let kept: Vec<&[u8]> = others(old).collect();
@@ -115,9 +119,10 @@ fn others(old: Option<&OsStr>) -> impl Iterator<Item = &[u8]> {
     parts.filter(|part| !part.is_empty() && Path::new(OsStr::from_bytes(part)).file_name() != Some(OsStr::new(LIBRARY)))
 }
 
-/// ASan ends a program in which a preloaded library comes before its runtime: such a library could replace `malloc`. This
-/// one does not, so the check is switched off, unless the user has set it. Programs without ASan ignore the variable. (The
-/// runtime in LD_PRELOAD, before the library, would be loaded into every child too, and look for leaks there.)
+/// ASan ends a program if a preloaded library is initialised before its runtime, because such a
+/// library could replace `malloc`. This library does not, so the check is turned off unless the
+/// user has set it. Programs without ASan ignore the variable. (To preload the runtime instead
+/// would load it into every child, which would then look for leaks.)
 #[must_use]
 pub fn asan_options(old: Option<&OsStr>) -> OsString {
     const CHECK: &[u8] = b"verify_asan_link_order";
@@ -134,7 +139,7 @@ pub fn asan_options(old: Option<&OsStr>) -> OsString {
 
 #[cfg(test)]
 mod tests {
-    use super::{asan_options, plain, preload, unspeakable, without};
+    use super::{asan_options, not_preloadable, plain, preload, without};
     use std::ffi::OsStr;
     use std::path::Path;
 
@@ -182,7 +187,7 @@ mod tests {
         for (path, bad) in
             [("/a b", true), ("/a:b", true), ("/$LIB/x", true), ("/${x}", true), ("/a$b", false), ("/ä", false)]
         {
-            assert_eq!(unspeakable(OsStr::new(path)).is_some(), bad, "{path}");
+            assert_eq!(not_preloadable(OsStr::new(path)).is_some(), bad, "{path}");
         }
     }
 

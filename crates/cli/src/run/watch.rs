@@ -1,11 +1,11 @@
-//! The parent while its child runs: it stops when the child stops, and passes on the signals that
-//! were meant for the child.
+//! The parent while its child runs. It stops when the child stops, and forwards signals that were
+//! meant for the child.
 //!
-//! Both are in one process group. What a terminal sends (Ctrl-C, Ctrl-\, Ctrl-Z, a new size)
-//! reaches the child without the parent, which only takes it away. What kill(2) sends to the
-//! parent's id is passed on; what it sends to the group (`kill %1`, timeout(1)) the child has
-//! already: a [`Witness`] tells. What the child or one of its own sends is not passed on either, as
-//! by sudo(8).
+//! Both are in one process group. Signals of the terminal (Ctrl-C, Ctrl-\, Ctrl-Z, a new size)
+//! reach the child directly, and the parent discards them. A signal to the parent's process id is
+//! forwarded. A signal to the whole group (`kill %1`, timeout(1)) is not, since the child has it: a
+//! [`Witness`] detects this. A signal that the child or its descendants send is not forwarded
+//! either, as with sudo(8).
 
 use std::io::Error;
 
@@ -13,8 +13,8 @@ use super::family;
 use super::looks::Looks;
 use crate::sys::child::{self, Change, Child, Got, Witness};
 
-/// Until the child ends; how. Meanwhile it is looked at.
-pub fn to_its_end(child: &Child, looks: &mut Looks) -> Result<Change, Error> {
+/// Waits for the end of the child, and returns how it ended. Calls `looks` meanwhile.
+pub fn wait_for_end(child: &Child, looks: &mut Looks) -> Result<Change, Error> {
     let mut witness = Witness::start();
     loop {
         match child.change()? {
@@ -26,11 +26,11 @@ pub fn to_its_end(child: &Child, looks: &mut Looks) -> Result<Change, Error> {
                 let Some(got) = got.filter(|got| got.signal != libc::SIGCHLD) else { continue };
                 let is_group_s = witness.has(got.signal);
                 if got.signal == libc::SIGCONT {
-                    // A group is continued as a whole. A child in another, or one that alone is
-                    // stopped, is not.
+                    // SIGCONT to a group continues all of its members. A child in another group, or
+                    // one that was stopped alone, must be continued by this process.
                     if (!is_group_s || !child.is_in_this_group()) && family::is_stopped(child.pid) {
                         match child.change()? {
-                            // It has not stopped anew since it was last looked at.
+                            // It did not stop again since the last check.
                             None => child.go_on(),
                             Some(Change::Stopped(signal)) => stopped(child, signal),
                             Some(end) => return Ok(end),
@@ -44,9 +44,11 @@ pub fn to_its_end(child: &Child, looks: &mut Looks) -> Result<Change, Error> {
     }
 }
 
-/// The shell that waits for this process must learn that its job has stopped, and give the terminal
-/// to somebody else. A child that was stopped by SIGSTOP behind the scenes (a debugger, `kill
-/// -STOP`) holds up nobody: then this process would miss the end.
+/// Stops this process as well, so that the shell notices that its job has stopped and takes the
+/// terminal back.
+///
+/// Not if SIGSTOP stopped a child in the background (a debugger, `kill -STOP`): nobody waits for
+/// it, and this process would miss its end.
 fn stopped(child: &Child, signal: i32) {
     let is_job_control = matches!(signal, libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU);
     if is_job_control || child.is_in_front() {
@@ -56,8 +58,8 @@ fn stopped(child: &Child, signal: i32) {
 
 fn is_for_child(child: &Child, got: &Got) -> bool {
     match got.sender {
-        // alarm(2) of a program that has become this one, and the end of a terminal whose session
-        // this process leads.
+        // SIGALRM: alarm(2) of a program that became this process by exec. SIGHUP: the terminal of
+        // the session that this process leads was closed.
         None => got.signal == libc::SIGALRM || got.signal == libc::SIGHUP && child::leads_session(),
         Some(sender) => sender != std::process::id() as i32 && !family::descends(sender, child.pid),
     }

@@ -1,14 +1,16 @@
 //! Lists of accepted finds: `--accept` and `--write-accept`.
 //!
-//! Written as suppressions are (`epollshim_format::suppressions`), a line `verdict:pattern` for each, and the reason above it:
+//! The syntax is that of suppressions (`epollshim_format::suppressions`): one line
+//! `verdict:pattern` per entry, with the reason above it:
 //!
 //! ```text
 //! # libuv aborts on purpose where it has no memory
 //! abort:^epoll_create1 ENOMEM uv__platform_loop_init$
 //! ```
 //!
-//! The pattern is looked for in the name of a find: the call, the failure, and the innermost place. A reason is what the lines of
-//! comment right above say; the entries below it share it, up to the next reason or the next empty line.
+//! The pattern is matched against the name of a find: the call, the failure, and the innermost
+//! place. The reason is the comment directly above an entry. Entries below share it, up to the next
+//! comment or empty line.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -23,16 +25,16 @@ use super::verdict::Verdict;
 use crate::text::{printable, reason, shown};
 use crate::{Failure, suppressions};
 
-/// How the place of a reason begins that nobody has given yet.
+/// The beginning of a placeholder for a reason.
 const UNREASONED: &str = "WHY?";
 const WANTED: &str = "wanted: verdict:pattern, such as crash:^epoll_create1 EMFILE make$";
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Entry {
-    /// The file's name and the line.
+    /// The file name and the line.
     pub place: String,
     verdict: Verdict,
-    /// As it was written.
+    /// The entry as it was written.
     pub text: String,
     pub reason: String,
 }
@@ -46,10 +48,10 @@ impl Accepted {
     pub fn read(files: &[PathBuf]) -> Result<Accepted, Failure> {
         let mut all = Vec::new();
         for file in files {
-            let wrong = |what: String| Failure::of_use(format!("--accept: {what}"));
+            let wrong = |what: String| Failure::usage(format!("--accept: {what}"));
             let entries = parse(&read(file).map_err(wrong)?, &shown(file)).map_err(wrong)?;
             if let Some(entry) = entries.iter().find(|entry| entry.is_unreasoned()) {
-                let what = "has no reason; say in a line of comment right above it why it is accepted: # why";
+                let what = "has no reason; write it in a comment on the line above: # why";
                 return Err(wrong(format!("{}: {} {what}", entry.place, printable(&entry.text))));
             }
             all.extend(entries);
@@ -57,12 +59,12 @@ impl Accepted {
         Ok(Accepted(all))
     }
 
-    /// The first entry that accepts a find of this name.
+    /// The first entry that accepts a find with this name.
     pub fn entry(&self, verdict: Verdict, name: &str) -> Option<&Entry> {
         self.0.iter().find(|entry| entry.accepts(verdict, name))
     }
 
-    /// Entries that accept nothing of a sweep.
+    /// The entries that match no find of a sweep.
     pub fn unused<'a>(&'a self, swept: &Swept) -> Vec<&'a Entry> {
         let finds = names(swept);
         let accepts_one = |entry: &Entry| finds.iter().any(|(verdict, name, _)| entry.accepts(*verdict, name));
@@ -83,15 +85,15 @@ impl Entry {
 /// The list of `--write-accept`.
 pub struct Written {
     path: PathBuf,
-    /// What was there.
+    /// The previous contents.
     text: String,
     entries: Vec<Entry>,
 }
 
 impl Written {
-    /// Reads what is there, if anything: each entry stays as it is.
+    /// Reads the existing list, if any. Its entries are not changed.
     pub fn open(path: &Path) -> Result<Written, Failure> {
-        let wrong = |what: String| Failure::of_use(format!("--write-accept: {what}"));
+        let wrong = |what: String| Failure::usage(format!("--write-accept: {what}"));
         if !path.exists() {
             has_folder(path).map_err(wrong)?;
             return Ok(Written { path: path.to_path_buf(), text: String::new(), entries: Vec::new() });
@@ -101,13 +103,14 @@ impl Written {
         Ok(Written { path: path.to_path_buf(), text, entries })
     }
 
-    /// Appends those finds that neither it nor a list of `--accept` has; how many.
+    /// Appends the finds that neither this list nor a list of `--accept` contains. Returns their
+    /// number.
     pub fn add(&self, swept: &Swept) -> Result<usize, Failure> {
         let mut text = self.text.clone();
         if text.is_empty() {
             text.push_str(
-                "# Finds of `epollshim sweep` that are accepted: a verdict, a colon, and a pattern as in a file of\n\
-                 # suppressions. Replace each line that begins with WHY? by the reason.\n",
+                "# Accepted finds of `epollshim sweep`: a verdict, a colon, and a pattern as in a file of\n\
+                 # suppressions. Replace each line that begins with WHY? by a reason.\n",
             );
         } else if !text.ends_with('\n') {
             text.push('\n');
@@ -124,18 +127,18 @@ impl Written {
             }
         }
         let written = epollshim_recording::replace_file(&self.path, &|out| out.write_all(text.as_bytes()));
-        written.map_err(|error| Failure::of_use(format!("{}: {}", shown(&self.path), reason(&error))))?;
+        written.map_err(|error| Failure::usage(format!("{}: {}", shown(&self.path), reason(&error))))?;
         Ok(added.len())
     }
 }
 
-/// Whether a file can be made there. Err: its folder does not exist.
+/// Whether a file can be created there. Fails if its directory does not exist.
 pub fn has_folder(path: &Path) -> Result<(), String> {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if parent.is_dir() { Ok(()) } else { Err(format!("{}: no such directory", shown(parent))) }
 }
 
-/// Each find's verdict, its name, and what happened.
+/// The verdict of each find, its name, and what happened.
 fn names(swept: &Swept) -> Vec<(Verdict, String, String)> {
     let finds = swept.tried.iter().filter(|tried| tried.judged.verdict.is_find());
     finds
@@ -151,7 +154,7 @@ fn read(path: &Path) -> Result<String, String> {
     String::from_utf8(text).map_err(|_| format!("{}: not UTF-8", shown(path)))
 }
 
-/// The entries of a list, or its first bad line.
+/// The entries of a list. Fails with the first invalid line.
 fn parse(text: &str, file: &str) -> Result<Vec<Entry>, String> {
     let (mut entries, mut reason, mut is_below_entry) = (Vec::new(), String::new(), false);
     for (index, line) in text.lines().enumerate() {
@@ -181,9 +184,9 @@ fn verdict(line: &str) -> Result<Verdict, String> {
     let Some((verdict, _)) = all.iter().find(|(_, word)| word == asked) else {
         let meant = nearest(asked, all.iter().map(|(_, word)| word.as_str()));
         let hint = meant.map_or_else(|| WANTED.to_owned(), |meant| format!("did you mean {meant}?"));
-        return Err(format!("no verdict of finds is called '{}'; {hint}", printable(asked)));
+        return Err(format!("unknown verdict '{}'; {hint}", printable(asked)));
     };
-    // They would accept all, and none.
+    // These patterns would match every name, or none.
     if matches!(pattern(line), "" | "^" | "$" | "^$") {
         return Err(format!("'{}' has no pattern; {WANTED}", printable(line)));
     }
@@ -194,7 +197,7 @@ fn pattern(line: &str) -> &str {
     line.split_once(':').map_or("", |(_, pattern)| pattern.trim())
 }
 
-/// A verdict as lists have it: one word.
+/// A verdict as one word, as lists contain it.
 pub fn word(verdict: Verdict) -> String {
     match serde_json::to_value(verdict) {
         Ok(Value::String(word)) => word,
@@ -241,11 +244,11 @@ mod tests {
     fn a_bad_line_says_what_is_wrong_with_it() {
         const WANTED: &str = "wanted: verdict:pattern, such as crash:^epoll_create1 EMFILE make$";
         for (text, wrong) in [
-            ("# why\ncrahs:x", "list:2: no verdict of finds is called 'crahs'; did you mean crash?".to_owned()),
-            ("not-reached:x", format!("list:1: no verdict of finds is called 'not-reached'; {WANTED}")),
+            ("# why\ncrahs:x", "list:2: unknown verdict 'crahs'; did you mean crash?".to_owned()),
+            ("not-reached:x", format!("list:1: unknown verdict 'not-reached'; {WANTED}")),
             ("crash", format!("list:1: 'crash' has no pattern; {WANTED}")),
             ("crash: ^$ ", format!("list:1: 'crash: ^$' has no pattern; {WANTED}")),
-            ("epoll_create1", format!("list:1: no verdict of finds is called 'epoll_create1'; {WANTED}")),
+            ("epoll_create1", format!("list:1: unknown verdict 'epoll_create1'; {WANTED}")),
         ] {
             assert_eq!(parse(text, "list"), Err(wrong));
         }

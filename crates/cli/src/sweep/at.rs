@@ -1,15 +1,15 @@
-//! `--at SITE`: the points whose call stacks have a place.
+//! `--at SITE`: selects points by a place on their call stacks.
 
 use super::points::Point;
 
-/// Whether a place is on a point's stack: `OBJECT+OFFSET` as the log of faults has it, `FILE:LINE`, or the name of a function. `frames`:
-/// the stack with names.
+/// Whether a place is on the stack of a point: `OBJECT+OFFSET` as in the log of faults,
+/// `FILE:LINE`, or the name of a function. `frames` is the stack with names.
 pub fn is_on_stack(site: &str, point: &Point, frames: &[String]) -> bool {
     point.frames.iter().any(|frame| is_address(site, frame))
         || frames.iter().any(|frame| is_function(site, frame) || is_line(site, frame))
 }
 
-/// `app+0x11f2`, or `app+11f2`.
+/// Matches `app+0x11f2` and `app+11f2`.
 fn is_address(site: &str, frame: &str) -> bool {
     let halves = |text: &str| -> Option<(String, u64)> {
         let (object, offset) = text.rsplit_once('+')?;
@@ -19,14 +19,14 @@ fn is_address(site: &str, frame: &str) -> bool {
     halves(site).is_some_and(|site| halves(frame) == Some(site))
 }
 
-/// Of `make (src/loop.c:80)`, `uv_run+0x9f`, or a C++ function with its arguments.
+/// Matches `make (src/loop.c:80)`, `uv_run+0x9f`, and C++ functions with their arguments.
 fn is_function(site: &str, frame: &str) -> bool {
     let name = frame.rsplit_once(" (").map_or(frame, |(name, _)| name);
     let name = name.rsplit_once("+0x").map_or(name, |(name, _)| name);
     name == site || name.split_once('(').is_some_and(|(name, _)| name == site)
 }
 
-/// `loop.c:80` or `src/loop.c:80`, of `make (src/loop.c:80)`.
+/// Matches `loop.c:80` and `src/loop.c:80` with `make (src/loop.c:80)`.
 fn is_line(site: &str, frame: &str) -> bool {
     let Some(line) = frame.rsplit_once(" (").and_then(|(_, line)| line.strip_suffix(')')) else { return false };
     site.contains(':') && line.strip_suffix(site).is_some_and(|before| before.is_empty() || before.ends_with('/'))

@@ -1,5 +1,5 @@
-//! Where a thread stands in its program: the functions that called each other, by the call frame information of the objects that its
-//! process has mapped.
+//! Reads the stack of a thread: the functions that called each other, by the call frame information
+//! of the objects that its process has mapped.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -19,7 +19,7 @@ use framehop::aarch64::{CacheAarch64 as Cache, UnwindRegsAarch64 as Regs, Unwind
 #[cfg(target_arch = "x86_64")]
 use framehop::x86_64::{CacheX86_64 as Cache, UnwindRegsX86_64 as Regs, UnwinderX86_64 as NativeUnwinder};
 
-/// Frames of a stack that are looked at.
+/// At most this many frames of a stack are read.
 const MOST: usize = 10;
 /// Larger files are not read.
 const LARGEST: u64 = 1 << 30;
@@ -27,12 +27,12 @@ const LARGEST: u64 = 1 << 30;
 /// An object as it is mapped.
 struct Mapped {
     range: Range<u64>,
-    /// What an address lies above the same one in the file.
+    /// The difference between an address in memory and in the file.
     bias: u64,
     name: String,
 }
 
-/// The objects of one process, by which the stacks of its threads are read.
+/// The objects of one process, which are needed to read the stacks of its threads.
 pub struct Objects<'a> {
     unwinder: NativeUnwinder<Vec<u8>>,
     mapped: Vec<Mapped>,
@@ -41,7 +41,7 @@ pub struct Objects<'a> {
 }
 
 impl<'a> Objects<'a> {
-    /// `options`: where debug files are.
+    /// `options` names the directories of debug files.
     pub fn of(pid: i32, options: &'a Options) -> Objects<'a> {
         let mut objects = Objects {
             unwinder: NativeUnwinder::new(),
@@ -56,12 +56,13 @@ impl<'a> Objects<'a> {
         objects
     }
 
-    /// An object whose file cannot be read is walked by frame pointers, and has no names.
+    /// If the file of an object cannot be read, its frames are walked by frame pointers, and have
+    /// no names.
     fn add(&mut self, path: &Path, range: Range<u64>) -> Option<()> {
         let facts = fs::metadata(path).ok().filter(|facts| facts.is_file() && facts.len() <= LARGEST);
         let bytes = fs::read(facts.and(Some(path))?).ok()?;
         let file = object::File::parse(&*bytes).ok()?;
-        // The loader maps whole pages: the range begins with the first segment's.
+        // The loader maps whole pages, so the range begins at the page of the first segment.
         let first = file.segments().map(|segment| segment.address()).min()? & !0xfff;
         let bias = range.start.wrapping_sub(first);
         let address = |name: &str| {
@@ -85,7 +86,7 @@ impl<'a> Objects<'a> {
         Some(())
     }
 
-    /// The functions on a thread's stack, the innermost first: `make < main`.
+    /// The functions on the stack of a thread, innermost first: `make < main`.
     pub fn text(&mut self, registers: Registers) -> String {
         let memory = self.memory.as_ref();
         let mut read = |address: u64| {
@@ -103,7 +104,7 @@ impl<'a> Objects<'a> {
         while let Ok(Some(frame)) = frames.next()
             && addresses.len() < MOST
         {
-            // As a return address: that of the next instruction.
+            // Like a return address, which is that of the next instruction.
             addresses.push(frame.address_for_lookup() + 1);
         }
         let mut names = Vec::new();
@@ -120,7 +121,7 @@ impl<'a> Objects<'a> {
         names.join(" < ")
     }
 
-    /// None: it lies in no object, or in the library of this project.
+    /// None: the address is in no object, or in epollshim's library.
     fn name(&mut self, address: u64) -> Option<String> {
         let object = self.mapped.iter().find(|object| object.range.contains(&address))?;
         if object.name.starts_with("libepollshim") {
@@ -131,7 +132,7 @@ impl<'a> Objects<'a> {
     }
 }
 
-/// Each file that is mapped, and from where to where (proc_pid_maps(5)).
+/// The mapped files and their address ranges (proc_pid_maps(5)).
 fn ranges(maps: &str) -> BTreeMap<PathBuf, Range<u64>> {
     let mut ranges: BTreeMap<PathBuf, Range<u64>> = BTreeMap::new();
     for line in maps.lines() {

@@ -1,7 +1,8 @@
-//! No false alarm: runs in which no fault fires are judged as if one had, beside a busy process, two and eight at a time.
+//! Tests for false alarms: runs in which no fault fires are judged as if one had fired, two and
+//! eight at a time, while another process is busy.
 //!
-//! A few runs of small programs here; `make test-sweep-calm` makes 500, also of servers. The command and the library of
-//! `cargo build --release` make the runs.
+//! Here, a few runs of small programs are made. `make test-sweep-calm` makes 500, also of servers.
+//! The runs use the command and the library of `cargo build --release`.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr)]
 
 use std::ffi::OsString;
@@ -11,17 +12,18 @@ use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::clean::clean_runs;
 use super::folder::Folder;
 use super::notes::Notes;
 use super::observe::Clean;
 use super::options::Settled;
+use super::plan;
 use super::runner::{Ask, Runner};
 use super::slots::Slots;
 use super::verdict::{Done, judge};
-use super::{clean_runs, plan};
 use crate::args::{self, Asked};
 
-/// No stack has this name.
+/// A rule whose stack name does not exist.
 pub(super) const NEVER: &str = "%creat,epoll_ctl,fork,pthread_create:error=ENOMEM:stack=0123456789abcdef/8:when=1";
 
 /// What is run: a name, flags of the sweep, and the command.
@@ -55,7 +57,7 @@ pub(super) fn small() -> Vec<Calm> {
     ]
 }
 
-/// Those that are installed.
+/// Servers and programs that are installed.
 fn real(folder: &Path) -> Vec<Calm> {
     let pages = |port: u16| format!("for i in 1 2 3 4 5; do curl -sf http://127.0.0.1:{port}/ || exit; done");
     let nginx = folder.join("nginx.conf");
@@ -80,7 +82,7 @@ fn real(folder: &Path) -> Vec<Calm> {
     servers.filter(|Calm(name, ..)| crate::program::find(name).is_some()).collect()
 }
 
-/// What makes the runs of a program, what it notes, and what its clean runs have in common.
+/// The runner and the notes for a program, and what its clean runs have in common.
 pub(super) fn prepared(Calm(name, flags, command): &Calm, top: &Path) -> (Runner, Notes, Clean) {
     let mut words = texts(&["epollshim", "sweep", "--shim", testkit::library().to_str().unwrap()]);
     words.extend(flags.iter().cloned());
@@ -97,7 +99,7 @@ pub(super) fn prepared(Calm(name, flags, command): &Calm, top: &Path) -> (Runner
     (runner, notes, clean)
 }
 
-/// How many runs of a program were suspicious, of how many; why is printed.
+/// The number of suspicious runs of a program, and of all its runs. Prints why they are suspicious.
 fn alarms(calm: &Calm, jobs: usize, runs: usize) -> usize {
     let name = calm.name();
     let top = Folder::of_sweep().unwrap();

@@ -1,4 +1,5 @@
-//! Which failures are tried at a point: those that the kernel may give there, as far as they were asked for.
+//! Decides which failures are tried at a point: those that the kernel may return there, as far as
+//! they were selected.
 
 use epollshim_format::errno;
 use epollshim_format::function::{Function, Functions};
@@ -10,17 +11,18 @@ use crate::Failure;
 use crate::args::Sweep;
 use crate::text::printable;
 
-/// What else may happen to a call that succeeds: it must make no difference to a program.
+/// What may happen to a call that succeeds. A correct program behaves the same.
 struct Unkind {
     functions: Functions,
-    /// As rules have them.
+    /// The actions in the syntax of rules.
     actions: &'static [&'static str],
 }
 
-/// - `batch=1`: epoll_wait(2) returns any number of events that are ready, up to `maxevents`.
-/// - `signal=SIGCONT`: a wait ends early. signal(7): it fails with EINTR after a stop and SIGCONT, also where the program handles no
-///   signal. (It may not return 0 before its time: fs/eventpoll.c ep_poll, Linux v6.1.)
-/// - delays: a thread may lose its processor at any instruction.
+/// - `batch=1`: epoll_wait(2) may return any number of ready events up to `maxevents`.
+/// - `signal=SIGCONT`: a wait ends early. After a stop signal and SIGCONT it fails with EINTR, even
+///   if the program handles no signal (signal(7)). It may not return 0 early (fs/eventpoll.c
+///   ep_poll, Linux v6.1).
+/// - delays: a thread may be preempted at any instruction.
 const UNKIND: [Unkind; 2] = [
     Unkind {
         functions: Functions::WAITS,
@@ -33,13 +35,13 @@ const UNKIND: [Unkind; 2] = [
 ];
 
 pub struct Choice {
-    /// None: every function that can fail for want of a resource.
+    /// None: every function that can fail because a resource is missing.
     calls: Option<Functions>,
     /// Empty: the most likely one.
     errors: Vec<String>,
     all_errors: bool,
     is_persistent: bool,
-    /// Calls succeed, but unkindly.
+    /// Calls succeed, in unusual ways.
     is_unkind: bool,
     /// Empty: all.
     phases: Vec<Phase>,
@@ -57,7 +59,7 @@ impl Choice {
         })
     }
 
-    /// Functions at whose points anything may be tried.
+    /// The functions whose points may be tried.
     pub fn functions(&self) -> Functions {
         if self.is_unkind {
             let all = UNKIND.iter().fold(Functions::NONE, |all, unkind| all.with(unkind.functions));
@@ -67,7 +69,7 @@ impl Choice {
         rows.fold(Functions::NONE, |all, row| all.with(named(row.function)))
     }
 
-    /// What is tried at a point: errnos, as its rule has them.
+    /// What is tried at a point: errnos in the syntax of rules.
     pub fn at(&self, point: &Point) -> Vec<String> {
         if !self.phases.is_empty() && !self.phases.contains(&point.phase) {
             return Vec::new();
@@ -90,11 +92,11 @@ impl Choice {
 
     fn of_row(&self, legal: &'static Legal, may_be: impl Fn(&str) -> bool) -> Vec<&'static str> {
         let own = named(legal.function);
-        // What takes memory is called too often to be tried unasked.
+        // Functions that allocate memory are called too often to be tried by default.
         if self.calls.map_or(own.meets(Functions::ON_REQUEST), |calls| !calls.meets(own)) {
             return Vec::new();
         }
-        // What says "try again" is not said for ever.
+        // The kernel does not return "try again" for ever.
         let is_sensible = |error: &str| !(self.is_persistent && matches!(error, "EINTR" | "EAGAIN"));
         let resources = || legal.resources.iter().copied();
         let others = || legal.others.iter().copied().filter(|error| may_be(error) && is_sensible(error));
@@ -104,14 +106,14 @@ impl Choice {
             () if !self.errors.is_empty() => {
                 all().filter(|error| self.errors.iter().any(|asked| asked == error)).collect()
             }
-            // Who asks for a function asks for a failure of it.
+            // The user named this function, so one of its errors is tried.
             () if self.calls.is_some() => all().take(1).collect(),
             () => resources().take(1).collect(),
         }
     }
 }
 
-/// The function of this very name; none where the library does not hook it.
+/// The function with exactly this name. Empty if the library does not hook it.
 fn named(name: &str) -> Functions {
     Functions::which(|row| row.name() == name)
 }
@@ -122,7 +124,7 @@ fn calls(words: &[String]) -> Result<Option<Functions>, Failure> {
         match Functions::named(word.as_bytes()) {
             Some(functions) => all = all.with(functions),
             None => {
-                return Err(Failure::of_use(format!("--calls: no call is named {}", printable(word))));
+                return Err(Failure::usage(format!("--calls: unknown function {}", printable(word))));
             }
         }
     }
@@ -131,7 +133,7 @@ fn calls(words: &[String]) -> Result<Option<Functions>, Failure> {
 
 fn errors(words: &[String]) -> Result<Vec<String>, Failure> {
     match words.iter().find(|word| errno::number(word).is_none()) {
-        Some(word) => Err(Failure::of_use(format!("--errors: no error is named {}", printable(word)))),
+        Some(word) => Err(Failure::usage(format!("--errors: unknown error {}", printable(word)))),
         None => Ok(words.to_vec()),
     }
 }

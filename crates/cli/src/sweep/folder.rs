@@ -1,4 +1,5 @@
-//! The folders of a sweep: one for all of it, which goes when the sweep ends, and in it one for each run.
+//! The folders of a sweep: one for the whole sweep, which is removed at its end, and in it one per
+//! run.
 
 use std::fs::{self, DirBuilder, Permissions};
 use std::io::Error;
@@ -11,14 +12,14 @@ use crate::Failure;
 use crate::sys;
 use crate::text::{reason, shown};
 
-/// Removed with all that is in it when it is dropped.
+/// A folder that is removed with its contents when it is dropped.
 pub struct Folder(pub PathBuf);
 
 impl Folder {
     /// The folder of a sweep, in `$TMPDIR` or /tmp.
     ///
-    /// Root's may be passed by every user who knows its name, of which 128 bits are random: a server that gives up root writes its
-    /// recordings and files as another user.
+    /// Root's folder can be traversed by every user who knows its name, which has 128 random bits.
+    /// A server that gives up root writes its recordings and files as another user.
     pub fn of_sweep() -> Result<Folder, Failure> {
         let parent = std::env::temp_dir();
         let make = || -> Result<PathBuf, Error> {
@@ -30,10 +31,10 @@ impl Folder {
             }
             Ok(path)
         };
-        make().map(Folder).map_err(|error| Failure::of_use(format!("{}: {}", shown(&parent), reason(&error))))
+        make().map(Folder).map_err(|error| Failure::usage(format!("{}: {}", shown(&parent), reason(&error))))
     }
 
-    /// The folder of a run, with what a run is asked.
+    /// The folder of a run, with the request in it.
     pub fn of_run(top: &Path, name: &str, make: impl FnOnce(&Path) -> Spec) -> Result<(Folder, Spec), Error> {
         let folder = Folder(top.join(name));
         let (inner, shared) = if is_root() { (0o755, 0o1777) } else { (0o700, 0o700) };
@@ -61,6 +62,6 @@ fn is_root() -> bool {
 
 fn directory(path: &Path, mode: u32) -> Result<(), Error> {
     DirBuilder::new().mode(0o700).create(path)?;
-    // The umask takes bits from the mode of a mkdir.
+    // The umask applies to the mode of a mkdir.
     fs::set_permissions(path, Permissions::from_mode(mode))
 }

@@ -1,13 +1,13 @@
-//! The points that were found, in one run or in several.
+//! The points that were found in one run or in several.
 
 use super::points::Point;
 
-/// In the order in which they were found; of each, how many runs came to it.
+/// In the order in which they were found, with the number of runs that reached each.
 #[derive(Default)]
 pub struct Found(pub Vec<(Point, usize)>);
 
 impl Found {
-    /// Adds a point of a run; whether it is new.
+    /// Adds a point of a run. Returns whether it is new.
     pub fn add(&mut self, point: Point) -> bool {
         let Some((known, runs)) = self.0.iter_mut().find(|(known, _)| known.is(&point)) else {
             self.0.push((point, 1));
@@ -15,13 +15,13 @@ impl Found {
         };
         *runs += 1;
         if known.on != point.on {
-            // Then no error is tried that depends on it.
+            // Errors that depend on the kind are not tried then.
             known.on.clear();
         }
         false
     }
 
-    /// Adds all points of a run; whether one is new.
+    /// Adds all points of a run. Returns whether one is new.
     pub fn add_run(&mut self, points: impl Iterator<Item = Point>) -> bool {
         let mut has_new = false;
         for point in points {
@@ -30,7 +30,7 @@ impl Found {
         has_new
     }
 
-    /// How many points not all of these runs came to.
+    /// The number of points that some of the runs did not reach.
     pub fn unsteady(&self, all: usize) -> usize {
         self.0.iter().filter(|(_, runs)| *runs < all).count()
     }

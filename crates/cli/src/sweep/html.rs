@@ -1,6 +1,7 @@
-//! The result of a sweep as one page that needs nothing else, in the style of the reports (`epollshim_recording::page`).
+//! The result of a sweep as one self-contained page, in the style of the reports
+//! (`epollshim_recording::page`).
 //!
-//! Everything that a program chose (its name, functions, messages) goes through [`escaped`].
+//! Text that the program controls (its name, functions, messages) is escaped by [`escaped`].
 
 mod matrix;
 
@@ -27,12 +28,12 @@ pub fn render(swept: &Swept) -> String {
     page + &page::end("")
 }
 
-/// A stranger's text for a page.
+/// Foreign text, safe for a page.
 fn safe(text: &str) -> String {
     escaped(&printable(text))
 }
 
-/// Styles of verdicts, the worst first: not survived; accepted; survived; not reached.
+/// The styles of verdicts, the worst first: not survived, accepted, survived, not reached.
 const CLASSES: [&str; 4] = ["bad", "taken", "good", "never"];
 
 fn class(swept: &Swept, tried: &Tried) -> &'static str {

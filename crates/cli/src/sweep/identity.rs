@@ -1,4 +1,4 @@
-//! Which files a sweep is of: a later sweep goes on with its trials only if they are the same.
+//! Identifies the files of a sweep. A later sweep continues it only if they are the same.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -16,11 +16,11 @@ use crate::text::shown;
 /// The contents of larger files are not read.
 const MOST: u64 = 1 << 30;
 
-/// What each file is, by its path.
+/// What identifies each file, by its path.
 pub type Files = BTreeMap<String, String>;
 
-/// The program, the interpreters of a script, and the words of the command and of the workload that name files; what is read as
-/// standard input.
+/// The program, the interpreters of a script, the words of the command and of the workload that
+/// name files, and the standard input.
 pub fn files(settled: &Settled, workload: Option<&str>) -> Files {
     let mut paths: Vec<PathBuf> = settled.command.iter().map(PathBuf::from).collect();
     paths.extend(settled.input.clone());
@@ -32,7 +32,8 @@ pub fn files(settled: &Settled, workload: Option<&str>) -> Files {
     paths.iter().filter_map(|path| Some((shown(path), of(path)?))).collect()
 }
 
-/// What a file is: by its build id, or else by its size and its contents. None: it is no plain file, or cannot be read.
+/// What identifies a file: its build id, or else its size and a hash of its contents. None: it is
+/// not a regular file, or cannot be read.
 pub fn of(path: &Path) -> Option<String> {
     let facts = path.metadata().ok().filter(std::fs::Metadata::is_file)?;
     if let Some(id) = build_id(path) {
@@ -53,7 +54,7 @@ fn build_id(path: &Path) -> Option<String> {
     Some(id.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-/// FNV-1a. None: it is too large, or cannot be read.
+/// FNV-1a. None: the file is too large, or cannot be read.
 fn hash(path: &Path, size: u64) -> Option<u64> {
     if size > MOST {
         return None;

@@ -1,4 +1,5 @@
-//! The result of a sweep as JSON: schema `epollshim.sweep/1`. Keys are added, never renamed or removed, within one schema number.
+//! The result of a sweep as JSON, schema `epollshim.sweep/1`. Within one schema number, keys are
+//! only added, never renamed or removed.
 
 use serde_json::{Map, Value, json};
 

@@ -1,6 +1,7 @@
-//! The result of a sweep as JUnit's XML: a test case for each trial.
+//! The result of a sweep as JUnit XML, with one test case per trial.
 //!
-//! A CI server follows a test by its name from build to build, so no name has an address or a line number in it.
+//! CI servers track a test by its name from build to build, so names contain no address and no line
+//! number.
 
 use std::collections::BTreeMap;
 
@@ -28,7 +29,7 @@ pub fn render(swept: &Swept) -> String {
         Suite { name: "sweep".into(), time: 0.0, cases: vec![whole(swept)] },
     ];
     let mut out = Vec::new();
-    // A Vec takes everything.
+    // Writing to a Vec cannot fail.
     let _ = suites::write(&all, &mut out);
     String::from_utf8_lossy(&out).into_owned()
 }
@@ -51,7 +52,7 @@ fn of_trial(swept: &Swept, tried: &Tried) -> Case {
     Case { name, time: tried.took as f64 / 1000.0, outcome, text: lines.join("\n") }
 }
 
-/// Whether everything was tried that was to be.
+/// A test case that fails if not everything was tried.
 fn whole(swept: &Swept) -> Case {
     let missing = swept.planned.saturating_sub(swept.tried.len());
     let outcome = match missing {

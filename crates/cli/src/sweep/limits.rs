@@ -1,32 +1,34 @@
-//! `--limits`: fewer and fewer descriptors, then tasks, with no fault injected and no library loaded.
+//! `--limits`: lowers the limits of descriptors and of tasks step by step, without faults and
+//! without the library.
 
 use std::time::Instant;
 
+use super::clean::{CleanRuns, clean_runs};
 use super::notes::Notes;
 use super::outcome::Swept;
 use super::runner::{Ask, Runner};
 use super::trial::{Failure as What, Trial};
-use super::{CleanRuns, clean_runs, try_all};
+use super::try_all;
 use crate::Failure;
 use crate::args::Sweep;
 use crate::sys;
 use crate::sys::counted::Counted;
 
-/// Steps of one limit.
+/// At most this many steps per limit.
 const MOST_STEPS: u64 = 64;
-/// Standard input, output and error; the program's first thread.
+/// Standard input, output and error; and one task, the first thread of the program.
 const LEAST_DESCRIPTORS: u64 = 3;
 const LEAST_TASKS: u64 = 1;
-/// Steps above the most that was seen: looks are taken now and then, so the peak may have been higher.
+/// Additional steps above the observed maximum. It is sampled, so the true peak may be higher.
 const MARGIN: u64 = 4;
-/// The first of the users that nobody is. System accounts, those of systemd and of containers are below
-/// (systemd's docs/UIDS-GIDS.md).
+/// The first of the user ids that belong to nobody. System accounts, and those of systemd and
+/// containers, are below (systemd's docs/UIDS-GIDS.md).
 const FIRST_USER: u32 = 2_000_000_000;
-/// Users of one sweep; another sweep at the same time has others.
+/// The number of user ids of one sweep. Another sweep at the same time has others.
 const USERS: u32 = 1024;
 const SWEEPS: u32 = 1 << 17;
 
-/// How the tasks of a run are counted apart from those of all others, runs at the same time among them.
+/// How the tasks of a run are counted apart from all others, including those of concurrent runs.
 pub fn counted(serial: u64) -> Counted {
     let first = FIRST_USER + std::process::id() % SWEEPS * USERS;
     match sys::user() {
@@ -35,7 +37,7 @@ pub fn counted(serial: u64) -> Counted {
     }
 }
 
-/// Lowers RLIMIT_NOFILE, then RLIMIT_NPROC, from what the program needs on.
+/// Lowers RLIMIT_NOFILE and then RLIMIT_NPROC, starting at what the program needs.
 pub fn limits(asked: &Sweep, runner: &Runner, notes: &Notes) -> Result<Swept, Failure> {
     let begin = Instant::now();
     let clean = clean_runs(asked, runner, notes, Ask::default(), |_| Ok(false))?;
@@ -48,7 +50,7 @@ pub fn limits(asked: &Sweep, runner: &Runner, notes: &Notes) -> Result<Swept, Fa
         Ok(clean) => add_tasks(asked, runner, notes, &clean, &mut swept, begin),
         Err(failure) => {
             let how = match counted(0) {
-                Counted::AsUser(_) => "it does not bind root, and under another user",
+                Counted::AsUser(_) => "it does not limit root, and as another user",
                 Counted::InNamespace(..) => "the program's own processes must be counted, and in a user namespace",
             };
             swept.left_out = Some(format!("{how}: {}", failure.text));
@@ -61,17 +63,17 @@ fn add_tasks(asked: &Sweep, runner: &Runner, notes: &Notes, clean: &CleanRuns, s
     let more = try_all(asked, runner, notes, clean, steps(LEAST_TASKS, clean.clean.most_tasks, What::Processes), begin);
     swept.clean_runs += more.clean_runs;
     swept.planned += more.planned;
-    // Lost runs are counted over all of it.
+    // Lost runs are counted for the whole sweep.
     swept.lost = more.lost;
     swept.resumed += more.resumed;
     swept.took = more.took;
     swept.tried.extend(more.tried);
 }
 
-/// From the most down to the least.
+/// From the highest number down to the least.
 fn steps(least: u64, most: u64, what: fn(u64) -> What) -> Vec<Trial> {
     let most = most.max(least) + MARGIN;
     let step = (most - least).div_ceil(MOST_STEPS).max(1);
-    let trial = |number| Trial { rules: String::new(), failure: what(number) };
+    let trial = |number| Trial { rules: String::new(), in_tree: false, failure: what(number) };
     (least..=most).rev().step_by(step as usize).map(trial).collect()
 }

@@ -1,14 +1,15 @@
-//! What differs from run to run in what a program prints: addresses, times, process ids, the run's own folder.
+//! Masks what differs from run to run in the output of a program: addresses, times, process ids,
+//! the folder of the run.
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
 use regex::bytes::Regex;
 
-/// Of output, which is compared as it is but for these: addresses, dates, times of day.
+/// Masked in output, which is compared literally otherwise: addresses, dates, times of day.
 const IN_OUTPUT: [&str; 3] = [r"0x[0-9a-fA-F]{6,16}", r"\d{4}[-/]\d\d[-/]\d\d", r"\d\d:\d\d:\d\d([.,]\d+)?"];
 
-/// Of messages, of which only the words count.
+/// Masked in messages, of which only the words count.
 const IN_MESSAGES: &str = r"0x[0-9a-fA-F]+|[0-9a-fA-F]{8,}|\d+";
 
 pub struct Masks {
@@ -18,7 +19,7 @@ pub struct Masks {
 }
 
 impl Masks {
-    /// Err: which expression is none, and why.
+    /// Fails with the expression that is invalid, and why.
     pub fn new(own: &[String]) -> Result<Masks, String> {
         let compile = |text: &str| Regex::new(text).map_err(|_| text.to_owned());
         Ok(Masks {
@@ -40,7 +41,7 @@ impl Masks {
         text
     }
 
-    /// What a program gave, as it is compared.
+    /// The output of a program, masked for comparison.
     pub fn output(&self, text: &[u8], folder: &Path) -> Vec<u8> {
         let mut text = self.without_own(text, folder);
         for mask in &self.output {
@@ -49,7 +50,7 @@ impl Masks {
         text
     }
 
-    /// A line of messages, as it is compared.
+    /// A line of messages, masked for comparison.
     pub fn message(&self, line: &[u8], folder: &Path) -> String {
         let line = self.without_own(line, folder);
         String::from_utf8_lossy(&self.message.replace_all(&line, &b"#"[..])).trim().to_owned()

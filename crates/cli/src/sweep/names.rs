@@ -1,4 +1,4 @@
-//! Names of points: the functions on their call stacks.
+//! Names the functions on the call stacks of points.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -7,27 +7,27 @@ use epollshim_recording::{Options, Places, Site, load_all};
 
 use super::points::Point;
 
-/// Frames that are shown of a stack.
+/// At most this many frames of a stack are shown.
 const MOST: usize = 4;
-/// What starts programs and threads says nothing of a place.
+/// Functions that start programs and threads. They do not identify a place.
 const OF_LIBC: [&str; 6] =
     ["__libc_start_call_main", "__libc_start_main", "_start", "start_thread", "clone3", "__clone3"];
 
-/// The frames of each stack, by the stack's name.
+/// The frames of each stack, by its hash.
 pub type Names = BTreeMap<String, Frames>;
 
-/// The innermost first.
+/// Frames, innermost first.
 #[derive(Clone, Default)]
 pub struct Frames {
-    /// With their lines; those that are shown.
+    /// The frames to show, with their lines.
     pub shown: Vec<String>,
-    /// All that the log has.
+    /// All frames in the log.
     pub all: Vec<String>,
-    /// The functions alone, or the objects of functions without a name: what a new build still has.
+    /// Only the functions, or the objects of unknown functions: they are the same in a new build.
     pub places: Vec<String>,
 }
 
-/// The names of points, by the objects that clean runs had mapped.
+/// Names the stacks of points, by the objects that clean runs had mapped.
 pub fn of<'a>(
     points: impl Iterator<Item = &'a Point>,
     recordings: impl Iterator<Item = PathBuf>,
@@ -45,7 +45,7 @@ pub fn of<'a>(
     names
 }
 
-/// Whether a frame is of what starts a program or a thread.
+/// Whether a frame belongs to the code that starts programs and threads.
 pub fn starts_programs(frame: &str) -> bool {
     OF_LIBC.iter().any(|name| frame.starts_with(name))
 }
@@ -58,7 +58,7 @@ fn frames(sites: &[Site]) -> Frames {
     Frames { shown, all, places }
 }
 
-/// The function of each frame of a site; of one without a name, its object.
+/// The function of each frame of a site, or its object if the function is unknown.
 fn places(site: &Site) -> impl Iterator<Item = String> {
     let object = || site.text.split_once("+0x").map_or("unknown", |(object, _)| object).to_owned();
     let own = site.function.clone().filter(|_| !site.behind).unwrap_or_else(object);

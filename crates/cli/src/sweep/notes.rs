@@ -1,4 +1,4 @@
-//! What is noted while trials are made: how far the sweep is, and for `--resume` what each trial gave.
+//! Keeps track of trials while they are made: the progress, and the results for `--resume`.
 
 use super::options::Settled;
 use super::progress::Progress;
@@ -20,7 +20,8 @@ impl Notes {
         Ok(Notes { progress: Progress::new(), journal })
     }
 
-    /// Those of the trials that an earlier sweep has made, and those that are to be made now.
+    /// Splits trials into those that an earlier sweep has made, and those that are still to be
+    /// made.
     pub fn begin(&self, asked: &Sweep, settled: &Settled, trials: &[Trial]) -> (Vec<Tried>, Vec<Trial>) {
         let (made, open) = match &self.journal {
             None => (Vec::new(), trials.to_vec()),
@@ -36,7 +37,7 @@ impl Notes {
         (made, open)
     }
 
-    /// A trial is finished.
+    /// Records a finished trial.
     pub fn add(&self, tried: &Tried) {
         if let Some(journal) = &self.journal {
             journal.add(tried);

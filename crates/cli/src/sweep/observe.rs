@@ -1,4 +1,4 @@
-//! What a run left: its outcome, what it printed and wrote, and its recordings.
+//! Reads what a run left: its outcome, its output and files, and its recordings.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -11,40 +11,41 @@ use super::mask::Masks;
 use super::points;
 use super::spec::{ERR, FAULTS, HOME, How, OUT, OUTCOME, Outcome, RECORDINGS, Times, WORK};
 
-/// Files of a run that are compared, and bytes of one.
+/// How many files of a run are compared, and how many bytes of each.
 const MOST_FILES: usize = 1000;
 const MOST_BYTES: u64 = 4 << 20;
 
-/// One run, read.
+/// What was read of one run.
 #[derive(Default)]
 pub struct Observation {
     pub outcome: Outcome,
-    /// Calls that the rule failed.
+    /// How many calls the rule made fail.
     pub fired: usize,
-    /// Masked: of a server, what the workload printed; else what the program did.
+    /// The masked output: of the workload for a server, of the program otherwise.
     pub output: Vec<u8>,
-    /// What else it printed, as it is.
+    /// The other output, not masked.
     pub messages: Vec<u8>,
-    /// What the workload said of itself.
+    /// The messages of the workload.
     pub work_messages: Vec<u8>,
-    /// Masked, by name; of a program that ends by itself.
+    /// Masked contents by name, for a program that ends by itself.
     pub files: BTreeMap<String, Vec<u8>>,
-    /// Open when the processes that exited did so.
+    /// The descriptors that were open when processes exited.
     pub descriptors: u64,
     pub instances: u64,
     /// What the first process had open, by kind.
     pub open: BTreeMap<String, u64>,
-    /// Processes that ended without exiting, by name.
+    /// The names of processes that ended without exiting.
     pub lost: Vec<String>,
     pub processes: usize,
-    /// A process had the library: it has made its log of faults, whatever it called.
+    /// A process had the library: it created its log of faults, whatever it called.
     pub is_loaded: bool,
-    /// Descriptors that were closed when they were closed already: what is known of each, and how often.
+    /// Descriptors that were closed again after they were closed: a description of each, and how
+    /// often.
     pub closed_twice: Vec<(String, u64)>,
 }
 
 impl Observation {
-    /// Reads a run's folder. None: the process that made the run has not answered.
+    /// Reads the folder of a run. None: the process that made the run did not answer.
     pub fn of(folder: &Path, masks: &Masks, is_server: bool, compares_files: bool) -> Option<Observation> {
         let outcome: Outcome = serde_json::from_slice(&fs::read(folder.join(OUTCOME)).ok()?).ok()?;
         let read = |name: &str| fs::read(folder.join(name)).unwrap_or_default();
@@ -94,7 +95,7 @@ impl Observation {
             End::NotYet | End::Raised | End::Aborted => {
                 self.lost.push(String::from_utf8_lossy(&process.header.comm).into_owned());
             }
-            // The next program of the process goes on with what it had.
+            // The next program of the process still has these descriptors open.
             End::Exec => {}
             _ => {
                 self.instances += process.instances.len() as u64;
@@ -125,7 +126,7 @@ fn collect(top: &Path, directory: &Path, files: &mut BTreeMap<String, Vec<u8>>) 
 pub struct Clean {
     pub end: Option<How>,
     pub output: Vec<u8>,
-    /// Those that all runs have alike.
+    /// The files that all runs have in common.
     pub files: BTreeMap<String, Vec<u8>>,
     pub known: BTreeSet<String>,
     pub descriptors: u64,
@@ -139,13 +140,13 @@ pub struct Clean {
     pub most_descriptors: u64,
     pub most_tasks: u64,
     pub closed_twice: u64,
-    /// The longest of each part.
+    /// The longest time of each part.
     pub times: Times,
     pub total: u64,
 }
 
 impl Clean {
-    /// Err: what two of them differ in.
+    /// Fails with the difference if two runs differ.
     pub fn of(runs: &[(&Observation, &Path)], masks: &Masks) -> Result<Clean, String> {
         let Some(((first, _), others)) = runs.split_first() else { return Err("there is no clean run".into()) };
         for (other, _) in others {

@@ -1,8 +1,10 @@
-//! The process that makes one run: it shuts the program off from the machine, starts it, watches it, and ends all that is left.
+//! The process that makes one run. It isolates the program from the machine, starts and watches it,
+//! and ends all that is left.
 //!
-//! `epollshim sweep` starts itself for each run, under the name [`NAME`], so that this process has one thread and may fork, and so that
-//! the end of the sweep, SIGKILL included, ends the run: the kernel sends this process SIGTERM then. In a process namespace the program's
-//! first ancestor is that namespace's process 1, whose end ends everything in it.
+//! `epollshim sweep` starts itself for each run, under the name [`NAME`]. So this process has one
+//! thread and may fork. When the sweep ends, even by SIGKILL, the kernel sends this process
+//! SIGTERM, which ends the run. In a process id namespace, the first ancestor of the program is
+//! process 1 of the namespace, and its end ends all processes in it.
 
 use std::fs::{self, File};
 use std::io::Error;
@@ -15,13 +17,13 @@ use super::stage::Stage;
 use crate::sys::sandbox::{self, NEW_NETWORK, NEW_PROCESSES, NEW_USER, Taken};
 use crate::text::reason;
 
-/// argv[0] of such a process.
+/// argv[0] of this process.
 pub const NAME: &str = "epollshim-sweep-run";
 
-/// Makes the run whose folder is given; the exit status. What happened is in the folder.
+/// Makes the run of a folder, writes the outcome into the folder, and returns the exit status.
 pub fn main(folder: &Path, parent: u32) -> i32 {
     let status = make(folder, parent);
-    // The sweep was killed, and cannot remove its folder. The last of its runs removes all of it.
+    // The sweep was killed, and cannot remove its folder. The last of its runs removes it.
     if sandbox::parent() != parent
         && let Some(top) = folder.parent()
     {
@@ -48,10 +50,11 @@ fn make(folder: &Path, parent: u32) -> i32 {
     }
     match sandbox::fork() {
         Ok(0) => {
-            // The parent is outside of this namespace, and reads as process 0.
+            // The parent is outside of this namespace, so its process id reads as 0.
             let _ = sandbox::end_with_parent(libc::SIGKILL, 0);
             if let Err(error) = sandbox::mount_proc() {
-                // /proc shows the processes of another namespace, so that neither the library nor this process can use it.
+                // /proc shows the processes of another namespace, so neither the library nor this
+                // process can use it.
                 outcome.trouble = Some(format!("{UNMOUNTED}{}", reason(&error)));
                 write(&spec, &outcome);
             } else {
@@ -76,10 +79,11 @@ fn make(folder: &Path, parent: u32) -> i32 {
     }
 }
 
-/// What `trouble` begins with where a process namespace is of no use.
+/// The beginning of `trouble` if a process id namespace is unusable.
 pub const UNMOUNTED: &str = "mount /proc: ";
 
-/// Moves this process into new namespaces, as far as it may. A user namespace lends it the right to the others.
+/// Moves this process into new namespaces, as far as permitted. A user namespace gives it the
+/// privilege to create the others.
 fn isolate(spec: &Spec, outcome: &mut Outcome) {
     let wanted =
         if spec.shares_processes { 0 } else { NEW_PROCESSES } | if spec.shares_network { 0 } else { NEW_NETWORK };
@@ -116,7 +120,7 @@ fn write(spec: &Spec, outcome: &Outcome) {
     }
 }
 
-/// Starts the program; its number.
+/// Starts the program, and returns its process id.
 fn start(spec: &Spec, outcome: &Outcome) -> Result<i32, Error> {
     let (program, arguments) = spec.command.split_first().ok_or(std::io::ErrorKind::InvalidInput)?;
     let mut command = Command::new(program);
@@ -136,7 +140,7 @@ fn start(spec: &Spec, outcome: &Outcome) -> Result<i32, Error> {
     command.spawn().map(|child| child.id() as i32)
 }
 
-/// Kills every process below one, until there is none.
+/// Kills every process below one, until none is left.
 fn end_all(root: i32) {
     for _ in 0..1000 {
         let left = procfs::below(root, &[]);

@@ -1,4 +1,4 @@
-//! `--only RULE`: one failure, as the line of a find has it.
+//! `--only RULE`: one failure, as in the command line of a find.
 
 use epollshim_format::function::Functions;
 use epollshim_format::options;
@@ -9,12 +9,12 @@ use super::trial::{self, Trial};
 use crate::Failure;
 use crate::text::printable;
 
-/// The trial of a rule, and the functions that it is for.
+/// The trial of a rule, and the functions that it applies to.
 pub fn parse(rule: &str, is_server: bool) -> Result<(Trial, Functions), Failure> {
-    let wrong = |why: &str| Failure::of_use(format!("--only: {}: {why}", printable(rule)));
+    let wrong = |why: &str| Failure::usage(format!("--only: {}: {why}", printable(rule)));
     let entry = format!("{}INJECT={rule}", options::PREFIX);
     if rule.contains(';') || options::parse([entry.as_bytes()].into_iter()).1.is_some() {
-        return Err(wrong("not one rule, as a find has it"));
+        return Err(wrong("not a single rule of a find"));
     }
     let (calls, rest) = rule.split_once(':').unwrap_or((rule, ""));
     let functions =
@@ -25,6 +25,7 @@ pub fn parse(rule: &str, is_server: bool) -> Result<(Trial, Functions), Failure>
         ..Point::default()
     };
     let mut failures = Vec::new();
+    let mut in_tree = false;
     for word in rest.split(':') {
         match word.split_once('=') {
             Some(("op", operation)) => operation.clone_into(&mut point.operation),
@@ -35,20 +36,19 @@ pub fn parse(rule: &str, is_server: bool) -> Result<(Trial, Functions), Failure>
             }
             Some(("phase", _)) if !is_server => return Err(wrong("phase= needs --workload")),
             Some(("phase", name)) => point.phase = Phase::named(name).unwrap_or_default(),
-            Some(("scope", _)) => {}
+            Some(("scope", scope)) => in_tree = scope == "tree",
             Some(("error", error)) => failures.push(error),
             _ => failures.push(word),
         }
     }
     let failure = trial::Failure::Call { point, failure: failures.join(":") };
-    Ok((Trial { rules: rule.to_owned(), failure }, functions))
+    Ok((Trial { rules: rule.to_owned(), in_tree, failure }, functions))
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::parse;
-    use crate::sweep::phases::Phase;
     use crate::sweep::points::{Aim, Point};
     use crate::sweep::trial::Failure;
 
@@ -61,20 +61,13 @@ mod tests {
             ("fcntl", "", "EMFILE"),
             ("epoll_wait", "", "batch=1"),
         ] {
-            let point = Point {
-                phase: Phase::Serve,
-                function: function.into(),
-                operation: operation.into(),
-                stack: "0123456789abcdef/8".into(),
-                occurrence: 2,
-                ..Point::default()
-            };
+            let point = Point::second_while_serving(function, operation);
             let rule = point.rule(failure, aim);
             let (trial, functions) = parse(&rule, true).unwrap();
-            assert_eq!(trial.rules, rule);
+            assert_eq!((trial.rules, trial.in_tree), (rule.clone(), true));
             assert_eq!(trial.failure, Failure::Call { point, failure: failure.into() });
             assert!(!functions.is_empty());
-            assert!(parse(&rule, false).is_err(), "phases are those of servers");
+            assert!(parse(&rule, false).is_err(), "phase= needs a server (--workload)");
         }
         for wrong in ["", "accept4", "accept4:error=EMFILE;dup:error=EMFILE", "nope:error=EMFILE"] {
             assert!(parse(wrong, true).is_err(), "{wrong}");

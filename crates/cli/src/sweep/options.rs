@@ -1,4 +1,4 @@
-//! What the flags of `epollshim sweep` mean, checked before anything is started.
+//! Evaluates and checks the flags of `epollshim sweep` before anything starts.
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -20,11 +20,11 @@ use crate::{Failure, take};
 
 pub struct Settled {
     pub command: Vec<OsString>,
-    /// Of the program without the library.
+    /// The environment of the program without the library.
     pub plain: Vec<(OsString, OsString)>,
-    /// With it.
+    /// The environment with the library.
     pub preloaded: Vec<(OsString, OsString)>,
-    /// None: without it.
+    /// None: without the library.
     pub library: Option<PathBuf>,
     pub server: Option<Server>,
     pub input: Option<PathBuf>,
@@ -32,14 +32,14 @@ pub struct Settled {
     pub masks: Masks,
     pub debug: Vec<PathBuf>,
     pub choice: Choice,
-    /// The one trial that was asked for, and its functions.
+    /// The trial of `--only`, and its functions.
     pub only: Option<(Trial, Functions)>,
 }
 
 impl Settled {
     pub fn of(asked: &Sweep) -> Result<Settled, Failure> {
         let mut plain: Vec<(OsString, OsString)> = std::env::vars_os().collect();
-        // The sweep's own options are the only ones.
+        // Options in the environment do not apply to a sweep.
         let is_kept =
             |name: &OsStr| name == "EPOLLSHIM_ONLY" || !name.as_encoded_bytes().starts_with(options::PREFIX.as_bytes());
         plain.retain(|(name, _)| is_kept(name));
@@ -52,10 +52,10 @@ impl Settled {
             preloaded.push(("ASAN_OPTIONS".into(), shim::asan_options(old.as_deref())));
         }
         let absolute = |path: &Path, flag: &str| {
-            path.canonicalize().map_err(|error| Failure::of_use(format!("{flag}: {}: {}", shown(path), reason(&error))))
+            path.canonicalize().map_err(|error| Failure::usage(format!("{flag}: {}: {}", shown(path), reason(&error))))
         };
         let masks = Masks::new(&asked.mask)
-            .map_err(|text| Failure::of_use(format!("--mask: not a regular expression: {}", printable(&text))))?;
+            .map_err(|text| Failure::usage(format!("--mask: not a regular expression: {}", printable(&text))))?;
         Ok(Settled {
             command: command(&asked.command)?,
             plain,
@@ -72,12 +72,12 @@ impl Settled {
     }
 }
 
-/// What a program can read as its standard input.
+/// Checks a file for the standard input of the program.
 fn readable(path: PathBuf) -> Result<PathBuf, Failure> {
-    let wrong = |why: &str| Failure::of_use(format!("--input: {}: {why}", shown(&path)));
-    // A pipe gives what it has to one run alone.
+    let wrong = |why: &str| Failure::usage(format!("--input: {}: {why}", shown(&path)));
+    // The contents of a pipe are available to one run only.
     if !path.is_file() && path != Path::new("/dev/null") {
-        return Err(wrong("is no file"));
+        return Err(wrong("not a file"));
     }
     match std::fs::File::open(&path) {
         Ok(_) => Ok(path),
@@ -85,16 +85,16 @@ fn readable(path: PathBuf) -> Result<PathBuf, Failure> {
     }
 }
 
-/// The command, which must be found from another working directory too.
+/// The command, resolved so that it is found from another working directory too.
 fn command(words: &[OsString]) -> Result<Vec<OsString>, Failure> {
     let mut words = words.to_vec();
     if let Some(first) = words.first_mut() {
         let found = program::find(&*first).filter(|path| path.is_file());
-        let Some(path) = found else { return Err(Failure::of_use(format!("{}: no such program", shown(&*first)))) };
+        let Some(path) = found else { return Err(Failure::usage(format!("{}: no such program", shown(&*first)))) };
         let path = std::path::absolute(&path)
-            .map_err(|error| Failure::of_use(format!("{}: {}", shown(&path), reason(&error))))?;
+            .map_err(|error| Failure::usage(format!("{}: {}", shown(&path), reason(&error))))?;
         if !crate::sys::may_execute(&path) {
-            return Err(Failure::of_use(format!("{}: may not be executed", shown(&*first))));
+            return Err(Failure::usage(format!("{}: not executable", shown(&*first))));
         }
         *first = path.into_os_string();
     }
@@ -104,10 +104,10 @@ fn command(words: &[OsString]) -> Result<Vec<OsString>, Failure> {
 fn server(asked: &Sweep) -> Result<Option<Server>, Failure> {
     let Some(workload) = asked.workload.clone() else { return Ok(None) };
     let wrong = |text: &str| {
-        Err(Failure::of_use(format!("--ready-when: {}; wanted: 'port N' or 'line REGEX'", printable(text))))
+        Err(Failure::usage(format!("--ready-when: {}; wanted: 'port N' or 'line REGEX'", printable(text))))
     };
     let ready = match asked.ready_when.as_deref().map(|text| (text, text.split_once(' '))) {
-        None if asked.share_network => return wrong("missing, and in a shared network others listen too"),
+        None if asked.share_network => return wrong("required: in a shared network other programs listen too"),
         None => Ready::Listens,
         Some((text, Some(("port", port)))) => match port.trim().parse() {
             Ok(port) => Ready::Port(port),
@@ -121,6 +121,6 @@ fn server(asked: &Sweep) -> Result<Option<Server>, Failure> {
     };
     match signal::number(asked.stop_with.as_bytes()) {
         Some(stop) => Ok(Some(Server { ready, workload, stop: i32::from(stop) })),
-        None => Err(Failure::of_use(format!("--stop-with: no signal is called {}", printable(&asked.stop_with)))),
+        None => Err(Failure::usage(format!("--stop-with: unknown signal {}", printable(&asked.stop_with)))),
     }
 }

@@ -1,4 +1,4 @@
-//! In which order trials are made: what is new first, and what will probably hang last.
+//! The order of trials: new places first, probable hangs last.
 
 use std::collections::BTreeSet;
 
@@ -10,9 +10,9 @@ type Place = (String, String);
 pub struct Order {
     /// In the order of the plan.
     waiting: Vec<Trial>,
-    /// Places that a trial was made at.
+    /// The places of trials that were made.
     known: BTreeSet<Place>,
-    /// Places at which the program hung, or served nobody any more.
+    /// The places at which the program hung, or served no client any more.
     hung: BTreeSet<Place>,
 }
 
@@ -21,8 +21,9 @@ impl Order {
         Order { waiting: trials, known: BTreeSet::new(), hung: BTreeSet::new() }
     }
 
-    /// The next trial. Those of a place that was not tried yet are first. Those of a function whose failure made the program hang are
-    /// last, and of them those of that very place: they take long, and probably find the same.
+    /// The next trial. Places that were not tried yet come first. Functions whose failure made the
+    /// program hang come last, and among them those very places: they take long, and probably find
+    /// the same.
     pub fn next(&mut self) -> Option<Trial> {
         let rank = |trial: &Trial| {
             let place = trial.place();
@@ -39,7 +40,7 @@ impl Order {
         Some(trial)
     }
 
-    /// A trial ended so: its siblings will take long as well.
+    /// Records a hang. Sibling trials will take long as well.
     pub fn has_hung(&mut self, trial: &Trial) {
         self.hung.insert(trial.place());
     }
@@ -53,7 +54,7 @@ mod tests {
 
     fn trial(function: &str, site: &str, failure: &str) -> Trial {
         let point = Point { function: function.into(), frames: vec![site.into()], ..Point::default() };
-        Trial { rules: String::new(), failure: Failure::Call { point, failure: failure.into() } }
+        Trial { rules: String::new(), in_tree: false, failure: Failure::Call { point, failure: failure.into() } }
     }
 
     fn name(trial: &Trial) -> String {
@@ -72,7 +73,7 @@ mod tests {
             trial("pipe", "app+4", "EMFILE"),
         ]);
         let first = order.next().map(|trial| {
-            // It hangs while others run: also what is queued later has to wait.
+            // It hangs while others run, so trials that are queued later have to wait as well.
             order.has_hung(&trial);
             name(&trial)
         });
@@ -95,7 +96,7 @@ mod tests {
 
     #[test]
     fn steps_of_a_limit_stay_in_their_order() {
-        let step = |number| Trial { rules: String::new(), failure: Failure::Descriptors(number) };
+        let step = |number| Trial { rules: String::new(), in_tree: false, failure: Failure::Descriptors(number) };
         let mut order = Order::new((3..7).rev().map(step).collect());
         let mut all = Vec::new();
         while let Some(trial) = order.next() {

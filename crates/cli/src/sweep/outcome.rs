@@ -1,4 +1,4 @@
-//! All that a sweep has found out, and the finds by their causes.
+//! The result of a sweep, with finds grouped by cause.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -13,30 +13,30 @@ use super::verdict::Verdict;
 use crate::text::base;
 
 pub struct Swept {
-    /// As it was given.
+    /// The command as it was given.
     pub command: Vec<OsString>,
     pub workload: Option<String>,
     pub clean_runs: u32,
-    /// Milliseconds of a clean run.
+    /// The milliseconds that a clean run took.
     pub clean_took: u64,
     pub took: u64,
     pub jobs: u32,
     pub points: Vec<Point>,
-    /// Of them, those that not every clean run came to.
+    /// The number of points that not every clean run reached.
     pub unsteady: usize,
-    /// Which of the points were tried; None: all.
+    /// Which of the points were tried. None: all.
     pub sample: Option<Sample>,
     pub names: Names,
     pub repeat: Repeat,
     pub accepted: Accepted,
     pub tried: Vec<Tried>,
-    /// Trials that were to be made.
+    /// The number of planned trials.
     pub planned: usize,
-    /// Of them, those that an earlier sweep has made (`--resume`).
+    /// How many of them an earlier sweep made (`--resume`).
     pub resumed: usize,
-    /// Runs that could not be made.
+    /// The number of runs that could not be made.
     pub lost: usize,
-    /// Why runs were not shut off.
+    /// Why runs were not isolated.
     pub lacks: Option<String>,
     /// Why RLIMIT_NPROC was not lowered.
     pub left_out: Option<String>,
@@ -44,19 +44,19 @@ pub struct Swept {
 
 /// Suspicious trials with one cause.
 pub struct Find<'a> {
-    /// What accepts them all.
+    /// The entry that accepts all of them.
     pub accepted: Option<&'a Entry>,
     pub first: &'a Tried,
     pub others: Vec<&'a Tried>,
 }
 
 impl Swept {
-    /// What counts: the worst first; then those that came again most often.
+    /// The finds that count: the worst first, then those that recurred most often.
     pub fn finds(&self) -> Vec<Find<'_>> {
         self.grouped().into_iter().filter(|find| find.accepted.is_none()).collect()
     }
 
-    /// What a list accepts, in the same order.
+    /// The accepted finds, in the same order.
     pub fn accepted_finds(&self) -> Vec<Find<'_>> {
         self.grouped().into_iter().filter(|find| find.accepted.is_some()).collect()
     }
@@ -85,13 +85,14 @@ impl Swept {
         finds
     }
 
-    /// What accepts a find.
+    /// The entry that accepts a find.
     pub fn entry(&self, tried: &Tried) -> Option<&Entry> {
         let is_find = tried.judged.verdict.is_find();
         is_find.then(|| self.accepted.entry(tried.judged.verdict, &self.name(&tried.trial))).flatten()
     }
 
-    /// What lists know a find by, besides its verdict: the call, the failure and the innermost place, which a new build still has.
+    /// The name of a find in lists of accepted finds, without its verdict: call, failure and
+    /// innermost place. A new build has the same names.
     pub fn name(&self, trial: &Trial) -> String {
         match &trial.failure {
             Failure::Call { point, failure } => format!("{} {failure} {}", point.call(), self.place(point)),
@@ -100,24 +101,24 @@ impl Swept {
         }
     }
 
-    /// The function in which a point is, or the object of one without a name.
+    /// The function that contains a point, or the object if the function is unknown.
     pub fn place(&self, point: &Point) -> &str {
         let frames = self.names.get(&point.stack);
         frames.and_then(|frames| frames.places.first()).map_or("unknown", String::as_str)
     }
 
-    /// The functions of a trial's call, the innermost first; of those without a name, the objects.
+    /// The functions of a trial's call, innermost first. Objects replace unknown functions.
     pub fn places(&self, trial: &Trial) -> &[String] {
         let frames = trial.point().and_then(|point| self.names.get(&point.stack));
         frames.map_or(&[], |frames| &frames.places)
     }
 
-    /// The name of the program, without its folder.
+    /// The name of the program, without its directory.
     pub fn program(&self) -> String {
         self.command.first().map(|command| base(command.as_ref())).unwrap_or_default()
     }
 
-    /// The frames of a trial's call, as they are shown.
+    /// The frames of a trial's call, for display.
     pub fn frames(&self, trial: &Trial) -> Vec<String> {
         let frames = trial.point().map(|point| match self.names.get(&point.stack) {
             Some(frames) => frames.shown.clone(),
@@ -145,7 +146,7 @@ impl Swept {
 impl Tried {
     fn order(&self) -> (u64, u64) {
         let occurrence = self.trial.point().map_or(0, |point| point.occurrence);
-        // Of limits, the highest that fails.
+        // Among limits, the highest one that fails comes first.
         (occurrence, u64::MAX - self.trial.descriptors().or(self.trial.processes()).unwrap_or(0))
     }
 }

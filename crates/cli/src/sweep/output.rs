@@ -1,4 +1,4 @@
-//! What a sweep gives: a report, a list of accepted finds, an exit status.
+//! Writes the result of a sweep: a report, a list of accepted finds, an exit status.
 
 use super::accept::{Written, has_folder};
 use super::outcome::Swept;
@@ -14,16 +14,16 @@ pub struct Output<'a> {
 }
 
 impl Output<'_> {
-    /// Looks at the files, so that a bad one is refused before anything is tried.
+    /// Reads and checks the files, so that a bad one is refused before anything is tried.
     pub fn open(asked: &Sweep) -> Result<Output<'_>, Failure> {
         if let Some(path) = &asked.output {
-            has_folder(path).map_err(|what| Failure::of_use(format!("--output: {what}")))?;
+            has_folder(path).map_err(|what| Failure::usage(format!("--output: {what}")))?;
         }
         let written = asked.write_accept.as_deref().map(Written::open).transpose()?;
         Ok(Output { asked, written })
     }
 
-    /// Writes what is asked for; the exit status.
+    /// Writes the result, and returns the exit status.
     pub fn write(&self, swept: &Swept) -> Result<i32, Failure> {
         let report = match self.asked.format {
             SweepFormat::Text => text::render(swept),
@@ -38,20 +38,20 @@ impl Output<'_> {
         written?;
         let unused = if swept.tried.len() < swept.planned { Vec::new() } else { swept.accepted.unused(swept) };
         for entry in unused {
-            say(&format!("--accept: {}: accepts nothing: {}", entry.place, printable(&entry.text)));
+            say(&format!("--accept: {}: matches no find: {}", entry.place, printable(&entry.text)));
         }
         if let (Some(list), Some(path)) = (&self.written, &self.asked.write_accept) {
             let added = list.add(swept)?;
-            let what = if added == 0 { "" } else { "; replace each WHY? by the reason" };
+            let what = if added == 0 { "" } else { "; replace each WHY? by a reason" };
             say(&format!("{}: {} added{what}", shown(path), count(added, "find")));
         }
         Ok(i32::from(!swept.finds().is_empty()))
     }
 
-    /// What is said after an interrupt.
+    /// The message after an interrupt.
     pub fn interrupted(&self) -> String {
         match &self.asked.resume {
-            Some(path) => format!("interrupted; the same command goes on where {} ends", shown(path)),
+            Some(path) => format!("interrupted; repeat the same command to continue from {}", shown(path)),
             None => "interrupted".into(),
         }
     }

@@ -1,7 +1,8 @@
-//! Phases: what a program is doing, as the process that drives it says. A server starts, serves and stops; a program that ends by
-//! itself starts, and that is all.
+//! Phases of a program, set by the process that drives it. A server starts, serves and stops. A
+//! program that ends by itself only starts.
 //!
-//! A rule with `phase=` goes by a word in a page that the program's processes share with whoever drives them (docs/faults.md).
+//! A rule with `phase=` reads a word in a page that the processes of the program share with the
+//! process that drives them (docs/faults.md).
 
 use std::fs::{File, OpenOptions};
 use std::io::Error;
@@ -44,13 +45,14 @@ impl Phase {
     }
 }
 
-/// Makes the shared page in the directory of a session, which is the user's alone. Its phase is start.
+/// Creates the shared page in the directory of a session, which must belong to the user alone. The
+/// phase is start.
 pub fn make(session: &Path) -> Result<(), Error> {
     let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(session.join(shared::NAME))?;
     file.set_len(shared::SIZE as u64)
 }
 
-/// Says to the processes of a session what begins now.
+/// Sets the phase for the processes of a session.
 pub fn begin(session: &Path, phase: Phase) -> Result<(), Error> {
     let file: File = OpenOptions::new().write(true).open(session.join(shared::NAME))?;
     file.write_all_at(&phase.word().to_ne_bytes(), shared::PHASE as u64)

@@ -1,4 +1,4 @@
-//! Which failure is tried when, and what came of each.
+//! Plans the trials, makes them, and judges each.
 
 use std::sync::Mutex;
 use std::time::Instant;
@@ -14,15 +14,19 @@ use super::spec::Times;
 use super::trial::{Failure, Trial, Tried};
 use super::verdict::{Done, Judged, Verdict, judge};
 
-/// How often a suspicious run is made again.
+/// How often a suspicious run is repeated.
 const AGAIN: u32 = 2;
-/// The least limit of a part, milliseconds, and how often what it took in clean runs.
+/// The index of the repeat that is traced, if the run was a crash.
+const TRACED: usize = 0;
+/// The least limit of a part in milliseconds, and the factor for the time that it took in clean
+/// runs.
 const LEAST: u64 = 2000;
 const FACTOR: u64 = 3;
-/// Runs for each job, most of which wait.
+/// How many runs there may be per job. Most of them wait.
 const RUNS_OF_A_JOB: u32 = 8;
 
-/// The trials of points: the first error of each point's first occurrence, then of the second, then other errors.
+/// The trials of all points: first the first error of first occurrences, then of second ones, then
+/// other errors.
 pub fn trials(points: &[Point], choice: &Choice, aim: Aim) -> Vec<Trial> {
     let mut ordered = Vec::new();
     for (place, point) in points.iter().enumerate() {
@@ -35,6 +39,7 @@ pub fn trials(points: &[Point], choice: &Choice, aim: Aim) -> Vec<Trial> {
         .into_iter()
         .map(|(.., point, error)| Trial {
             rules: point.rule(&error, aim),
+            in_tree: aim.in_tree,
             failure: Failure::Call { point: point.clone(), failure: error },
         })
         .collect()
@@ -45,7 +50,8 @@ pub fn limits_of(clean: &Times) -> Times {
     Times { start: limit(clean.start), work: limit(clean.work), stop: limit(clean.stop) }
 }
 
-/// Makes all trials; `jobs` of their runs work at a time. What was not tried for an interrupt is left out.
+/// Makes all trials, with `jobs` runs working at the same time. Trials that were not made because
+/// of an interrupt are left out.
 pub fn try_all(runner: &Runner, clean: &Clean, trials: Vec<Trial>, jobs: u32, notes: &Notes) -> Vec<Tried> {
     let queue = Mutex::new(Order::new(trials));
     let done = Mutex::new(Vec::new());
@@ -76,30 +82,31 @@ pub fn try_all(runner: &Runner, clean: &Clean, trials: Vec<Trial>, jobs: u32, no
     done.into_inner().unwrap_or_default()
 }
 
-/// How often the workload is made again after one that failed. Where the call fails once in each process, each of them may fail one client
-/// before the server serves again.
+/// How often the workload is repeated after a failure. If the call fails once in each process, each
+/// process may fail one client before the server serves again.
 fn workloads(clean: &Clean, trial: &Trial) -> u32 {
     const MOST: u64 = 8;
-    if trial.rules.contains(":scope=tree") { 1 } else { clean.processes.clamp(1, MOST) as u32 }
+    if trial.in_tree { 1 } else { clean.processes.clamp(1, MOST) as u32 }
 }
 
-/// A rule by which the call fails a moment later: a program that has just been started is traced by then.
+/// A rule that delays the failing call by a moment, so that a program that has just started is
+/// traced by then.
 fn held_back(rule: &str) -> String {
     if rule.is_empty() || rule.contains("delay") { rule.to_owned() } else { format!("{rule}:delay_enter=50ms") }
 }
 
-/// What is believed of a suspicious run, of which `same` in all have its verdict. Descriptors are counted at one moment, at which one
-/// more may be about to be closed: a leak that does not come again is none.
+/// The verdict on a suspicious run, given its repeats; `same` runs in total had its verdict.
+///
+/// Descriptors are counted at one moment, when one may be about to be closed. So a leak that does
+/// not recur is none.
 fn settled(first: Judged, same: u32, again: &[Judged]) -> Judged {
-    let is_doubtful = first.verdict == Verdict::Leak && same == 1;
-    // One that was traced knows where it crashed.
-    let has_more = |run: &Judged| {
-        first.verdict.is_crash() && run.verdict == first.verdict && run.evidence.len() > first.evidence.len()
+    let better = match first.verdict {
+        // The traced repeat knows where the program crashed.
+        verdict if verdict.is_crash() => again.get(TRACED).filter(|run| run.verdict == verdict),
+        Verdict::Leak if same == 1 => again.last(),
+        _ => None,
     };
-    match again.iter().find(|run| has_more(run)).or(again.last().filter(|_| is_doubtful)) {
-        Some(better) => better.clone(),
-        None => first,
-    }
+    better.cloned().unwrap_or(first)
 }
 
 fn try_one(runner: &Runner, clean: &Clean, trial: Trial, slots: &Slots, slot: Slot) -> Result<Tried, String> {
@@ -120,22 +127,23 @@ fn try_one(runner: &Runner, clean: &Clean, trial: Trial, slots: &Slots, slot: Sl
         };
         let (seen, folder) = runner.run(&ask, slot)?;
         if let Some(trouble) = &seen.outcome.trouble {
-            // Of a limit: the program cannot even be started.
+            // With so low a limit, the program cannot even be started.
             let evidence = vec![format!("it cannot be started: {trouble}")];
             return Ok(Judged { verdict: Verdict::CleanFailure, evidence });
         }
         Ok(judge(clean, &seen, &runner.settled.masks, &folder.0, done))
     };
-    // What is slow is not hung: three times the limit the first time.
+    // A slow run is not a hang, so the first run gets three times the limit.
     let mut judged = one(FACTOR, false, slot)?;
     let took = begin.elapsed().as_millis() as u64;
     let (mut same, mut runs) = (1, 1);
     if judged.verdict.is_find() {
         let again = std::thread::scope(|scope| {
-            // One of them is traced, which may change what happens; so not both.
+            // Only one repeat is traced, because tracing may change what happens.
             let is_crash = judged.verdict.is_crash();
-            let runs: Vec<_> =
-                (0..AGAIN).map(|run| scope.spawn(move || one(1, run == 0 && is_crash, slots.take()))).collect();
+            let runs: Vec<_> = (0..AGAIN as usize)
+                .map(|run| scope.spawn(move || one(1, run == TRACED && is_crash, slots.take())))
+                .collect();
             let no_panic =
                 |run: std::thread::ScopedJoinHandle<_>| run.join().unwrap_or_else(|_| Err("panicked".into()));
             runs.into_iter().map(no_panic).collect::<Result<Vec<_>, _>>()
@@ -151,6 +159,15 @@ fn try_one(runner: &Runner, clean: &Clean, trial: Trial, slots: &Slots, slot: Sl
 mod tests {
     use super::settled;
     use crate::sweep::verdict::{Judged, Verdict};
+
+    #[test]
+    fn a_crash_has_the_evidence_of_the_traced_repeat_unless_that_did_not_crash() {
+        let crash = |evidence: &str| Judged { verdict: Verdict::Crash, evidence: vec![evidence.into()] };
+        let same = Judged { verdict: Verdict::Same, evidence: Vec::new() };
+        let evidence = |again: &[Judged]| settled(crash("first"), 2, again).evidence;
+        assert_eq!(evidence(&[crash("traced"), crash("last")]), ["traced"]);
+        assert_eq!(evidence(&[same, crash("last")]), ["first"]);
+    }
 
     #[test]
     fn a_leak_that_does_not_come_again_is_none_and_a_crash_is_one() {

@@ -1,4 +1,4 @@
-//! Points: the places where a program makes a call that can fail, as the logs of clean runs have them.
+//! Points: the places where a program makes a call that can fail, as logged in clean runs.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,37 +11,38 @@ use serde::{Deserialize, Serialize};
 use super::found::Found;
 use super::phases::Phase;
 
-/// Occurrences of one stack that are points: a second fork in a loop differs from the first.
+/// How many occurrences of one stack are points. A second fork in a loop differs from the first.
 pub const OCCURRENCES: u64 = 2;
 
-/// Occurrences that are points with --every-call.
+/// The same with --every-call.
 pub const MOST_OCCURRENCES: u64 = 100;
-/// Calls of a process that its log has: it must not become too long.
+/// How many calls of each process are logged. This bounds the size of the log.
 const MOST_CALLS: u64 = 20_000;
 
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Serialize, Deserialize)]
 pub struct Point {
-    /// Of a program that ends by itself always the first.
+    /// For a program that ends by itself, always the first phase.
     pub phase: Phase,
     pub function: String,
-    /// Of `epoll_ctl`; else empty.
+    /// The operation of `epoll_ctl`. Empty for other functions.
     pub operation: String,
-    /// As the library names it.
+    /// The hash of the call stack, as the library prints it.
     pub stack: String,
-    /// From 1, within the phase: in the tree of processes, or with --each-process in each process.
+    /// Counted from 1 within the phase, over all processes, or with --each-process in each process.
     pub occurrence: u64,
-    /// What the descriptor is that the call gets: `socket,nonblock`; empty: it gets none, or that is not known.
+    /// The kind of the descriptor that is passed: `socket,nonblock`. Empty if there is none, or if
+    /// it is unknown.
     pub on: String,
-    /// The callers, the innermost first: `app+0x11f2`.
+    /// The callers, innermost first: `app+0x11f2`.
     pub frames: Vec<String>,
 }
 
-/// What all rules of a sweep have alike.
+/// What all rules of a sweep have in common.
 #[derive(Clone, Copy, Default, Debug)]
 pub struct Aim {
-    /// The call fails that time and every time after.
+    /// The call fails that time and every later time.
     pub is_persistent: bool,
-    /// Calls are counted in the whole tree of processes.
+    /// Calls are counted over all processes together.
     pub in_tree: bool,
     /// Points have phases: the program is a server.
     pub has_phases: bool,
@@ -52,7 +53,7 @@ impl Point {
         legality::of(&self.function, &self.operation)
     }
 
-    /// Whether it is the same point, also where what the descriptor is differs from run to run.
+    /// Whether two points are the same, even if the kind of the descriptor differs from run to run.
     pub fn is(&self, other: &Point) -> bool {
         self.key() == other.key()
     }
@@ -71,13 +72,14 @@ impl Point {
         if self.operation.is_empty() { self.function.clone() } else { format!("{}({})", self.function, self.operation) }
     }
 
-    /// The rule by which it fails: with an errno (`EMFILE`, `EIO:made`), or by another action (`batch=1`).
+    /// The rule that makes the call fail: with an errno (`EMFILE`, `EIO:made`), or by another
+    /// action (`batch=1`).
     pub fn rule(&self, failure: &str, aim: Aim) -> String {
-        // Of fcntl, the commands that make a descriptor alone.
+        // Of fcntl, only the commands that create a descriptor.
         let calls = if self.function == "fcntl" { "%creat" } else { &self.function };
         let action = if failure.contains('=') { failure.to_owned() } else { format!("error={failure}") };
         let operation = if self.operation.is_empty() { String::new() } else { format!(":op={}", self.operation) };
-        // One short batch is seldom noticed.
+        // A single small batch would rarely be noticed.
         let on = if aim.is_persistent || failure.starts_with("batch=") { "+" } else { "" };
         let phase = if aim.has_phases { format!(":phase={}", self.phase.name()) } else { String::new() };
         let scope = if aim.in_tree { ":scope=tree" } else { "" };
@@ -85,8 +87,8 @@ impl Point {
     }
 }
 
-/// The rules of a clean run: they delay every call of these functions by nothing, so that the log has it with its stack. Of a server,
-/// one for each phase.
+/// The rules of a clean run. They delay every call of these functions by 0, so that it is logged
+/// with its stack. For a server there is one rule per phase.
 pub fn rules(functions: Functions, has_phases: bool) -> String {
     let creators = Functions::named(b"%creat").unwrap_or_default();
     let mut calls = Vec::new();
@@ -105,8 +107,8 @@ pub fn rules(functions: Functions, has_phases: bool) -> String {
     Phase::ALL.map(|phase| format!("{rule}:phase={}", phase.name())).join(";")
 }
 
-/// The points of a run, in the order of their calls, process by process. Calls without a stack are left out (those before the
-/// library's constructor has run). Err: no call has one.
+/// The points of a run in the order of their calls, process by process. Calls without a stack, made
+/// before the library's constructor, are left out. Fails if no call has a stack.
 pub fn of_run(folder: &Path, counting: Counting) -> Result<Vec<Point>, &'static str> {
     let mut files: Vec<_> = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
     files.sort_by_key(|path| path.extension().and_then(|pid| pid.to_str()?.parse::<u64>().ok()).unwrap_or(u64::MAX));
@@ -120,9 +122,9 @@ pub fn of_run(folder: &Path, counting: Counting) -> Result<Vec<Point>, &'static 
 /// Which calls of one stack are points.
 #[derive(Clone, Copy, Default, Debug)]
 pub struct Counting {
-    /// Calls are counted in each process by itself.
+    /// Calls are counted in each process separately.
     pub in_each_process: bool,
-    /// So many of them are points.
+    /// How many of them are points.
     pub most: u64,
 }
 
@@ -131,7 +133,7 @@ pub struct Counting {
 struct Log {
     counting: Counting,
     found: Found,
-    /// Calls without a stack.
+    /// The number of calls without a stack.
     lacking: usize,
     /// By process and point.
     counts: BTreeMap<(String, Point), u64>,
@@ -168,7 +170,7 @@ impl Log {
     }
 }
 
-/// How many calls a rule has failed in a run.
+/// How many calls a rule made fail in a run.
 pub fn fired(folder: &Path) -> usize {
     let files = fs::read_dir(folder).into_iter().flatten().flatten();
     files
@@ -180,11 +182,25 @@ pub fn fired(folder: &Path) -> usize {
 }
 
 #[cfg(test)]
+impl Point {
+    /// The second call of a stack while a server serves, for tests.
+    pub fn second_while_serving(function: &str, operation: &str) -> Point {
+        Point {
+            phase: Phase::Serve,
+            function: function.into(),
+            operation: operation.into(),
+            stack: "0123456789abcdef/8".into(),
+            occurrence: 2,
+            ..Point::default()
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use epollshim_format::function::Functions;
 
     use super::{Aim, Counting, Log, Point, rules};
-    use crate::sweep::phases::Phase;
 
     const LOG: &str = "\
 epollshim.inject/1 version=0.1.0 pid=7 program=app rules=x
@@ -218,7 +234,7 @@ pid=9 tid=9 rule=2 call=dup on=file ordinal=1 stack=aa frames=app+0x10
                 "serve dup aa 1 file"
             ]
         );
-        // The first call of another process is of another kind: then no kind is known.
+        // The first call of the other process has another kind, so no kind is known.
         let each = points(Counting { in_each_process: true, most: 3 });
         assert_eq!(
             each,
@@ -241,14 +257,7 @@ pid=9 tid=9 rule=2 call=dup on=file ordinal=1 stack=aa frames=app+0x10
 
     #[test]
     fn a_rule_fails_one_call_or_all_from_there_on() {
-        let point = |function: &str, operation: &str| Point {
-            phase: Phase::Serve,
-            function: function.into(),
-            operation: operation.into(),
-            stack: "0123456789abcdef/8".into(),
-            occurrence: 2,
-            ..Point::default()
-        };
+        let point = Point::second_while_serving;
         let (once, always) = (Aim::default(), Aim { is_persistent: true, ..Aim::default() });
         let served = Aim { in_tree: true, has_phases: true, ..Aim::default() };
         let of_tree = ":stack=0123456789abcdef/8:when=2:phase=serve:scope=tree";

@@ -1,10 +1,10 @@
-//! What /proc says of the processes of a run.
+//! Reads /proc for the processes of a run.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-/// A line of /proc/PID/stat (proc(5)).
+/// Fields of /proc/PID/stat (proc(5)).
 struct Stat {
     name: String,
     state: char,
@@ -30,7 +30,7 @@ pub fn name(pid: i32) -> String {
     stat(pid).map_or_else(|| "?".into(), |stat| stat.name)
 }
 
-/// The processes below one that have not ended, but for those below `except`.
+/// The living descendants of a process, without `except` and their descendants.
 pub fn below(root: i32, except: &[i32]) -> Vec<i32> {
     let mut children: BTreeMap<i32, Vec<i32>> = BTreeMap::new();
     let mut ended = BTreeSet::new();
@@ -53,8 +53,8 @@ pub fn below(root: i32, except: &[i32]) -> Vec<i32> {
     found
 }
 
-/// The time that all threads which live have run or waited for a processor, in nanoseconds: a thread that never sleeps has all of
-/// it, also on a machine that is busy.
+/// The time in nanoseconds that all living threads have run or waited for a processor. For a thread
+/// that never sleeps this is the elapsed time, even on a loaded machine.
 pub fn busy_time(pids: &[i32]) -> u64 {
     let of_thread = |pid: i32, tid: i32| -> Option<u64> {
         let text = fs::read_to_string(format!("/proc/{pid}/task/{tid}/schedstat")).ok()?;
@@ -67,24 +67,24 @@ pub fn busy_time(pids: &[i32]) -> u64 {
     pids.iter().map(of_process).sum()
 }
 
-/// Descriptors that each has.
+/// The number of descriptors of each process.
 pub fn descriptors(pids: &[i32]) -> Vec<u64> {
     pids.iter().map(|pid| numbers(&format!("/proc/{pid}/fd")).len() as u64).collect()
 }
 
-/// Threads of all of them.
+/// The number of threads of all processes together.
 pub fn tasks(pids: &[i32]) -> u64 {
     pids.iter().map(|pid| numbers(&format!("/proc/{pid}/task")).len() as u64).sum()
 }
 
-/// What a descriptor is, as its link in /proc/PID/fd says: `socket`, `eventpoll`, or a path.
+/// The kind of a descriptor, from its link in /proc/PID/fd: `socket`, `eventpoll`, or a path.
 fn what(link: &Path) -> String {
     let text = link.to_string_lossy();
     let text = text.strip_prefix("anon_inode:").unwrap_or(&text).trim_matches(['[', ']']);
     if text.starts_with('/') { text.to_owned() } else { text.split(':').next().unwrap_or(text).to_owned() }
 }
 
-/// How many descriptors all of them have, by what they are. Paths in `folder` are told from there.
+/// The number of descriptors of all processes, by kind. Paths in `folder` are relative to it.
 pub fn kinds(pids: &[i32], folder: &Path) -> BTreeMap<String, u64> {
     let mut kinds = BTreeMap::new();
     for pid in pids {
@@ -96,7 +96,7 @@ pub fn kinds(pids: &[i32], folder: &Path) -> BTreeMap<String, u64> {
     kinds
 }
 
-/// Each thread, and where it stands: program, thread, the system call that it is in, and on which descriptor.
+/// The state of each thread: program, thread, its system call, and the descriptor of the call.
 pub fn threads(pids: &[i32]) -> Vec<(i32, String)> {
     const MOST: usize = 64;
     let mut lines = Vec::new();
@@ -115,7 +115,7 @@ pub fn threads(pids: &[i32]) -> Vec<(i32, String)> {
     lines
 }
 
-/// What /proc/PID/task/TID/syscall says: a number and the arguments in hexadecimal (proc(5)).
+/// Parses /proc/PID/task/TID/syscall: a number, and arguments in hexadecimal (proc(5)).
 fn place(pid: i32, call: &str) -> String {
     let mut words = call.split_ascii_whitespace();
     let number = match words.next() {
@@ -133,11 +133,11 @@ fn place(pid: i32, call: &str) -> String {
     }
 }
 
-/// Those of [`call_named`] whose first argument is a descriptor.
+/// The calls of [`call_named`] whose first argument is a descriptor.
 const ON_DESCRIPTOR: [&str; 10] =
     ["read", "write", "epoll_wait", "epoll_pwait", "epoll_pwait2", "accept", "connect", "recvfrom", "recvmsg", "flock"];
 
-/// System calls in which threads wait.
+/// System calls in which threads commonly wait.
 fn call_named(number: i64) -> Option<&'static str> {
     Some(match number {
         libc::SYS_read => "read",
@@ -165,7 +165,7 @@ fn call_named(number: i64) -> Option<&'static str> {
     })
 }
 
-/// TCP ports that something listens on in this network.
+/// The TCP ports in this network on which a process listens.
 pub fn listening() -> BTreeSet<u16> {
     const LISTEN: &str = "0A";
     let mut ports = BTreeSet::new();

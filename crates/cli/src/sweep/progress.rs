@@ -1,4 +1,5 @@
-//! How far a sweep is: a line that is rewritten on a terminal; elsewhere a line each half minute, for who reads a log.
+//! Shows the progress of a sweep: a line that is rewritten on a terminal; otherwise, for logs, a
+//! line every half minute.
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
@@ -11,10 +12,10 @@ use super::verdict::Verdict;
 use crate::text::count;
 use crate::{say, terminal, to_stderr};
 
-/// Between two lines.
+/// The time between two lines.
 const ON_TERMINAL: Duration = Duration::from_millis(200);
 const ELSEWHERE: Duration = Duration::from_secs(30);
-/// The widest bar, in columns.
+/// The maximum width of the bar in columns.
 const BAR: usize = 30;
 
 pub struct Progress(Arc<Shared>);
@@ -27,13 +28,13 @@ struct Shared {
 #[derive(Default)]
 struct State {
     is_over: bool,
-    /// What clean runs do now; empty: trials are made.
+    /// The state of the clean runs. Empty: trials are being made.
     clean: String,
     trials: Trials,
 }
 
-/// Each trial's first run says what it costs, so that the remaining ones are foretold: those of a function that has hung cost as
-/// much as those that hung.
+/// Estimates the remaining time from the duration of each trial's first run. Open trials of a
+/// function that has hung are assumed to take as long as those that hung.
 #[derive(Default)]
 struct Trials {
     begin: Option<Instant>,
@@ -88,7 +89,7 @@ impl Progress {
         held(&self.0.state).trials.one(tried);
     }
 
-    /// A run could not be made.
+    /// Counts a run that could not be made.
     pub fn lost(&self) {
         held(&self.0.state).trials.lost += 1;
     }
@@ -97,9 +98,9 @@ impl Progress {
         held(&self.0.state).trials.lost
     }
 
-    /// Prints a line, which stays.
+    /// Prints a line that stays.
     pub fn say(&self, line: &str) {
-        // What is drawn needs the lock.
+        // The lock is held so that nothing is drawn in between.
         let _state = held(&self.0.state);
         clear();
         say(line);
@@ -109,12 +110,12 @@ impl Progress {
         let mut state = held(&self.0.state);
         state.is_over = true;
         self.0.ended.notify_all();
-        // Nothing is drawn behind this: that needs the lock, and looks first.
+        // Nothing is drawn after this: drawing takes the lock and checks `is_over` first.
         clear();
     }
 }
 
-/// Makes room for a line.
+/// Clears the line.
 fn clear() {
     if std::io::stderr().is_terminal() {
         let _ = to_stderr(b"\r\x1b[K");
@@ -166,7 +167,7 @@ impl State {
         line
     }
 
-    /// Fits into a line of the terminal.
+    /// Formats a line of the terminal with a bar.
     fn with_bar(&self, line: &str, width: usize) -> String {
         let room = width.saturating_sub(line.len() + 4).min(BAR);
         if self.trials.all == 0 || room < 8 {
@@ -193,7 +194,7 @@ impl Trials {
         cost.milliseconds += tried.took;
     }
 
-    /// Seconds that the others will take, as fast as those that were made in so many.
+    /// The estimated remaining seconds, given the seconds since the start.
     fn left(&self, seconds: f64) -> f64 {
         let done = self.quick.milliseconds + self.slow.values().map(|cost| cost.milliseconds).sum::<u64>();
         let quick = self.quick.mean();
@@ -221,7 +222,7 @@ mod tests {
     fn what_is_left_costs_as_much_as_what_was_done_and_siblings_of_hangs_more() {
         let mut trials = Trials { quick: Cost { trials: 2, milliseconds: 200 }, ..Trials::default() };
         trials.open = [("dup".to_owned(), 10), ("pipe2".to_owned(), 2)].into();
-        // Two jobs: 200 ms of runs in 100 ms.
+        // Two jobs: 200 ms of runs took 100 ms.
         assert_eq!(trials.left(0.1), 0.6);
         trials.slow.insert("pipe2".to_owned(), Cost { trials: 1, milliseconds: 5800 });
         assert_eq!(trials.left(3.0), (10.0 * 100.0 + 2.0 * 5800.0) * 3.0 / 6000.0);

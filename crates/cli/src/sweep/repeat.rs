@@ -1,4 +1,4 @@
-//! The line that repeats a trial, for a shell.
+//! The command line that repeats a trial, for a shell.
 
 use std::path::{Path, PathBuf};
 
@@ -7,11 +7,12 @@ use super::trial::{Failure, Trial};
 use crate::args::Sweep;
 use crate::sys::counted::Counted;
 
-/// What the lines of a sweep have alike.
+/// What all command lines of a sweep have in common.
 #[derive(Default)]
 pub struct Repeat {
     command: String,
-    /// A fault in a server needs the workload and the phases, which the sweep provides: its flags.
+    /// The flags for a server. A fault in a server needs the workload and the phases, which only a
+    /// sweep provides.
     server: Option<String>,
     input: Option<PathBuf>,
     directory: Option<PathBuf>,
@@ -53,7 +54,7 @@ impl Repeat {
     }
 }
 
-/// What starts a command whose tasks are counted apart, as in a run.
+/// The words that start a command with its tasks counted apart, as in a run.
 fn apart() -> String {
     match limits::counted(0) {
         Counted::AsUser(user) => {
@@ -68,7 +69,7 @@ fn of_path(before: &str, path: Option<&Path>) -> String {
     path.map(|path| format!("{before}{}", quoted(&path.to_string_lossy()))).unwrap_or_default()
 }
 
-/// The flags of the sweep of a server without which a run would be another one.
+/// The flags of the sweep of a server that change its runs.
 fn flags(asked: &Sweep, workload: &str) -> String {
     let mut flags = format!(" --workload {}", quoted(workload));
     let mut add = |name: &str, value: &str| flags.push_str(&format!(" --{name} {}", quoted(value)));
@@ -85,7 +86,7 @@ fn flags(asked: &Sweep, workload: &str) -> String {
     flags
 }
 
-/// A word as a shell reads it.
+/// A word, quoted for a shell.
 pub fn quoted(word: &str) -> String {
     let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "-_./=:,+@%".contains(letter);
     if !word.is_empty() && word.chars().all(is_plain) {

@@ -1,7 +1,9 @@
-//! The file of `--resume`: what each finished trial gave, so that a sweep that was cut off goes on.
+//! The file of `--resume`: the results of finished trials, so that an interrupted sweep can
+//! continue.
 //!
-//! JSON Lines. The first line says of what the trials are ([`Head`]); each other line is a [`Tried`], appended when the trial is
-//! finished. A last line without its end was cut off, and does not count.
+//! The format is JSON Lines. The first line identifies the sweep ([`Head`]). Each other line is a
+//! [`Tried`], appended when the trial is finished. An incomplete last line was cut off, and is
+//! ignored.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
@@ -22,16 +24,16 @@ use crate::text::{printable, reason, shown};
 use crate::{Failure, say, sys};
 
 const SCHEMA: &str = "epollshim.sweep-trials/1";
-/// Another version may name points otherwise.
+/// Another version may name points differently.
 const VERSION: &str = env!("VERSION_AND_COMMIT");
 
-/// What the trials of a file are of.
+/// Identifies the sweep of a file.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Debug)]
 struct Head {
     schema: String,
     version: String,
     command: Vec<String>,
-    /// The flags that change what a run does.
+    /// The flags that affect a run.
     flags: BTreeMap<String, String>,
     library: Option<String>,
     files: Files,
@@ -46,17 +48,18 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Reads what was done before. Err: it was done with another program or command, or the file is none of a sweep.
+    /// Reads the finished trials. Fails if they are of another program or command, or if the file
+    /// is not one of a sweep.
     pub fn open(path: &Path, asked: &Sweep, settled: &Settled) -> Result<Journal, Failure> {
         let head = Head::of(asked, settled);
-        let wrong = |what: String| Failure::of_use(format!("--resume: {}: {what}", shown(path)));
+        let wrong = |what: String| Failure::usage(format!("--resume: {}: {what}", shown(path)));
         let file = OpenOptions::new().read(true).append(true).create(true).open(path);
         let mut file = file.map_err(|error| wrong(reason(&error)))?;
         if !file.metadata().is_ok_and(|facts| facts.is_file()) {
             return Err(wrong("not a plain file".into()));
         }
         if matches!(sys::lock(&file), Ok(false)) {
-            return Err(wrong("another sweep writes to it".into()));
+            return Err(wrong("another sweep is writing to it".into()));
         }
         let mut text = Vec::new();
         file.read_to_end(&mut text).map_err(|error| wrong(reason(&error)))?;
@@ -66,15 +69,14 @@ impl Journal {
         if !is_new {
             Head::read(lines.next().unwrap_or_default())
                 .and_then(|old| old.check(&head))
-                .map_err(|what| wrong(format!("{what}; remove it to begin again")))?;
+                .map_err(|what| wrong(format!("{what}; remove it to start over")))?;
         } else if !text.is_empty() && !text.starts_with(b"{\"schema\":\"epollshim.") {
             return Err(wrong("not a file of epollshim sweep --resume".into()));
         }
         let mut done = Vec::new();
         for (index, line) in lines.enumerate().filter(|(_, line)| !line.is_empty()) {
-            let tried = serde_json::from_slice(line).map_err(|_| {
-                wrong(format!("line {} is damaged; remove the line to make its trial again", index + 2))
-            })?;
+            let tried = serde_json::from_slice(line)
+                .map_err(|_| wrong(format!("line {} is damaged; remove the line to repeat its trial", index + 2)))?;
             done.push(tried);
         }
         if whole < text.len() {
@@ -85,8 +87,8 @@ impl Journal {
         Ok(Journal { name: shown(path), file: Mutex::new(file), head, is_new: AtomicBool::new(is_new), done })
     }
 
-    /// Before the first trial of all. A file that the program or its workload has changed in the clean runs says nothing of which
-    /// program it is.
+    /// Called before the first trial. A file that the program or its workload changed in the clean
+    /// runs does not identify the program, and is dropped.
     pub fn begin(&self, asked: &Sweep, settled: &Settled) {
         // With --limits there are two sets of trials.
         if self.is_new.swap(false, Ordering::Relaxed) {
@@ -97,7 +99,8 @@ impl Journal {
         }
     }
 
-    /// Those of the trials that were made before, and those that are still to be made, siblings of hangs last.
+    /// Splits trials into those that were made before and those that are still to be made. Siblings
+    /// of hangs come last.
     pub fn split(&self, trials: &[Trial]) -> (Vec<Tried>, Vec<Trial>) {
         let (mut made, mut open) = (Vec::new(), Vec::new());
         for trial in trials {
@@ -115,12 +118,12 @@ impl Journal {
         self.append(tried);
     }
 
-    /// One write for one line. What cannot be written is made again the next time.
+    /// Appends a line with a single write. If this fails, the next sweep repeats the trial.
     fn append(&self, what: &impl Serialize) {
         let Ok(mut line) = serde_json::to_vec(what) else { return };
         line.push(b'\n');
         if let Err(error) = held(&self.file).write_all(&line) {
-            say(&format!("--resume: {}: {}: a trial was not kept", self.name, reason(&error)));
+            say(&format!("--resume: {}: {}: a trial was not saved", self.name, reason(&error)));
         }
     }
 }
@@ -155,7 +158,7 @@ impl Head {
     }
 
     fn read(line: &[u8]) -> Result<Head, String> {
-        /// What every version has.
+        /// The fields that every version has.
         #[derive(Deserialize)]
         struct Beginning {
             schema: String,
@@ -174,10 +177,10 @@ impl Head {
         serde_json::from_slice(line).map_err(none)
     }
 
-    /// Err: what another sweep differs in.
+    /// Fails with the difference to another sweep.
     fn check(&self, now: &Head) -> Result<(), String> {
         if self.command != now.command {
-            return Err(format!("of another command: {}", printable(&self.command.join(" "))));
+            return Err(format!("it is of another command: {}", printable(&self.command.join(" "))));
         }
         let names = self.flags.keys().chain(now.flags.keys());
         if let Some(name) = names.into_iter().find(|name| self.flags.get(*name) != now.flags.get(*name)) {
@@ -185,10 +188,10 @@ impl Head {
                 None => "without it".to_owned(),
                 Some(value) => format!("with {}", printable(format!("{name} {value}").trim_end())),
             };
-            return Err(format!("{name} differs: it was made {was}"));
+            return Err(format!("{name} differs: the earlier sweep ran {was}"));
         }
         if self.library != now.library {
-            return Err("of another libepollshim.so".into());
+            return Err("it is of another libepollshim.so".into());
         }
         match self.files.iter().find(|(path, what)| now.files.get(*path) != Some(what)) {
             None => Ok(()),

@@ -1,4 +1,4 @@
-//! Makes runs, and ends them all when the sweep is interrupted.
+//! Makes runs, and ends all of them when the sweep is interrupted.
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
@@ -19,12 +19,12 @@ use super::spec::{FAULTS, HOME, RECORDINGS, SESSION, Spec, TMP, Times};
 use crate::sys::sandbox;
 use crate::text::reason;
 
-/// What one run has that others of the sweep do not.
+/// What differs between the runs of a sweep.
 #[derive(Clone, Default)]
 pub struct Ask {
-    /// Rules; empty: no library at all.
+    /// The rules. Empty: without the library.
     pub rules: String,
-    /// Callers that its recording keeps.
+    /// How many callers the recording keeps.
     pub stacks: u32,
     pub times: Times,
     /// See [`Spec::again`].
@@ -35,13 +35,13 @@ pub struct Ask {
     pub traces: bool,
     pub descriptors: Option<u64>,
     pub processes: Option<u64>,
-    /// Its tasks are counted apart from those of others.
+    /// Whether its tasks are counted apart from those of other runs.
     pub counts_tasks: bool,
 }
 
 pub struct Runner {
     pub settled: Settled,
-    /// This command.
+    /// The path of this command.
     pub own: PathBuf,
     top: PathBuf,
     serial: AtomicU64,
@@ -52,7 +52,8 @@ pub struct Runner {
     signal: AtomicI32,
 }
 
-/// What a thread that panicked left is as good as before.
+/// Locks a mutex. The data of these mutexes is valid even after a thread panicked while it held the
+/// lock.
 pub fn held<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
     lock.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -72,8 +73,8 @@ impl Runner {
         }
     }
 
-    /// Makes a run, whose folder is there until it is dropped. Once it only waits, its slot is given to another one.
-    /// Err: the run could not be made, or the sweep is over.
+    /// Makes a run. Its folder exists until it is dropped. When the run only waits, its slot is
+    /// released early. Fails if the run could not be made, or if the sweep is over.
     pub fn run(&self, ask: &Ask, slot: Slot) -> Result<(Observation, Folder), String> {
         let serial = self.serial.fetch_add(1, Ordering::Relaxed);
         let name = format!("run{serial}");
@@ -85,7 +86,7 @@ impl Runner {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         command.env_remove("LD_PRELOAD");
         let mut child = {
-            // Whoever ends the sweep finds each child here.
+            // The thread that ends the sweep finds each child in this list.
             let mut running = held(&self.running);
             if self.is_over() {
                 return Err("interrupted".into());
@@ -94,7 +95,7 @@ impl Runner {
             running.insert(child.id() as i32);
             child
         };
-        // It says that it only waits, or closes this when it ends.
+        // The child writes a byte when it only waits, and closes the pipe when it ends.
         let _ = child.stdout.take().map(|mut said| said.read(&mut [0]));
         drop(slot);
         let ended = child.wait();
@@ -156,7 +157,7 @@ impl Runner {
         }
     }
 
-    /// Leaves further runs among the machine's processes; false: they are already.
+    /// Makes further runs without a process id namespace. Returns false if they already are.
     pub fn share_processes(&self) -> bool {
         !self.shares_processes.swap(true, Ordering::Relaxed)
     }
@@ -170,7 +171,7 @@ impl Runner {
         Some(self.signal.load(Ordering::Relaxed)).filter(|signal| *signal != 0)
     }
 
-    /// Ends all runs, and lets none begin.
+    /// Ends all runs, and prevents new ones.
     pub fn end(&self, signal: i32) {
         let running = held(&self.running);
         self.signal.store(signal, Ordering::Relaxed);

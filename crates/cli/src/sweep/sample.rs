@@ -1,4 +1,5 @@
-//! `--shallow`: a sample of the points. A seed has the same sample each time, also where a few points come and go.
+//! `--shallow`: draws a sample of the points. A seed gives nearly the same sample even if a few
+//! points appear or disappear.
 
 use super::points::Point;
 
@@ -7,11 +8,11 @@ use super::points::Point;
 pub struct Sample {
     pub number: usize,
     pub seed: u64,
-    /// From so many.
+    /// The number of points from which the sample was drawn.
     pub of: usize,
 }
 
-/// Keeps so many points, in their order: those whose names have the least hashes.
+/// Keeps `number` points in their order: those whose names have the smallest hashes.
 pub fn draw(points: &mut Vec<Point>, number: usize, seed: u64) -> Sample {
     let of = points.len();
     let mut hashes: Vec<u64> = points.iter().map(|point| hash(point, seed)).collect();
@@ -22,7 +23,7 @@ pub fn draw(points: &mut Vec<Point>, number: usize, seed: u64) -> Sample {
     Sample { number, seed, of }
 }
 
-/// FNV-1a of the point's name, and the last step of splitmix64.
+/// FNV-1a of the name of the point, and the last step of splitmix64.
 fn hash(point: &Point, seed: u64) -> u64 {
     let name = format!("{} {} {} {}", point.phase.name(), point.call(), point.stack, point.occurrence);
     let name = name
@@ -57,7 +58,7 @@ mod tests {
         };
         assert_eq!(sample(1), sample(1));
         assert_ne!(sample(1), sample(2));
-        // One point more changes one of the sample at most.
+        // One more point changes at most one of the sample.
         let (before, mut after) = (sample(1), points(0..101));
         draw(&mut after, 10, 1);
         assert!(stacks(&after).iter().filter(|stack| !stacks(&before).contains(stack)).count() <= 1);

@@ -1,5 +1,5 @@
-//! Places for runs that work at the same time: as many as there are jobs. A run that only waits lends its place to another one, so that
-//! hangs, which take the longest, take no time from the others.
+//! Slots for runs, one per job. A run that only waits releases its slot to another run, so that
+//! hangs, which take the longest, do not delay the others.
 
 use std::sync::{Condvar, Mutex};
 
@@ -10,7 +10,7 @@ pub struct Slots {
     given_back: Condvar,
 }
 
-/// One of the places, which is given back when it is dropped.
+/// One of the slots. It is released when dropped.
 pub struct Slot<'a>(&'a Slots);
 
 impl Slots {
@@ -18,7 +18,7 @@ impl Slots {
         Slots { free: Mutex::new(jobs), given_back: Condvar::new() }
     }
 
-    /// Waits for a free place.
+    /// Waits for a free slot.
     pub fn take(&self) -> Slot<'_> {
         let mut free = held(&self.free);
         while *free == 0 {

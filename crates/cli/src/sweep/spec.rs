@@ -1,4 +1,5 @@
-//! One run: what is asked of the process that makes it, and what that process answers. Both are JSON in the run's own folder.
+//! The interface between the sweep and the process that makes one run: its request and its answer,
+//! both as JSON in the folder of the run.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -9,14 +10,14 @@ use serde::{Deserialize, Serialize};
 use crate::sys::child::Change;
 use crate::sys::counted::Counted;
 
-/// Files of a run's folder.
+/// Files in the folder of a run.
 pub const SPEC: &str = "spec.json";
 pub const OUTCOME: &str = "outcome.json";
 pub const OUT: &str = "out";
 pub const ERR: &str = "err";
-/// What the workload prints, the first time and the last time after it.
+/// The output of the workload, the first time and any later time.
 pub const WORK: [&str; 2] = ["work", "again"];
-/// The folder that the program is started in, unless the user names another; and TMPDIR.
+/// The directory in which the program starts, unless the user names another, and its TMPDIR.
 pub const HOME: &str = "cwd";
 pub const TMP: &str = "tmp";
 pub const RECORDINGS: &str = "recordings";
@@ -27,7 +28,7 @@ pub const SESSION: &str = "session";
 #[derive(Serialize, Deserialize, Clone, Debug)]
 pub struct Spec {
     pub command: Vec<OsString>,
-    /// Of the program; the workload has `plain`.
+    /// The environment of the program. The workload has `plain`.
     pub environment: Vec<(OsString, OsString)>,
     pub plain: Vec<(OsString, OsString)>,
     pub directory: PathBuf,
@@ -35,18 +36,19 @@ pub struct Spec {
     pub input: Option<PathBuf>,
     pub server: Option<Server>,
     pub times: Times,
-    /// How often the workload is made again after one that failed.
+    /// How often the workload is repeated after a failure.
     pub again: u32,
-    /// How many times each limit is waited for before what does not end is killed.
+    /// Each limit is waited for this many times before the process is killed.
     pub patience: u64,
     pub descriptors: Option<u64>,
     pub processes: Option<u64>,
     pub counted: Option<Counted>,
-    /// Descriptors that the program's processes have at rest; more are looked at twice.
+    /// The descriptors that the program's processes have at rest. If there are more, they are
+    /// counted twice.
     pub at_rest: Option<u64>,
     /// Directories of debug files.
     pub debug: Vec<PathBuf>,
-    /// Where the program crashes is looked at (ptrace(2)).
+    /// Whether the program is traced, to find out where it crashes (ptrace(2)).
     pub traces: bool,
     pub shares_network: bool,
     pub shares_processes: bool,
@@ -68,10 +70,10 @@ pub enum Ready {
     Line(String),
 }
 
-/// Limits of the parts of a run, or what they took, in milliseconds.
+/// The limits of the parts of a run, or what they took, in milliseconds.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Times {
-    /// Until it is ready; of a program that ends by itself, until then.
+    /// Until the program is ready. For a program that ends by itself, until its end.
     pub start: u64,
     pub work: u64,
     pub stop: u64,
@@ -99,45 +101,46 @@ pub enum Part {
     Stop,
 }
 
-/// What did not end within its limit.
+/// A part that did not end within its limit.
 #[derive(Serialize, Deserialize, Clone, Debug)]
 pub struct Stuck {
     pub part: Part,
-    /// Of one processor, in the window after the limit.
+    /// Percent of one processor, during the window after the limit.
     pub percent: u64,
-    /// Where each thread stands.
+    /// The state of each thread.
     pub threads: Vec<String>,
-    /// It printed, or made the call that fails, without end.
+    /// It printed, or repeated the failing call, without end.
     pub floods: bool,
 }
 
 #[derive(Serialize, Deserialize, Clone, Debug, Default)]
 pub struct Outcome {
-    /// Why the run could not be made at all.
+    /// Why the run could not be made.
     pub trouble: Option<String>,
-    /// Which namespaces it had, and what is missing.
+    /// Which namespaces it had, and what was missing.
     pub has_network: bool,
     pub has_processes: bool,
     pub lacks: Option<String>,
-    /// None: it was killed, since it did not end.
+    /// None: it was killed because it did not end.
     pub end: Option<How>,
-    /// The stack of the thread that got the signal of a crash; empty: not known.
+    /// The stack of the thread that received the signal of a crash. Empty: unknown.
     pub crashed_in: String,
-    /// It ended before it was told to.
+    /// It ended before the stop signal.
     pub ended_early: bool,
     pub stuck: Option<Stuck>,
     pub times: Times,
-    /// The workload's ends, the first time and the second; None: it was killed at its limit.
+    /// How the workload ended, each time. None: it was killed at its limit.
     pub work: Vec<Option<How>>,
-    /// Descriptors of all its processes after the workload, and the most of one process at any look.
+    /// The descriptors of all its processes after the workload, and the maximum of one process at
+    /// any time.
     pub at_rest: u64,
-    /// The former, by what they are.
+    /// The descriptors of `at_rest` by kind.
     pub open_at_rest: BTreeMap<String, u64>,
     pub most_descriptors: u64,
-    /// Threads of all its processes, the most at any look.
+    /// The maximum number of threads of all its processes.
     pub most_tasks: u64,
-    /// It was busy after the workload: percent of a processor.
+    /// Percent of a processor that it used after the workload.
     pub idle_percent: u64,
-    /// Processes that a signal ended, and that the program had left to others.
+    /// Processes that a signal ended, and whose parent in the program had not waited for them.
     pub orphans: Vec<(String, i32)>,
 }

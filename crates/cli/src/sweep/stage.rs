@@ -1,4 +1,5 @@
-//! Watches a program from its start to its end: until it is ready, while the workload runs, until it has stopped.
+//! Watches a program from start to end: until it is ready, while the workload runs, until it has
+//! stopped.
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -17,25 +18,26 @@ use super::tracer::Tracer;
 use crate::sys::sandbox::{self, Taken};
 use crate::sys::trace;
 
-/// Milliseconds between two looks.
+/// Milliseconds between two checks.
 const TICK: u64 = 10;
-/// In which processor time is measured: after a limit, and after the workload.
+/// The windows in which processor time is measured: after a limit, and after the workload.
 const WINDOW: Duration = Duration::from_millis(300);
 const IDLE_WINDOW: Duration = Duration::from_millis(60);
-/// A program rests if it has done nothing between so many looks; at most so many are taken.
+/// A program is at rest if it did nothing between this many checks. At most `MOST_LOOKS` checks are
+/// made.
 const QUIET_LOOKS: u32 = 2;
 const MOST_LOOKS: u32 = 30;
-/// Between two looks at descriptors.
+/// The time between two counts of descriptors.
 const REST: Duration = Duration::from_millis(100);
-/// Percent of a processor from which on a process that should wait is busy.
+/// A process that should wait is busy from this percentage of a processor on.
 pub const BUSY: u64 = 60;
-/// What a run may print, and what the log of its faults may have: bytes.
+/// The maximum size in bytes of a run's output together with its log of faults.
 const MOST_OUTPUT: u64 = 16 << 20;
-/// Percent of a processor up to which a run only waits.
+/// A run only waits if it uses at most this percentage of a processor.
 const IDLE: u64 = 10;
-/// Threads of a process whose stacks are read.
+/// Stacks of at most this many threads of a process are read.
 const MOST_STACKS: usize = 16;
-/// How long the program's other processes may take to end after it.
+/// How long other processes of the program may take to end after it.
 const AFTERMATH: Duration = Duration::from_millis(200);
 
 pub struct Stage<'a> {
@@ -43,14 +45,14 @@ pub struct Stage<'a> {
     outcome: Outcome,
     taken: &'a Taken,
     pid: i32,
-    /// The workload that runs.
+    /// The running workload.
     work: Option<i32>,
     work_end: Option<How>,
     own: i32,
     looks: u64,
-    /// When this run gives its place to another one, if it only waits then; None: it has.
+    /// When this run may release its slot, if it only waits then. None: it has released it.
     lends: Option<Instant>,
-    /// The processor time that its processes had at the last look, and when that was.
+    /// The processor time of its processes at the last check, and the time of that check.
     busy: (Instant, u64),
     is_over: bool,
     is_reaped: bool,
@@ -117,7 +119,7 @@ impl<'a> Stage<'a> {
             if end == Some(How::Exited(0)) || self.outcome.end.is_some() || self.is_over {
                 break;
             }
-            // Does it serve the next one?
+            // Tests whether it serves the next client.
             end = self.work(server, WORK[1]);
         }
         self.outcome.times.work = millis(begin);
@@ -135,12 +137,14 @@ impl<'a> Stage<'a> {
         }
     }
 
-    /// Says to the program's processes what begins now. (Where that cannot be said, the run does not come to its point.)
+    /// Sets the phase for the program's processes. (If that fails, the run does not reach its
+    /// point.)
     fn begin(&self, phase: Phase) {
         let _ = phases::begin(&self.spec.folder.join(SESSION), phase);
     }
 
-    /// A program that listens may not have started all of itself yet: waits until it rests, but not for long.
+    /// A program that listens may not have finished its start. This waits, for a limited time,
+    /// until it is at rest.
     fn until_quiet(&mut self) {
         let (mut before, mut quiet) = (u64::MAX, 0);
         for _ in 0..MOST_LOOKS {
@@ -161,7 +165,7 @@ impl<'a> Stage<'a> {
             self.outcome.times.start = millis(begin);
         }
         if self.outcome.end.is_some() {
-            // What it has started may still be writing.
+            // Processes that it started may still be writing.
             let begin = Instant::now();
             while begin.elapsed() < AFTERMATH && !procfs::below(self.own, &[]).is_empty() {
                 self.pause();
@@ -169,7 +173,9 @@ impl<'a> Stage<'a> {
         }
     }
 
-    /// Runs the workload once; how it ended. None: it was killed at its limit, or it failed after as long (a client with a time limit
+    /// Runs the workload once, and returns how it ended.
+    ///
+    /// None: it was killed at its limit, it failed after as long a time (a client with a time limit
     /// of its own), or the program ended meanwhile.
     fn work(&mut self, server: &Server, name: &str) -> Option<How> {
         let file = |suffix: &str| File::create(self.spec.folder.join(format!("{name}.{suffix}"))).map(Stdio::from);
@@ -185,7 +191,8 @@ impl<'a> Stage<'a> {
         let patience = if name == WORK[0] { self.spec.patience } else { 1 };
         let limit = Duration::from_millis(self.spec.times.work * patience);
         let begin = Instant::now();
-        // The workload of a program that has died is waited for too: what it got before counts.
+        // The wait goes on even if the program has ended: the result that the workload got before
+        // counts.
         while self.work_end.is_none() && begin.elapsed() < limit && !self.is_over {
             self.pause();
         }
@@ -208,7 +215,8 @@ impl<'a> Stage<'a> {
         self.work_end
     }
 
-    /// Waits until something holds; false: the program ended, or took too long and was killed.
+    /// Waits until `holds` returns true. Returns false if the program ended, or took too long and
+    /// was killed.
     fn wait(&mut self, part: Part, limit: u64, mut holds: impl FnMut(&mut Stage<'a>) -> bool) -> bool {
         let limit = Duration::from_millis(limit);
         let begin = Instant::now();
@@ -228,7 +236,7 @@ impl<'a> Stage<'a> {
             if begin.elapsed() >= limit * self.spec.patience as u32 {
                 let mut now = stuck.take().unwrap_or_else(|| self.stuck(part));
                 if self.spec.patience > 1 {
-                    // Only now: a look may wake a thread from a system call.
+                    // Last, because reading a stack may interrupt a system call.
                     now.threads = self.standing();
                 }
                 self.outcome.stuck = Some(now);
@@ -251,7 +259,7 @@ impl<'a> Stage<'a> {
         procfs::threads(&self.processes()).into_iter().map(|(_, line)| line).collect()
     }
 
-    /// Where each thread stands, with the functions on its stack.
+    /// The state of each thread, with the functions on its stack.
     fn standing(&self) -> Vec<String> {
         let mut lines = Vec::new();
         for pid in self.processes() {
@@ -264,7 +272,7 @@ impl<'a> Stage<'a> {
         lines
     }
 
-    /// How busy the program's processes are in a window from now on.
+    /// The processor use of the program's processes during a window that starts now, in percent.
     fn percent_in(&mut self, window: Duration) -> u64 {
         let pids = self.processes();
         let (begin, before) = (Instant::now(), procfs::busy_time(&pids));
@@ -275,13 +283,13 @@ impl<'a> Stage<'a> {
         spent.saturating_mul(100) / (begin.elapsed().as_nanos() as u64).max(1)
     }
 
-    /// The program's own: not those of the workload.
+    /// The processes of the program, without those of the workload.
     fn processes(&self) -> Vec<i32> {
         let work: Vec<i32> = self.work.into_iter().collect();
         procfs::below(self.own, &work)
     }
 
-    /// One tick, or less if a child ends.
+    /// Waits for one tick, or until a child ends.
     fn pause(&mut self) {
         match self.taken.next(TICK) {
             None | Some(libc::SIGCHLD) => {}
@@ -305,12 +313,14 @@ impl<'a> Stage<'a> {
         }
     }
 
-    /// A part of the run begins, which takes as long as in the clean runs, or else likely to its limit.
+    /// Starts a part of the run. If it takes longer than in the clean runs, it will probably reach
+    /// its limit.
     fn expect(&mut self, limit: u64) {
         self.lends = self.lends.and(Some(Instant::now() + usual(limit)));
     }
 
-    /// Lets another run begin if this one has taken longer than usual, and has only waited since the last look.
+    /// Lets another run begin if this one has taken longer than usual, and has only waited since
+    /// the last check.
     fn lend(&mut self) {
         let Some(from) = self.lends.filter(|from| Instant::now() >= *from) else { return };
         let (last, before) = self.busy;
@@ -324,7 +334,7 @@ impl<'a> Stage<'a> {
 
     fn reap(&mut self) {
         while let Some(ended) = sandbox::ended() {
-            // A process that is not reaped has its name still.
+            // A process that is not reaped still has its name.
             let name = procfs::name(ended);
             let Some((pid, how)) = sandbox::reap_one(ended) else { return };
             let how = How::from(how);
@@ -334,7 +344,7 @@ impl<'a> Stage<'a> {
             } else if Some(pid) == self.work {
                 self.work_end = Some(how);
             } else if self.tracer.as_ref().is_some_and(|tracer| tracer.has(pid)) {
-                // A thread of it.
+                // A thread of the traced program.
             } else if let How::Killed(signal) = how {
                 self.outcome.orphans.push((name, signal));
             }
@@ -359,7 +369,7 @@ impl<'a> Stage<'a> {
         self.outcome.open_at_rest = procfs::kinds(&self.processes(), &self.spec.folder);
     }
 
-    /// Bytes of the logs of faults.
+    /// The size of the logs of faults in bytes.
     fn faults(&self) -> u64 {
         let files = fs::read_dir(self.spec.folder.join(FAULTS)).into_iter().flatten().flatten();
         files.filter_map(|file| file.metadata().ok()).map(|facts| facts.len()).sum()
@@ -385,7 +395,7 @@ impl<'a> Stage<'a> {
         self.outcome.end = None;
     }
 
-    /// Ends what is left, so that nothing writes any more when the run is judged.
+    /// Ends all remaining processes, so that nothing writes while the run is judged.
     fn settle(&mut self) {
         if self.outcome.end.is_none() {
             self.kill();
@@ -402,7 +412,8 @@ impl<'a> Stage<'a> {
     }
 }
 
-/// What a part of a run took in the clean runs, or a little more: its limit is at least three times that.
+/// How long a part took in the clean runs, or a little more. Its limit is at least three times
+/// that.
 fn usual(limit: u64) -> Duration {
     Duration::from_millis(limit / 3)
 }

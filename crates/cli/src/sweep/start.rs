@@ -1,11 +1,11 @@
-//! Why a clean run is none: then nothing is tried.
+//! Decides whether a clean run succeeded. If it did not, nothing is tried.
 
 use super::observe::{Observation, end_text};
 use super::spec::{How, Part};
 use crate::args::Sweep;
 use crate::text::{printable, shown};
 
-/// One line: what is wrong, where, and what to do. None: the run is clean.
+/// What is wrong, where, and what to do, in one line. None: the run is clean.
 pub fn failure(asked: &Sweep, seen: &Observation) -> Option<String> {
     let name = asked.command.first().map(shown).unwrap_or_default();
     let outcome = &seen.outcome;
@@ -20,9 +20,9 @@ pub fn failure(asked: &Sweep, seen: &Observation) -> Option<String> {
     if let Some(stuck) = &outcome.stuck {
         let what = match (stuck.part, asked.workload.is_some()) {
             (Part::Start, false) => "does not end by itself; a server needs --workload COMMAND",
-            (Part::Start, true) => "is not ready; --ready-when says what to wait for",
+            (Part::Start, true) => "is not ready; say what to wait for with --ready-when",
             (Part::Work, _) => "is busy, and the workload gets no answer",
-            (Part::Stop, _) => "does not end after the stop signal; --stop-with SIGNAL names another one",
+            (Part::Stop, _) => "does not end after the stop signal; choose another one with --stop-with",
         };
         return Some(format!("{name}: without any fault, in {} s it {what}{said}", asked.timeout));
     }
@@ -36,7 +36,7 @@ pub fn failure(asked: &Sweep, seen: &Observation) -> Option<String> {
     if asked.workload.is_some() {
         if outcome.ended_early {
             return Some(format!(
-                "{name}: ended before it was told to ({}); it must stay in the foreground{said}",
+                "{name}: ended before the stop signal ({}); it must stay in the foreground{said}",
                 end_text(outcome.end)
             ));
         }
@@ -51,7 +51,7 @@ pub fn failure(asked: &Sweep, seen: &Observation) -> Option<String> {
         Some(How::Exited(0)) => None,
         end => {
             let hint =
-                if asked.dir.is_none() { "; it runs in an empty folder, unless --dir names another" } else { "" };
+                if asked.dir.is_none() { "; it runs in an empty directory, unless --dir names another" } else { "" };
             Some(format!("{name}: {} without any fault{hint}{said}", end_text(end)))
         }
     }

@@ -1,4 +1,4 @@
-//! The result of a sweep as text, which ends with the finds.
+//! The result of a sweep as text, with the finds at the end.
 
 use std::fmt::Write;
 
@@ -9,9 +9,9 @@ use super::trial::Tried;
 use super::verdict::Verdict;
 use crate::text::{count, printable, shown, wrap};
 
-/// Lines of evidence that are shown of a find.
+/// At most this many lines of evidence are shown per find.
 const MOST_EVIDENCE: usize = 8;
-/// Others of the same cause that are named.
+/// At most this many others of the same cause are listed.
 const MOST_OTHERS: usize = 4;
 
 pub fn render(swept: &Swept) -> String {
@@ -41,7 +41,7 @@ pub fn render(swept: &Swept) -> String {
     out
 }
 
-/// What was done, a sentence each.
+/// What was done, one sentence per line.
 pub fn summary(swept: &Swept) -> Vec<String> {
     let name = swept.command.first().map(shown).unwrap_or_default();
     let mut lines = vec![format!(
@@ -67,16 +67,16 @@ pub fn summary(swept: &Swept) -> Vec<String> {
         lines.push(format!("{} of {} were done before", swept.resumed, count(swept.planned, "trial")));
     }
     if swept.planned == 0 {
-        lines.push("It makes no call that was to fail.".into());
+        lines.push("It makes no call that the sweep fails.".into());
     }
     if swept.tried.len() < swept.planned {
-        lines.push(format!("NOT ALL: {} more were to be tried", swept.planned - swept.tried.len()));
+        lines.push(format!("INCOMPLETE: {} not tried", count(swept.planned - swept.tried.len(), "failure")));
     }
     if swept.lost > 0 {
         lines.push(format!("{} could not be made", count(swept.lost, "run")));
     }
     if let Some(lacks) = &swept.lacks {
-        lines.push(format!("Runs were not shut off from this machine: {}", printable(lacks)));
+        lines.push(format!("Runs were not isolated from this machine: {}", printable(lacks)));
     }
     if let Some(why) = &swept.left_out {
         lines.push(format!("RLIMIT_NPROC was not lowered: {}", printable(why)));
@@ -84,7 +84,7 @@ pub fn summary(swept: &Swept) -> Vec<String> {
     lines
 }
 
-/// How many trials have each verdict that one has.
+/// The number of trials per verdict, for the verdicts that occurred.
 pub fn verdicts(swept: &Swept) -> Vec<(Verdict, usize)> {
     let all = Verdict::ALL.into_iter().map(|verdict| (verdict, swept.count(verdict)));
     all.filter(|(_, number)| *number > 0).collect()
@@ -122,6 +122,6 @@ fn one(swept: &Swept, find: &Find, place: usize, out: &mut String) {
     if let Some(more) = find.others.len().checked_sub(MOST_OTHERS).filter(|more| *more > 0) {
         let _ = writeln!(out, "   and {more} more");
     }
-    // Lines to paste are never broken.
+    // A line that users paste is never wrapped.
     let _ = writeln!(out, "   {}", swept.line(&tried.trial));
 }

@@ -1,4 +1,4 @@
-//! One trial: what is done to the program, and what came of it.
+//! A trial: what is done to the program, and the result.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +9,7 @@ use super::verdict::Judged;
 /// What is done to the program.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub enum Failure {
-    /// A call at a point fails with this errno, or otherwise as `failure` says.
+    /// A call at a point fails with this errno, or as `failure` says otherwise.
     Call { point: Point, failure: String },
     /// RLIMIT_NOFILE.
     Descriptors(u64),
@@ -19,8 +19,11 @@ pub enum Failure {
 
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Trial {
-    /// The rules of EPOLLSHIM_INJECT; empty: no library at all.
+    /// The rules of EPOLLSHIM_INJECT. Empty: without the library.
     pub rules: String,
+    /// The rules count calls over all processes together (`scope=tree`).
+    #[serde(default)]
+    pub in_tree: bool,
     pub failure: Failure,
 }
 
@@ -46,12 +49,12 @@ impl Trial {
         }
     }
 
-    /// What tells a trial from the others of a sweep, also in a later one.
+    /// Identifies a trial among those of a sweep, and across sweeps.
     pub fn key(&self) -> (&str, Option<u64>, Option<u64>) {
         (&self.rules, self.descriptors(), self.processes())
     }
 
-    /// Which limit is lowered.
+    /// The name of the limit that is lowered.
     pub fn limit(&self) -> &'static str {
         match self.failure {
             Failure::Call { .. } => "",
@@ -60,17 +63,17 @@ impl Trial {
         }
     }
 
-    /// What is called: trials of one function are siblings.
+    /// The function that fails. Trials of one function are siblings.
     pub fn family(&self) -> String {
         self.point().map_or_else(String::new, Point::call)
     }
 
-    /// What is called, and where.
+    /// The function that fails, and its place.
     pub fn place(&self) -> (String, String) {
         self.point().map(|point| (point.call(), point.site().to_owned())).unwrap_or_default()
     }
 
-    /// What is done, for a reader.
+    /// What is done, as text.
     pub fn text(&self) -> String {
         match &self.failure {
             Failure::Call { point, failure } => {
@@ -102,9 +105,9 @@ impl Trial {
 pub struct Tried {
     pub trial: Trial,
     pub judged: Judged,
-    /// Runs with this verdict, of how many.
+    /// The number of runs with this verdict, and the number of all runs.
     pub same: u32,
     pub runs: u32,
-    /// Milliseconds of the first run.
+    /// The duration of the first run in milliseconds.
     pub took: u64,
 }

@@ -1,4 +1,4 @@
-//! What became of a program in which a call failed: a verdict, and the evidence for it.
+//! Judges a program in which a call failed: a verdict, and the evidence for it.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -70,7 +70,7 @@ impl Verdict {
         }
     }
 
-    /// Whether a signal ended the program in the middle of a function.
+    /// Whether a signal ended the program inside a function, so that its stack is of interest.
     pub const fn is_crash(self) -> bool {
         matches!(self, Verdict::Crash | Verdict::Abort)
     }
@@ -94,22 +94,22 @@ impl Verdict {
     }
 }
 
-/// A verdict with what speaks for it, a line each.
+/// A verdict with its evidence, one item per line.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Judged {
     pub verdict: Verdict,
     pub evidence: Vec<String>,
 }
 
-/// Signals that end a program which has gone wrong.
+/// Signals that end a faulty program.
 pub const OF_CRASHES: [i32; 6] = [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE, libc::SIGTRAP, libc::SIGSYS];
 
 /// What was done to the program in a run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Done {
-    /// A call was to fail: the run counts only if one did.
+    /// A call was to fail. The run counts only if one did.
     Fault,
-    /// A limit was lowered, and stays so.
+    /// A limit was lowered, and stays low.
     Limit,
     #[cfg(test)]
     Nothing,
@@ -141,7 +141,7 @@ fn of(clean: &Clean, run: &Observation, said: &[String], done: Done) -> (Verdict
     if said.iter().any(|line| line.contains("Sanitizer: ") || line.contains("runtime error: ")) {
         return (Verdict::Sanitizer, one(end_text(outcome.end)));
     }
-    // A stop signal may end a program by its default action: then it did so in clean runs.
+    // A stop signal may end a program by its default action. Then it does so in clean runs too.
     if let Some(How::Killed(signal)) = outcome.end.filter(|end| Some(*end) != clean.end) {
         let (verdict, text) = match signal {
             libc::SIGABRT => (Verdict::Abort, "SIGABRT".into()),
@@ -156,10 +156,10 @@ fn of(clean: &Clean, run: &Observation, said: &[String], done: Done) -> (Verdict
     {
         let part = match stuck.part {
             Part::Start => "it did not end or become ready",
-            Part::Work => "while it was to serve",
-            Part::Stop => "it did not end when it was told to",
+            Part::Work => "it did not serve",
+            Part::Stop => "it did not end after the stop signal",
         };
-        // What its clients met comes first.
+        // The results of the clients are judged first.
         let served = served(run, said, done).filter(|(verdict, _)| stuck.part == Part::Stop && verdict.is_find());
         if let Some((verdict, mut evidence)) = served {
             evidence.push(part.to_owned());
@@ -175,11 +175,11 @@ fn of(clean: &Clean, run: &Observation, said: &[String], done: Done) -> (Verdict
     if outcome.idle_percent >= BUSY && clean.idle_percent < BUSY {
         return (
             Verdict::Spin,
-            one(format!("{} % of a processor, though nobody asks it anything", outcome.idle_percent)),
+            one(format!("{} % of a processor while no client asks for anything", outcome.idle_percent)),
         );
     }
-    // A process that crashed counts whatever became of its parent; one that was ended in another way may have been so by a parent
-    // that failed, as it should.
+    // A process that crashed counts, whatever happened to its parent. Any other may have been ended
+    // by a parent that failed cleanly.
     let crashed = outcome.orphans.iter().any(|(_, signal)| OF_CRASHES.contains(signal));
     let has_failed = outcome.end != clean.end && outcome.end != Some(How::Exited(0));
     if crashed || (!has_failed && run.lost.len() > clean.lost) {
@@ -218,22 +218,22 @@ fn is_busy(stuck: &Stuck) -> bool {
     stuck.percent >= BUSY || stuck.floods
 }
 
-/// What a program does that is stuck.
+/// The state of a program that is stuck.
 fn standing(stuck: &Stuck) -> Vec<String> {
     let mut evidence = vec![format!("{} % of a processor", stuck.percent)];
     if stuck.floods {
-        evidence.push("it prints, or makes the call that fails, without end".into());
+        evidence.push("it prints, or repeats the failing call, for ever".into());
     }
     evidence.extend(stuck.threads.iter().cloned());
     evidence
 }
 
-/// What a server's workloads met.
+/// Judges the results of a server's workloads.
 fn served(run: &Observation, said: &[String], done: Done) -> Option<(Verdict, Vec<String>)> {
     let outcome = &run.outcome;
     let first = outcome.work.first();
     if outcome.ended_early {
-        // Whoever comes next is not served, even where the workload was.
+        // Later clients are not served, even if this workload was.
         let verdict = match outcome.end {
             Some(How::Exited(0)) => Verdict::LostOutput,
             _ => Verdict::CleanFailure,
@@ -249,12 +249,12 @@ fn served(run: &Observation, said: &[String], done: Done) -> Option<(Verdict, Ve
     let serves_again = others.contains(&Some(How::Exited(0)));
     let each_has_an_end = outcome.work.iter().all(Option::is_some);
     match (serves_again, first) {
-        // With so few descriptors it cannot serve; it answers each client, and says why.
+        // With so few descriptors it cannot serve. It answers each client, and says why.
         (false, _) if done == Done::Limit && each_has_an_end && !said.is_empty() => {
             Some((Verdict::CleanFailure, vec![workload, "so does a second one, and the server says why".into()]))
         }
         (false, _) => {
-            let mut evidence = vec![workload, "the server lives, and the next workload fails as well".into()];
+            let mut evidence = vec![workload, "the server keeps running, and the next workload fails as well".into()];
             let Some(stuck) = &outcome.stuck else { return Some((Verdict::Deaf, evidence)) };
             evidence.extend(standing(stuck));
             Some((if is_busy(stuck) { Verdict::Spin } else { Verdict::Deaf }, evidence))
@@ -274,7 +274,7 @@ fn work_text(end: &Option<How>) -> String {
     }
 }
 
-/// Whether all lines of one text are in another, in order: nothing was made up.
+/// Whether all lines of one text are in another, in order, so that nothing was added.
 fn is_part_of(less: &[u8], more: &[u8]) -> bool {
     if more.starts_with(less) {
         return true;
@@ -294,7 +294,7 @@ fn more_of<'a>(
     })
 }
 
-/// More is open than in any clean run.
+/// Whether more is open than in any clean run.
 fn leak(clean: &Clean, run: &Observation) -> Option<Vec<String>> {
     let outcome = &run.outcome;
     if !outcome.work.is_empty() {

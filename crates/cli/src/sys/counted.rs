@@ -1,7 +1,9 @@
-//! RLIMIT_NPROC: what a program needs so that it binds, and counts the program's own tasks alone.
+//! Prepares a process for RLIMIT_NPROC: the limit must apply to it, and count only the tasks of one
+//! run.
 //!
-//! It counts all tasks of a user. It binds neither root nor who has CAP_SYS_RESOURCE or CAP_SYS_ADMIN in the machine's first user
-//! namespace (Linux v6.1 kernel/fork.c, copy_process). In a new user namespace a user's count begins at 0 (user_namespaces(7);
+//! RLIMIT_NPROC counts all tasks of a user. It does not apply to root, nor to processes with
+//! CAP_SYS_RESOURCE or CAP_SYS_ADMIN in the initial user namespace (Linux v6.1 kernel/fork.c,
+//! copy_process). In a new user namespace, the count of a user begins at 0 (user_namespaces(7);
 //! kernel/ucount.c, inc_rlimit_ucounts).
 
 use std::ffi::CStr;
@@ -11,16 +13,18 @@ use serde::{Deserialize, Serialize};
 
 use super::sandbox::checked;
 
-/// How a program's tasks are counted apart from all others.
+/// How the tasks of a program are counted apart from all others.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Counted {
-    /// As a user whom nobody else is, with the capabilities of this process but for the two above: files may be used as before.
+    /// As a user that no other process has. The process keeps its capabilities except the two
+    /// above, so it can use the same files as before.
     AsUser(u32),
-    /// As the same user and group, in a user namespace of its own.
+    /// As the same user and group, in a new user namespace.
     InNamespace(u32, u32),
 }
 
-/// What is written for it, made before the fork behind which nothing may be allocated.
+/// The data for [`Prepared::apply`]. It is built before the fork, since the child must not
+/// allocate.
 pub struct Prepared {
     counted: Counted,
     maps: [String; 2],
@@ -54,7 +58,8 @@ impl Prepared {
         Prepared { counted, maps }
     }
 
-    /// Changes this process, which has one thread. Only system calls (signal-safety(7)).
+    /// Changes this process, which must have one thread. Makes only system calls
+    /// (signal-safety(7)).
     pub fn apply(&self) -> Result<(), Error> {
         match self.counted {
             Counted::AsUser(user) => become_user(user),
@@ -71,7 +76,8 @@ impl Prepared {
 fn become_user(user: u32) -> Result<(), Error> {
     let header = Header { version: VERSION, pid: 0 };
     let mut sets = [Sets::default(); 2];
-    // SAFETY: they take numbers, and a header and sets of the size that its version names, of this function's own.
+    // SAFETY: the calls take integers, and pointers to locals: a header, and sets of the size that
+    // its version requires.
     unsafe {
         checked(libc::syscall(libc::SYS_capget, &raw const header, &raw mut sets) as i32)?;
         checked(libc::prctl(libc::PR_SET_KEEPCAPS, 1 as libc::c_ulong))?;
@@ -94,7 +100,8 @@ fn become_user(user: u32) -> Result<(), Error> {
 }
 
 fn write(file: &CStr, text: &[u8]) -> Result<(), Error> {
-    // SAFETY: a terminated path, and bytes with their number; the descriptor is this function's own.
+    // SAFETY: the path is zero-terminated, and `text` has `text.len()` bytes. Only this function
+    // uses the descriptor.
     unsafe {
         let file = checked(libc::open(file.as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC))?;
         let written = checked(libc::write(file, text.as_ptr().cast(), text.len()) as i32);

@@ -1,6 +1,7 @@
-//! A program in place of this process: what execvpe(3) of glibc does, whatever C library the command is linked with.
+//! Replaces this process by a program, as execvpe(3) of glibc does, with any C library.
 //!
-//! musl's does not give a file without a header that the kernel knows to the shell, and looks elsewhere if PATH is not set.
+//! musl's execvpe(3) differs: it does not run a file without a known header by the shell, and it
+//! has another default PATH.
 
 use std::ffi::{CStr, CString, OsStr, OsString, c_char};
 use std::io::{Error, ErrorKind};
@@ -8,24 +9,26 @@ use std::os::unix::ffi::OsStrExt;
 
 use super::c_string;
 
-/// Where programs are looked for if PATH is not set (glibc 2.36, sysdeps/unix/confstr.h: CS_PATH).
+/// The default of PATH (glibc 2.36, sysdeps/unix/confstr.h: CS_PATH).
 const DEFAULT_PATH: &[u8] = b"/bin:/usr/bin";
 const SHELL: &CStr = c"/bin/sh";
 
-/// The arguments of one exec, made before the fork: [`Ready::exec`] allocates nothing.
+/// The arguments of an exec, built before the fork. [`Ready::exec`] allocates nothing.
 pub struct Ready {
-    /// The files that may be the program, in the order in which they are tried.
+    /// The candidate files, in the order in which they are tried.
     files: Vec<CString>,
-    /// The words; the first two places of `shell_words` are filled when it is known which file the shell is given.
+    /// The arguments. The second of `shell_words` is filled in when the file for the shell is
+    /// known.
     words: Vec<*const c_char>,
     shell_words: Vec<*const c_char>,
     entries: Vec<*const c_char>,
-    /// What the pointers point to.
+    /// Owns the strings that the pointers refer to.
     _strings: (Vec<CString>, Vec<CString>),
 }
 
 impl Ready {
-    /// The program `words[0]`, looked for in PATH as a shell does unless it has a slash.
+    /// Prepares the program `words[0]`, which is searched for in PATH as a shell does, unless it
+    /// contains a slash.
     pub fn new(words: &[OsString], environment: &[(OsString, OsString)]) -> Result<Ready, Error> {
         let name = words.first().filter(|name| !name.is_empty()).ok_or(ErrorKind::NotFound)?;
         let files = files(name, std::env::var_os("PATH").as_deref())?;
@@ -35,16 +38,17 @@ impl Ready {
         Ok(Ready { files, words, shell_words, entries: pointers(&strings.1), _strings: strings })
     }
 
-    /// Becomes the program. Returns where that failed: the errno.
+    /// Replaces this process by the program. Returns the errno on failure.
     ///
-    /// Not `std::os::unix::process::CommandExt::exec`, which sets SIGPIPE to its default: what is ignored stays ignored.
+    /// `std::os::unix::process::CommandExt::exec` sets SIGPIPE to its default. Here an ignored
+    /// signal stays ignored.
     pub fn exec(&mut self) -> i32 {
         let mut is_forbidden = false;
         let mut last = libc::ENOENT;
         for file in &self.files {
             last = execve(file, &self.words, &self.entries);
             if last == libc::ENOEXEC {
-                // A script without a line that names its interpreter.
+                // A script whose first line names no interpreter.
                 if let Some(place) = self.shell_words.get_mut(1) {
                     *place = file.as_ptr();
                 }
@@ -60,15 +64,15 @@ impl Ready {
     }
 }
 
-/// The errno.
+/// Returns the errno.
 fn execve(file: &CStr, words: &[*const c_char], entries: &[*const c_char]) -> i32 {
-    // SAFETY: a terminated string, and arrays of such strings that end with a null pointer (`pointers`). The caller's `Ready` owns
-    // all of them.
+    // SAFETY: `file` is zero-terminated, and the arrays hold pointers to zero-terminated strings
+    // and end with a null pointer (`pointers`). The caller's `Ready` owns all of them.
     unsafe { libc::execve(file.as_ptr(), words.as_ptr(), entries.as_ptr()) };
     Error::last_os_error().raw_os_error().unwrap_or(libc::EIO)
 }
 
-/// The files that a name may stand for. An empty directory of PATH is the current one.
+/// The candidate files for a name. An empty element of PATH is the current directory.
 fn files(name: &OsStr, path: Option<&OsStr>) -> Result<Vec<CString>, Error> {
     if name.as_bytes().contains(&b'/') {
         return Ok(vec![c_string(name)?]);
@@ -85,7 +89,7 @@ fn words_of(words: &[OsString]) -> Result<Vec<CString>, Error> {
     words.iter().map(|word| c_string(word)).collect()
 }
 
-/// `NAME=VALUE`, as exec wants them.
+/// `NAME=VALUE`, as exec takes them.
 fn entries_of(environment: &[(OsString, OsString)]) -> Result<Vec<CString>, Error> {
     let entry = |(name, value): &(OsString, OsString)| {
         let mut entry = name.clone();

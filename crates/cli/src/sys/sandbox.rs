@@ -1,6 +1,7 @@
-//! What a process needs that runs another one shut off from the rest of the machine, watches it, and leaves nothing of it behind.
+//! Lets a process run another one isolated from the rest of the machine, watch it, and clean up
+//! after it.
 //!
-//! Everything here is called by a process with one thread (`epollshim sweep` starts one for each run).
+//! The callers are processes with one thread, which `epollshim sweep` starts for each run.
 
 use std::io::{Error, ErrorKind};
 use std::mem::zeroed;
@@ -12,7 +13,7 @@ use super::child::Change;
 use super::counted::{Counted, Prepared};
 
 pub const NEW_USER: i32 = libc::CLONE_NEWUSER;
-/// Mounts, processes, System V objects.
+/// Mount, process id, and System V IPC namespaces.
 pub const NEW_PROCESSES: i32 = libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC;
 pub const NEW_NETWORK: i32 = libc::CLONE_NEWNET;
 
@@ -20,66 +21,71 @@ pub(super) fn checked(result: i32) -> Result<i32, Error> {
     if result < 0 { Err(Error::last_os_error()) } else { Ok(result) }
 }
 
-/// Moves this process into new namespaces; of [`NEW_PROCESSES`], its next children (unshare(2)).
+/// Moves this process into new namespaces. Of [`NEW_PROCESSES`], the process id namespace applies
+/// to its next children (unshare(2)).
 pub fn unshare(namespaces: i32) -> Result<(), Error> {
-    // SAFETY: takes a number.
+    // SAFETY: the call takes only an integer.
     checked(unsafe { libc::unshare(namespaces) }).map(drop)
 }
 
-/// Has the kernel send this process a signal when its parent ends. Fails if that has ended already.
+/// Asks the kernel to send this process a signal when its parent ends. Fails if the parent has
+/// ended already.
 pub fn end_with_parent(signal: i32, parent: u32) -> Result<(), Error> {
-    // SAFETY: they take numbers.
+    // SAFETY: prctl of PR_SET_PDEATHSIG takes only integers.
     unsafe {
         checked(libc::prctl(libc::PR_SET_PDEATHSIG, signal as libc::c_ulong))?;
         if parent != 0 && self::parent() != parent { Err(ErrorKind::NotConnected.into()) } else { Ok(()) }
     }
 }
 
-/// The process that started this one; another one if that has ended.
+/// The parent of this process. It is another process if the one that started this process has
+/// ended.
 pub fn parent() -> u32 {
-    // SAFETY: takes nothing, and cannot fail.
+    // SAFETY: the call takes no arguments and cannot fail.
     unsafe { libc::getppid() as u32 }
 }
 
-/// Orphans below this process become its children.
+/// Makes orphaned descendants of this process its children.
 pub fn adopt_orphans() {
-    // SAFETY: takes numbers.
+    // SAFETY: the call takes only integers.
     unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1 as libc::c_ulong) };
 }
 
-/// 0 in the child.
+/// Returns 0 in the child.
 pub fn fork() -> Result<i32, Error> {
-    // SAFETY: this process has one thread, so its child may go on as if nothing had happened.
+    // SAFETY: this process has one thread, so its child may call any function.
     checked(unsafe { libc::fork() })
 }
 
-/// Has no program that this process starts inherit a descriptor above standard error.
+/// Makes all descriptors above standard error close on exec.
 pub fn pass_on_no_descriptors() {
     const FIRST: u32 = 3;
-    // SAFETY: they take numbers. Before Linux 5.11, which has the flag, nothing is marked.
+    // SAFETY: the call takes only integers. Before Linux 5.11, which added the flag, it fails and
+    // changes nothing.
     unsafe { libc::syscall(libc::SYS_close_range, FIRST, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
 }
 
-/// Ends this process at once.
+/// Ends this process at once, without exit handlers.
 pub fn leave(status: i32) -> ! {
-    // SAFETY: takes a number, and does not return.
+    // SAFETY: the call takes only an integer, and does not return.
     unsafe { libc::_exit(status) }
 }
 
-/// Mounts the /proc of this process's own process namespace, where nobody else sees it.
+/// Mounts /proc for the process id namespace of this process, visible only in its mount namespace.
 pub fn mount_proc() -> Result<(), Error> {
     let alone = libc::MS_REC | libc::MS_PRIVATE;
     let flags = libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
-    // SAFETY: terminated strings and numbers; null where mount(2) takes nothing.
+    // SAFETY: the strings are zero-terminated, and mount(2) accepts null for the unused arguments.
     unsafe {
         checked(libc::mount(null(), c"/".as_ptr(), null(), alone, null()))?;
         checked(libc::mount(c"proc".as_ptr(), c"/proc".as_ptr(), c"proc".as_ptr(), flags, null())).map(drop)
     }
 }
 
-/// A new network has a loopback device that is down (netdevice(7)).
+/// Turns on the loopback device, which is down in a new network namespace (netdevice(7)).
 pub fn start_loopback() -> Result<(), Error> {
-    // SAFETY: all zeros are a valid ifreq, whose name is terminated; the descriptor is this function's own.
+    // SAFETY: all zeros are a valid ifreq. Its name stays zero-terminated, since `lo` is shorter.
+    // Only this function uses the descriptor.
     unsafe {
         let socket = checked(libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0))?;
         let mut request: libc::ifreq = zeroed();
@@ -93,12 +99,12 @@ pub fn start_loopback() -> Result<(), Error> {
     }
 }
 
-/// A set of signals that are blocked, and taken one by one.
+/// A set of signals that are blocked, and accepted one by one.
 pub struct Taken(libc::sigset_t);
 
 impl Taken {
     pub fn block(signals: &[i32]) -> Taken {
-        // SAFETY: the set is initialised before it is used.
+        // SAFETY: sigemptyset initialises the set before it is used.
         unsafe {
             let mut set: libc::sigset_t = zeroed();
             libc::sigemptyset(&raw mut set);
@@ -110,21 +116,22 @@ impl Taken {
         }
     }
 
-    /// The next one, waited for that long at most.
+    /// Waits for the next one, at most `milliseconds`.
     pub fn next(&self, milliseconds: u64) -> Option<i32> {
         let time = libc::timespec {
             tv_sec: (milliseconds / 1000) as _,
             tv_nsec: (milliseconds % 1000 * 1_000_000) as libc::c_long,
         };
-        // SAFETY: an initialised set and a time; nothing is written.
+        // SAFETY: the set is initialised, the time is a local, and nothing is written.
         let signal = unsafe { libc::sigtimedwait(&raw const self.0, null_mut(), &raw const time) };
         (signal > 0).then_some(signal)
     }
 }
 
-/// A child that has ended, and is not reaped yet; None: none has.
+/// A child that has ended and is not reaped yet. None: no child has.
 pub fn ended() -> Option<i32> {
-    // SAFETY: all zeros are a valid siginfo_t, which it writes; of no child, nothing or zeros.
+    // SAFETY: all zeros are a valid siginfo_t. waitid writes it, or leaves it zero if no child has
+    // ended.
     unsafe {
         let mut facts: libc::siginfo_t = zeroed();
         let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
@@ -133,24 +140,25 @@ pub fn ended() -> Option<i32> {
     }
 }
 
-/// A child that has ended, and how; None: none has. Its number is free from here on.
+/// Reaps a child that has ended, and returns how it ended. Its process id may be reused from here
+/// on. None: no child has ended.
 pub fn reap() -> Option<(i32, Change)> {
     reap_one(-1)
 }
 
-/// As [`reap`], of this child.
+/// Like [`reap`], for one child.
 pub fn reap_one(child: i32) -> Option<(i32, Change)> {
     let mut status = 0;
-    // SAFETY: it writes the one number.
+    // SAFETY: waitpid writes `status`, a local.
     let pid = unsafe { libc::waitpid(child, &raw mut status, libc::WNOHANG) };
     (pid > 0).then(|| (pid, change(status)))
 }
 
-/// Waits for a child to end.
+/// Waits for a child to end, and reaps it.
 pub fn wait_for(pid: i32) -> Result<Change, Error> {
     let mut status = 0;
     loop {
-        // SAFETY: it writes the one number.
+        // SAFETY: waitpid writes `status`, a local.
         match checked(unsafe { libc::waitpid(pid, &raw mut status, 0) }) {
             Ok(_) => return Ok(change(status)),
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -167,30 +175,31 @@ fn change(status: i32) -> Change {
     }
 }
 
-/// Sends a signal to a process; to a group where the number is negative.
+/// Sends a signal to a process, or to a process group if `pid` is negative.
 pub fn send(pid: i32, signal: i32) {
-    // SAFETY: takes numbers. The caller names children that it has not reaped.
+    // SAFETY: the call takes only integers. Callers pass children that are not reaped, so `pid` is
+    // not reused.
     unsafe { libc::kill(pid, signal) };
 }
 
-/// What a program is started with.
+/// The properties of a program that is to be started.
 #[derive(Clone, Copy, Default)]
 pub struct Start {
-    /// RLIMIT_NOFILE and RLIMIT_NPROC, both soft and hard.
+    /// RLIMIT_NOFILE and RLIMIT_NPROC, for both the soft and the hard limit.
     pub descriptors: Option<u64>,
     pub processes: Option<u64>,
-    /// Its tasks are counted apart.
+    /// How its tasks are counted apart from others.
     pub counted: Option<Counted>,
-    /// It is killed when its parent ends.
+    /// Whether it is killed when its parent ends.
     pub ends_with_parent: bool,
 }
 
-/// Has a command start in a session of its own, with no signal blocked.
+/// Makes a command start in a new session, with no signal blocked.
 pub fn in_own_session(command: &mut Command, start: Start) {
     let counted = start.counted.map(Prepared::new);
     let prepare = move || {
-        // SAFETY: they take numbers, and structures of this closure's own. All are system calls or may be called in the child of a
-        // fork (signal-safety(7)).
+        // SAFETY: the calls take integers, and pointers to locals of this closure. All of them are
+        // system calls or async-signal-safe (signal-safety(7)), as needed in the child of a fork.
         unsafe {
             checked(libc::setsid())?;
             let mut none: libc::sigset_t = zeroed();
@@ -199,7 +208,7 @@ pub fn in_own_session(command: &mut Command, start: Start) {
             if let Some(counted) = &counted {
                 counted.apply()?;
             }
-            // Behind that: the kernel forgets this where a process becomes another user.
+            // After `apply`: the kernel clears this setting when a process changes its user.
             if start.ends_with_parent {
                 libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as libc::c_ulong);
             }
@@ -215,6 +224,6 @@ pub fn in_own_session(command: &mut Command, start: Start) {
         }
         Ok(())
     };
-    // SAFETY: the closure does only what the child of a fork may.
+    // SAFETY: the closure makes only calls that are allowed in the child of a fork (see there).
     unsafe { command.pre_exec(prepare) };
 }

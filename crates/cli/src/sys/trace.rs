@@ -1,6 +1,7 @@
-//! ptrace(2): stops threads of children, to read where they stand, and looks at the signals that a child gets.
+//! ptrace(2): stops threads of children to read their registers, and observes the signals that a
+//! child gets.
 //!
-//! Everything here is called by a process with one thread, which is the only tracer of what it traces.
+//! The callers are processes with one thread, which are the only tracers of what they trace.
 
 use std::io::Error;
 use std::mem::{size_of, zeroed};
@@ -8,24 +9,24 @@ use std::ptr::null_mut;
 
 use super::sandbox::checked;
 
-/// What call frame information needs of a thread's registers.
+/// The registers that call frame information needs.
 #[derive(Clone, Copy, Debug)]
 pub struct Registers {
-    /// The next instruction.
+    /// The address of the next instruction.
     pub at: u64,
     pub stack: u64,
     pub frame: u64,
-    /// Where a function that calls no other returns to. (x86-64 has that on the stack.)
+    /// The return address of a function that calls no other. (On x86-64 it is on the stack.)
     #[cfg(target_arch = "aarch64")]
     pub link: u64,
 }
 
-/// A thread that has stopped for its tracer.
+/// Why a thread has stopped for its tracer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Stop {
-    /// It is about to get a signal.
+    /// A signal is about to be delivered to it.
     Signal(i32),
-    /// A stop signal has stopped its whole process.
+    /// A stop signal has stopped its process.
     Group,
     Other,
 }
@@ -34,19 +35,21 @@ type Request = libc::c_int;
 
 /// ptrace(request, tid, 0, data).
 fn ptrace(request: Request, tid: i32, data: usize) -> Result<(), Error> {
-    // SAFETY: of the requests that this file makes only PTRACE_GETREGSET writes, to an iovec that its caller owns.
+    // SAFETY: the requests that reach this function pass integers, and write no memory of this
+    // process. (PTRACE_GETREGSET, which writes, is made in `registers`.)
     let result = unsafe { libc::ptrace(request as _, tid, null_mut::<libc::c_void>(), data) };
     if result == -1 { Err(Error::last_os_error()) } else { Ok(()) }
 }
 
-/// Traces a thread without stopping it; with `follows`, also the threads that it starts.
+/// Traces a thread without stopping it. With `follows`, threads that it starts are traced too.
 pub fn seize(tid: i32, follows: bool) -> Result<(), Error> {
     ptrace(libc::PTRACE_SEIZE as Request, tid, if follows { libc::PTRACE_O_TRACECLONE as usize } else { 0 })
 }
 
-/// A traced thread that has stopped, and why; None: none has.
+/// A traced thread that has stopped, and why. None: no thread has stopped.
 pub fn stopped() -> Option<(i32, Stop)> {
-    // SAFETY: all zeros are a valid siginfo_t, which it writes; of no child, nothing or zeros.
+    // SAFETY: all zeros are a valid siginfo_t. waitid writes it, or leaves it zero if no child has
+    // stopped.
     let (tid, status) = unsafe {
         let mut facts: libc::siginfo_t = zeroed();
         let flags = libc::WSTOPPED | libc::WNOHANG | libc::__WALL;
@@ -62,9 +65,9 @@ pub fn stopped() -> Option<(i32, Stop)> {
     (tid > 0).then_some((tid, stop))
 }
 
-/// Lets a thread go on that has stopped so.
+/// Continues a thread that has stopped as `stop` says.
 pub fn go_on(tid: i32, stop: Stop) {
-    // One that was killed meanwhile is not there any more.
+    // A thread that was killed meanwhile no longer exists.
     let _ = match stop {
         Stop::Signal(signal) => ptrace(libc::PTRACE_CONT as Request, tid, signal as usize),
         Stop::Group => ptrace(libc::PTRACE_LISTEN as Request, tid, 0),
@@ -72,10 +75,11 @@ pub fn go_on(tid: i32, stop: Stop) {
     };
 }
 
-/// Of a traced thread that has stopped.
+/// The registers of a traced thread that has stopped.
 pub fn registers(tid: i32) -> Result<Registers, Error> {
     const NT_PRSTATUS: usize = 1;
-    // SAFETY: all zeros are valid registers, which the kernel writes, as far as the iovec says that there is room.
+    // SAFETY: all zeros are valid registers. The kernel writes at most the length in the iovec,
+    // which is their size.
     let all = unsafe {
         let mut all: libc::user_regs_struct = zeroed();
         let mut room = libc::iovec { iov_base: (&raw mut all).cast(), iov_len: size_of::<libc::user_regs_struct>() };
@@ -91,12 +95,14 @@ pub fn registers(tid: i32) -> Result<Registers, Error> {
     return Ok(Registers { at: all.pc, stack: all.sp, frame: all.regs[29], link: all.regs[30] });
 }
 
-/// Stops a thread that nobody traces, reads its registers, and leaves it. A system call in which it waits may end with EINTR.
+/// Stops a thread that no process traces, reads its registers, and detaches from it. A system call
+/// in which it waits may end with EINTR.
 pub fn look(tid: i32) -> Result<Registers, Error> {
     seize(tid, false)?;
     ptrace(libc::PTRACE_INTERRUPT as Request, tid, 0)?;
     let mut status = 0;
-    // SAFETY: it writes the one number. The thread stops at once, or ends.
+    // SAFETY: waitpid writes `status`, a local. It does not block for long: the thread stops or
+    // ends.
     checked(unsafe { libc::waitpid(tid, &raw mut status, libc::__WALL) })?;
     let read = registers(tid);
     let _ = ptrace(libc::PTRACE_DETACH as Request, tid, 0);

@@ -1,4 +1,5 @@
-//! What is on the screen, and what keys do to it. No terminal, no clock: tested as it is.
+//! The state of the screen, and what keys change in it. It uses no terminal and no clock, and is
+//! tested directly.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -10,7 +11,7 @@ use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use super::columns::{self, Column};
 use super::row::{InstanceRow, Row};
 
-/// What `+` and `-` choose from, milliseconds.
+/// The intervals of `+` and `-` in milliseconds.
 const INTERVALS: [u64; 10] = [100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 30_000, 60_000];
 
 pub type Key = Arc<PathBuf>;
@@ -19,28 +20,28 @@ pub type Key = Arc<PathBuf>;
 pub struct App {
     pub rows: Vec<Row>,
     pub sort: Option<Column>,
-    /// The process that the cursor is on.
+    /// The process under the cursor.
     pub selected: Option<Key>,
-    /// Shown by itself: its calls and instances.
+    /// The process whose details are shown.
     pub detail: Option<Key>,
     pub instances: Vec<InstanceRow>,
-    /// The first instance that is shown.
+    /// The index of the first instance shown.
     pub scroll: usize,
     pub is_paused: bool,
     pub has_help: bool,
     pub interval: Duration,
     /// Names of call sites, by recording and address.
     pub names: HashMap<(Key, u64), String>,
-    /// What to say where there is no process.
+    /// The text shown if there is no process.
     pub nothing: [String; 2],
     /// What could not be read.
     pub trouble: Option<String>,
 }
 
-/// What a key asks of others.
+/// What a key requests from the view.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Asked {
-    /// What has changed is drawn after every key.
+    /// Nothing. The screen is drawn after every key anyway.
     Nothing,
     Quit,
     /// Stop, as by job control.
@@ -49,7 +50,7 @@ pub enum Asked {
     Read,
     /// The time until the next reading has changed.
     Wait,
-    /// All of the screen: something else has written on it.
+    /// Draw the whole screen again, because something else has written on it.
     Redraw,
 }
 
@@ -58,7 +59,7 @@ impl App {
         self.sort.unwrap_or(Column::Calls)
     }
 
-    /// New numbers. The cursor stays on its process.
+    /// Shows new numbers. The cursor stays on its process.
     pub fn show(&mut self, rows: Vec<Row>) {
         let place = self.place();
         self.rows = rows;
@@ -77,12 +78,12 @@ impl App {
         self.scroll = self.scroll.min(self.instances.len().saturating_sub(1));
     }
 
-    /// Where the cursor is.
+    /// The index of the process under the cursor.
     pub fn place(&self) -> Option<usize> {
         self.rows.iter().position(|row| Some(&row.key) == self.selected.as_ref())
     }
 
-    /// The process that is shown by itself.
+    /// The process whose details are shown.
     pub fn detail(&self) -> Option<&Row> {
         self.rows.iter().find(|row| Some(&row.key) == self.detail.as_ref())
     }
@@ -162,7 +163,7 @@ impl App {
     }
 }
 
-/// Where a key moves a place in a list.
+/// The new index after a key that moves in a list.
 fn moved(code: KeyCode, place: usize, last: usize) -> usize {
     const PAGE: usize = 10;
     match code {
@@ -212,7 +213,7 @@ mod tests {
         press(&mut app, KeyCode::Down);
         app.show(vec![row(1, 500.0), row(2, 50.0), row(3, 20.0)]);
         assert_eq!((pids(&app), app.place()), (vec![1, 2, 3], Some(2)));
-        // It is gone: the cursor goes to what stands there now.
+        // Its process is gone, so the cursor moves to the process at that index.
         app.show(vec![row(1, 500.0), row(2, 50.0)]);
         assert_eq!(app.place(), Some(1));
         app.show(Vec::new());

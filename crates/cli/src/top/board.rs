@@ -1,4 +1,5 @@
-//! The programs that are watched: found, read at each refresh, and left when they have ended.
+//! The programs that are watched. They are found, read at each refresh, and dropped some time after
+//! they have ended.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,16 +14,16 @@ use super::sources::Sources;
 use crate::sys;
 use crate::text::printable;
 
-/// For so long a program that has ended is still shown.
+/// How long a program that has ended is still shown.
 const FAREWELL: Duration = Duration::from_secs(10);
 
 /// Why the numbers of a process are too low.
-const CUT_SHORT: &str = "the file was truncated: what it has lost is not counted";
+const CUT_SHORT: &str = "the file was truncated; lost data is not counted";
 
 pub struct Board {
     pub sources: Sources,
     watched: Vec<Watched>,
-    /// CLOCK_MONOTONIC of the last refresh; 0: none yet.
+    /// CLOCK_MONOTONIC of the last refresh. 0: none yet.
     last: u64,
 }
 
@@ -31,9 +32,9 @@ struct Watched {
     reading: Reading,
     row: Row,
     left: Option<Instant>,
-    /// Why its numbers are not whole.
+    /// Why its numbers are incomplete.
     trouble: Option<String>,
-    /// Of the process whose instances are shown: as they were read last, and when.
+    /// The last reading of the instances, and its time, for the process whose instances are shown.
     instances: Option<(Vec<Instance>, u64)>,
 }
 
@@ -42,14 +43,15 @@ impl Board {
         Board { sources, watched: Vec::new(), last: 0 }
     }
 
-    /// Reads all of them, and looks for new ones.
+    /// Reads all recordings, and searches for new ones.
     pub fn refresh(&mut self) {
         self.watched.retain(|one| one.left.is_none_or(|left| left.elapsed() < FAREWELL));
         for one in self.watched.iter_mut().filter(|one| one.left.is_none()) {
             one.read();
         }
         let watched = &self.watched;
-        // One that has ended is watched as well: its file would be found again. A process goes on in another file after exec.
+        // One that has ended counts as watched, since its file would be found again. After an exec,
+        // a process continues in another file.
         let is_watched = |path: &Path| watched.iter().any(|one| one.live.path == path);
         let is_process = |pid| watched.iter().any(|one| one.left.is_none() && one.live.pid == pid);
         for live in self.sources.look(is_watched, is_process) {
@@ -67,7 +69,7 @@ impl Board {
         self.last = sys::monotonic();
     }
 
-    /// Whether numbers of a process are not whole, or not known any more.
+    /// Whether numbers of a process are incomplete, or no longer known.
     pub fn lacks_something(&self) -> bool {
         self.watched.iter().any(|one| one.trouble.is_some())
     }
@@ -76,11 +78,11 @@ impl Board {
         self.watched.iter().map(|one| one.row.clone()).collect()
     }
 
-    /// The instances of a process, with what they did since they were asked for the last time.
+    /// The instances of a process, with what they did since the last call.
     pub fn instances(&mut self, key: &Path) -> Vec<InstanceRow> {
         let Some(one) = self.watched.iter_mut().find(|one| one.live.path == key) else { return Vec::new() };
         let now = sys::monotonic();
-        // Of one that has ended: as they were.
+        // A process that has ended keeps its last values.
         let Ok(mut later) = one.live.instances() else { return Vec::new() };
         later.sort_by_key(|instance| instance.id);
         let earlier = one.instances.as_ref().map(|(earlier, at)| (earlier.as_slice(), now.saturating_sub(*at)));
@@ -94,7 +96,7 @@ impl Board {
         self.watched.iter_mut().find(|one| one.live.path == key).map(|one| one.live.address(address))
     }
 
-    /// How many files could not be read, and one of the reasons.
+    /// The number of files that could not be read, and one of the reasons.
     pub fn failures(&self) -> Option<(usize, &str)> {
         let failures = &self.sources.failures;
         failures.values().next().map(|first| (failures.len(), first.as_str()))
@@ -102,8 +104,8 @@ impl Board {
 }
 
 impl Watched {
-    /// `last`: when was looked before. A recording that was not there then, or whose process was not, has counted since what it has
-    /// counted.
+    /// `last` is the time of the last search. If the recording or its process did not exist then,
+    /// all that it has counted is new.
     fn new(live: Live, last: u64, was_missing: bool) -> Result<Watched, (PathBuf, String)> {
         let now = sys::monotonic();
         let read = live.header().map_err(|error| error.to_string());
@@ -133,7 +135,7 @@ impl Watched {
         };
         self.trouble = reading.is_cut_short.then(|| CUT_SHORT.to_owned());
         let rates = Rates::between(&self.reading, &reading);
-        // What still counts, still runs.
+        // A process that still counts is still running.
         let is_idle = rates.calls == 0.0 && self.reading.threads.len() == reading.threads.len();
         self.row = row(&self.live, &header, &reading, Some(rates));
         let end = reading.end;
@@ -172,7 +174,7 @@ fn row(live: &Live, header: &Header, reading: &Reading, rates: Option<Rates>) ->
         watches: reading.totals.watches,
         threads: reading.threads.len() as u64,
         is_partial: reading.is_partial,
-        // A file that cannot be read has been told of by then.
+        // An unreadable file was reported before this.
         findings: live.findings(reading.at).unwrap_or_default(),
         ended: None,
         rates,

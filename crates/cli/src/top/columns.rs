@@ -1,4 +1,4 @@
-//! The columns of the list of processes: what is in them, how it is written, and what it is sorted by.
+//! The columns of the list of processes: their contents, formats, and sort orders.
 
 use std::cmp::Ordering;
 
@@ -29,18 +29,18 @@ pub enum Column {
     Program,
 }
 
-/// A column as it is laid out.
+/// The layout of a column.
 pub struct Facts {
     pub title: &'static str,
     pub width: u16,
-    /// Columns of a low rank are shown first where there is little space; 0: always.
+    /// If there is little space, columns of a low rank are shown first. 0: always shown.
     pub rank: u8,
-    /// By its name on the command line.
+    /// Finds a column by its name on the command line.
     pub name: &'static str,
 }
 
 impl Column {
-    /// In the order in which they stand. The last one takes the space that is left.
+    /// In display order. The last one takes the remaining space.
     pub const ALL: [Column; 19] = [
         Column::Pid,
         Column::Calls,
@@ -92,7 +92,7 @@ impl Column {
         Column::SORTS.into_iter().find(|column| column.facts().name == name)
     }
 
-    /// What one may sort by.
+    /// The columns that can be sorted by.
     pub const SORTS: [Column; 16] = [
         Column::Calls,
         Column::Waits,
@@ -112,12 +112,12 @@ impl Column {
         Column::Program,
     ];
 
-    /// Text stands at the left, a number at the right.
+    /// Text is aligned left, numbers right.
     pub const fn is_text(self) -> bool {
         matches!(self, Column::Program | Column::TopError)
     }
 
-    /// A cell for people, at most as wide as the column.
+    /// The text of a cell, at most as wide as the column.
     pub fn short(self, row: &Row) -> String {
         let rates = row.rates.as_ref();
         let of = |number: fn(&Rates) -> f64| rates.map_or_else(dash, |rates| rate(number(rates)));
@@ -148,7 +148,7 @@ impl Column {
         }
     }
 
-    /// What is great stands above; but names go by the alphabet.
+    /// The largest values come first. Names are sorted alphabetically.
     pub fn order(self, one: &Row, other: &Row) -> Ordering {
         let by = match self {
             Column::Program => one.name.cmp(&other.name),
@@ -200,7 +200,7 @@ pub fn rate(number: f64) -> String {
         return "0".into();
     }
     let (mut number, mut unit) = (number, 0);
-    // As many as are written out: 9999 is more telling than 10.0k.
+    // Four digits are written out: 9999 says more than 10.0k.
     while number >= if unit == 0 { 9999.5 } else { 999.5 } && unit + 1 < UNITS.len() {
         number /= 1000.0;
         unit += 1;
@@ -226,7 +226,7 @@ pub fn percent(share: f64) -> String {
     if percent > 0.0 && percent < 9.95 { format!("{percent:.1}%") } else { format!("{percent:.0}%") }
 }
 
-/// Nanoseconds.
+/// Formats nanoseconds.
 pub fn time(nanoseconds: Option<u64>) -> String {
     nanoseconds.map_or_else(dash, |time| Scaled::time(time).to_string())
 }
@@ -235,7 +235,7 @@ fn error((function, error): &(&str, String)) -> String {
     format!("{function} {error}")
 }
 
-/// How long something has been there, in two units at most.
+/// Formats an age in at most two units.
 pub fn age(nanoseconds: u64) -> String {
     let seconds = nanoseconds / 1_000_000_000;
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86400);

@@ -1,4 +1,4 @@
-//! Draws one process: its calls by rate, with the times of its waits, and its instances.
+//! Draws one process: its calls by rate, the times of its waits, and its instances.
 
 use epollshim_format::findings::{Finding, Message, Severity};
 use epollshim_recording::model::Quantiles;
@@ -14,10 +14,10 @@ use super::row::{FunctionRates, InstanceRow, Rates, Row};
 
 pub fn draw(frame: &mut Frame, body: Rect, app: &App, row: &Row, theme: Theme) {
     let rates = row.rates.clone().unwrap_or_default();
-    // A line for each function, one for the titles, one for the work, one for batches.
+    // A line for each function, and one each for the titles, the work and the batches.
     let calls = u16::try_from(rates.functions.len()).unwrap_or(0) + 3;
     let found = findings(row, theme);
-    // A blank line behind those that there are.
+    // A blank line follows if there are any.
     let lines = u16::try_from(found.len()).map_or(0, |lines| if lines == 0 { 0 } else { lines + 1 });
     let [head, bad, calls, _, instances] =
         Layout::vertical([3, lines, calls, 1].map(Constraint::Length).into_iter().chain([Constraint::Min(2)]))
@@ -30,7 +30,7 @@ pub fn draw(frame: &mut Frame, body: Rect, app: &App, row: &Row, theme: Theme) {
 
 fn heading(row: &Row, rates: &Rates, theme: Theme) -> Vec<Line<'static>> {
     let end = row.ended.map_or_else(String::new, |how| format!(" (ended: {how})"));
-    let partial = if row.is_partial { " (its recording is not whole)" } else { "" };
+    let partial = if row.is_partial { " (its recording is incomplete)" } else { "" };
     let arguments = if row.arguments.is_empty() { &row.name } else { &row.arguments };
     let blocked = rates.blocked.map_or_else(dash, percent);
     let empty = rates.empty.map_or_else(dash, percent);
@@ -40,14 +40,14 @@ fn heading(row: &Row, rates: &Rates, theme: Theme) -> Vec<Line<'static>> {
     vec![
         Line::from(format!("{} {arguments}{end}{partial}", row.pid)).style(theme.title()),
         Line::from(format!(
-            "{} old, {} threads, {} instances, {} watches; blocked {blocked} of the time",
+            "{} old, {}, {}, {}; blocked {blocked} of the time",
             age(row.age),
-            row.threads,
-            count(row.instances),
-            count(row.watches)
+            plural(row.threads, "thread", "threads"),
+            plural(row.instances, "instance", "instances"),
+            plural(row.watches, "watch", "watches")
         )),
         Line::from(format!(
-            "{} calls/s, {} waits/s, {empty} empty; {} events/s, {per_wait} a wait{}{}",
+            "{} calls/s, {} waits/s, {empty} empty; {} events/s, {per_wait} per wait{}{}",
             rate(rates.calls),
             rate(rates.waits),
             rate(rates.events),
@@ -57,7 +57,11 @@ fn heading(row: &Row, rates: &Rates, theme: Theme) -> Vec<Line<'static>> {
     ]
 }
 
-/// The most findings that are told.
+fn plural(number: u64, one: &str, several: &str) -> String {
+    format!("{} {}", count(number), if number == 1 { one } else { several })
+}
+
+/// At most this many findings are shown.
 const FINDINGS: usize = 6;
 
 /// A line for each of the worst findings.
@@ -70,7 +74,7 @@ fn findings(row: &Row, theme: Theme) -> Vec<Line<'static>> {
         Line::from(text).style(if is_serious { theme.bad() } else { ratatui::style::Style::new() })
     };
     let more = row.findings.len().saturating_sub(FINDINGS);
-    let more = (more != 0).then(|| Line::from(format!("and {more} more: epollshim report tells all")));
+    let more = (more != 0).then(|| Line::from(format!("and {more} more; see epollshim report")));
     row.findings.iter().take(FINDINGS).map(line).chain(more).collect()
 }
 
@@ -82,7 +86,7 @@ fn times(of: Option<Quantiles>, told: fn(Option<u64>) -> String) -> [Cell<'stati
     [of.map(|of| of.p50), of.map(|of| of.p99), of.map(|of| of.max)].map(|value| right(told(value)))
 }
 
-/// `BLOCKED IN WAITS`: the interval's own. Calls that do not wait are not timed.
+/// The table of functions. Times are those of the interval. Calls that do not wait are not timed.
 fn functions(rates: &Rates, width: u16, theme: Theme) -> Table<'static> {
     let titles = ["CALL", "/S", "P50", "P99", "MAX", "FAILED/S", "INJ/S", "LIM/S", "ERRORS"];
     let [call, last] = [titles.first(), titles.last()].map(|title| title.copied().unwrap_or_default());
@@ -111,7 +115,7 @@ fn functions(rates: &Rates, width: u16, theme: Theme) -> Table<'static> {
     };
     let mut rows: Vec<Cells> = rates.functions.iter().map(function).collect();
     rows.push(other("work between", rates.work, time));
-    rows.push(other("events a batch", rates.batch, |number| number.map_or_else(dash, count)));
+    rows.push(other("events/batch", rates.batch, |number| number.map_or_else(dash, count)));
     let rest = width.saturating_sub(14 + 5 + 8 * 3 + 8 + 5 + 5 + 8);
     let widths = [14, 5, 8, 8, 8, 8, 5, 5, rest].map(Constraint::Length);
     Table::new(rows, widths).header(Cells::new(header).style(theme.title()))

@@ -1,4 +1,5 @@
-//! Draws the list of processes, the help, and what stands around them. detail.rs draws a process.
+//! Draws the list of processes, the help, and the lines around them. The module `detail` draws a
+//! process.
 
 use ratatui::Frame;
 use ratatui::layout::{Alignment, Constraint, Layout, Rect};
@@ -11,7 +12,8 @@ use super::columns::{Column, rate};
 use super::detail;
 use super::row::Row;
 
-/// How things are made to stand out. Without colours (<https://no-color.org>) by bold, dim and reverse alone.
+/// How text is highlighted. Without colours (<https://no-color.org>) only bold, dim and reverse are
+/// used.
 #[derive(Clone, Copy)]
 pub struct Theme {
     has_colour: bool,
@@ -58,7 +60,7 @@ pub fn draw(frame: &mut Frame, app: &App, theme: Theme) {
     frame.render_widget(Paragraph::new(heading(app, theme)), head);
     match app.detail() {
         Some(row) => {
-            // The foot's lines are of the list.
+            // The lines at the bottom belong to the list only.
             let body = Rect { height: body.height + foot.height, ..body };
             detail::draw(frame, body, app, row, theme);
         }
@@ -100,14 +102,14 @@ fn empty(frame: &mut Frame, body: Rect, app: &App) {
     frame.render_widget(Paragraph::new(lines).alignment(Alignment::Center), body);
 }
 
-/// The columns that find space: those that are always shown, and of the others the first by rank.
+/// The columns that fit: those that are always shown, and others by rank.
 fn columns(width: u16) -> Vec<Column> {
     let mut shown: Vec<Column> = Column::ALL.into_iter().filter(|column| column.facts().rank == 0).collect();
     let mut others: Vec<Column> = Column::ALL.into_iter().filter(|column| column.facts().rank != 0).collect();
     others.sort_by_key(|column| column.facts().rank);
     let mut used: u16 = shown.iter().map(|column| column.facts().width + 1).sum();
     for column in others {
-        // Some is left for the program's name.
+        // Leaves space for the name of the program.
         let more = column.facts().width + 1;
         if used + more + 8 > width {
             break;
@@ -146,7 +148,7 @@ fn cell(column: Column, text: String) -> Cell<'static> {
     Cell::from(Line::from(text).alignment(alignment))
 }
 
-/// A cell of the list: the program with its arguments, as far as there is space.
+/// The text of a cell. The program is shown with its arguments if there is space.
 fn text(column: Column, row: &Row) -> String {
     let text = column.short(row);
     let arguments = row.arguments.split_once(' ').map_or("", |(_, arguments)| arguments);
@@ -156,12 +158,12 @@ fn text(column: Column, row: &Row) -> String {
     text
 }
 
-/// Two lines about the process that the cursor is on: what its cells have no space for.
+/// Two lines on the process under the cursor, with what does not fit into its row.
 fn selected(app: &App, theme: Theme) -> Vec<Line<'static>> {
     let Some(row) = app.place().and_then(|place| app.rows.get(place)) else { return Vec::new() };
     let mut first = format!("{} {}", row.pid, if row.arguments.is_empty() { &row.name } else { &row.arguments });
     if row.is_partial {
-        first.push_str(" (its recording is not whole)");
+        first.push_str(" (its recording is incomplete)");
     }
     let mut second = Vec::new();
     if let Some(how) = row.ended {
@@ -183,19 +185,19 @@ fn selected(app: &App, theme: Theme) -> Vec<Line<'static>> {
 }
 
 const HELP: &str = "\
- CALLS/S  epoll calls a second         EMPTY  waits without an event
- WAITS/S  of these, waits              BLOCK  of the time of threads
- EVENTS/S delivered                           that wait: in a wait
- EV/W     events a wait                ERR/S  calls that failed
- P99 WAIT, P99 WORK: 99 of 100 waits, and of the times between two,
-          were not longer              MOST   the error that came most
- INST, WATCH: live instances, watches  INJ/S, LIM/S  by a fault, a limit
+ CALLS/S   epoll calls per second     EV/W   events per wait
+ WAITS/S   waits per second           EMPTY  share of empty waits
+ EVENTS/S  events per second          ERR/S  failed calls per second
+ BLOCK     share of time in waits     MOST   most frequent error
+ P99 WAIT, P99 WORK: 99 % of waits, and of times between waits,
+           are not longer
+ INST      live instances             INJ/S  calls with a fault
+ WATCH     live watches               LIM/S  calls that a limit refused
 
- up down PgUp PgDn Home End   move     Enter  open a process
- s  S     sort by the next column, the one before
- p        pause, and go on             space  read now
- +  -     a longer, shorter interval   Esc    back
- q        quit                         Ctrl-Z stop";
+ arrows PgUp PgDn Home End  move      Enter  open a process
+ s  S  sort by next, previous column  Esc    back
+ p     pause or continue              space  read now
+ +  -  longer, shorter interval       q      quit     Ctrl-Z  stop";
 
 fn help_page(frame: &mut Frame) {
     let area = frame.area();

@@ -1,4 +1,4 @@
-//! `--once`: plain text, or a JSON object, for scripts.
+//! `--once`: prints plain text, or a JSON object, for scripts.
 
 use std::fmt::Write;
 
@@ -28,7 +28,8 @@ const TITLES: [&str; 16] = [
     "PROGRAM",
 ];
 
-/// A line a process, words between blanks. Numbers are written out; `-`: there is none. The name comes last, since it may have blanks.
+/// One line per process, with fields separated by blanks. Numbers are not abbreviated, and `-`
+/// means none. The name is last, since it may contain blanks.
 pub fn text(rows: &[Row]) -> String {
     let lines: Vec<[String; 16]> = rows.iter().map(line).collect();
     let widths: Vec<usize> = (0..TITLES.len())
@@ -75,7 +76,8 @@ fn line(row: &Row) -> [String; 16] {
     ]
 }
 
-/// One object, schema `epollshim.top/1`. Rates are a second, shares are of 1, times are nanoseconds.
+/// One object, schema `epollshim.top/1`. Rates are per second, shares are fractions of 1, times are
+/// in nanoseconds.
 pub fn json(rows: &[Row]) -> String {
     let processes: Vec<Value> = rows.iter().map(process).collect();
     format!("{}\n", json!({"schema": "epollshim.top/1", "processes": processes}))

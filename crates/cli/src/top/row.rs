@@ -1,4 +1,5 @@
-//! What is shown of a process, its calls and its instances: numbers of an interval, from two readings. Pure.
+//! What is shown of a process, its calls and its instances: values of an interval, from two
+//! readings. No side effects.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,35 +14,35 @@ use epollshim_recording::model::{Histogram, Instance, Quantiles};
 /// A process.
 #[derive(Clone, Default)]
 pub struct Row {
-    /// Its recording: tells one from another, also where a process id is given again.
+    /// Its recording. It identifies the process even if its process id is reused.
     pub key: Arc<PathBuf>,
     pub pid: u32,
     pub name: String,
     pub arguments: String,
-    /// Nanoseconds since it began.
+    /// Nanoseconds since it started.
     pub age: u64,
     pub instances: u64,
     pub watches: u64,
-    /// That made an epoll call.
+    /// The threads that made an epoll call.
     pub threads: u64,
-    /// What it counts is not all in its file.
+    /// Its file does not contain everything.
     pub is_partial: bool,
-    /// How it ended; None: it runs.
+    /// How it ended. None: it is running.
     pub ended: Option<&'static str>,
-    /// What was found wrong, the worst first.
+    /// Its findings, the worst first.
     pub findings: Vec<Finding>,
-    /// None: it was read once.
+    /// None: it was read only once.
     pub rates: Option<Rates>,
 }
 
 impl Row {
-    /// Findings that are worse than info.
+    /// The number of findings above severity info.
     pub fn serious(&self) -> usize {
         self.findings.iter().filter(|finding| finding.severity != Severity::Info).count()
     }
 }
 
-/// What a process did in an interval. Rates are a second.
+/// What a process did in an interval. Rates are per second.
 #[derive(Clone, Default)]
 pub struct Rates {
     pub length: u64,
@@ -51,25 +52,25 @@ pub struct Rates {
     pub errors: f64,
     pub injected: f64,
     pub limited: f64,
-    /// Of the waits that did not fail; None: there were none.
+    /// Counts only waits that did not fail. None: there were none.
     pub events_per_wait: Option<f64>,
-    /// Of 1, of the same.
+    /// The fraction of these waits without an event.
     pub empty: Option<f64>,
-    /// Of 1.
+    /// A fraction.
     pub blocked: Option<f64>,
-    /// The call and the error that came most.
+    /// The most frequent combination of call and error.
     pub top_error: Option<(&'static str, String)>,
-    /// Blocked in a wait; work between two; events in a batch.
+    /// Time blocked in a wait, time of work between two waits, and events per wait.
     pub wait_time: Option<Quantiles>,
     pub work: Option<Quantiles>,
     pub batch: Option<Quantiles>,
-    /// Those that were ever made, the busiest first.
+    /// The functions that were ever called, the most frequent first.
     pub functions: Vec<FunctionRates>,
     /// Events by kind.
     pub kinds: Vec<(&'static str, f64)>,
 }
 
-/// A function of epoll.
+/// An epoll function.
 #[derive(Clone, Default)]
 pub struct FunctionRates {
     pub name: &'static str,
@@ -77,7 +78,7 @@ pub struct FunctionRates {
     pub errors: f64,
     pub injected: f64,
     pub limited: f64,
-    /// Since the process began.
+    /// Since the process started.
     pub all: u64,
     /// The most frequent first.
     pub by_errno: Vec<(String, f64)>,
@@ -94,7 +95,7 @@ pub struct InstanceRow {
     pub events: Option<f64>,
     pub empty: Option<f64>,
     pub made_by: String,
-    /// The address that it was made at; 0: not known.
+    /// The address of the call that created it. 0: unknown.
     pub site: u64,
 }
 
@@ -166,7 +167,8 @@ impl Rates {
     }
 }
 
-/// Instances with what they did in `length` nanoseconds: the busiest first, then those that watch most.
+/// Instances with what they did in `length` nanoseconds, the busiest first, then those with the
+/// most watches.
 pub fn instances(earlier: Option<(&[Instance], u64)>, later: &[Instance]) -> Vec<InstanceRow> {
     let mut rows: Vec<InstanceRow> = later
         .iter()
@@ -180,7 +182,7 @@ pub fn instances(earlier: Option<(&[Instance], u64)>, later: &[Instance]) -> Vec
                 ..InstanceRow::default()
             };
             let Some((earlier, length)) = earlier.filter(|(_, length)| *length != 0) else { return row };
-            // One that was not there has begun since.
+            // An instance that was not there before has been created since.
             let before = earlier.iter().find(|before| before.id == now.id);
             let since = |count: fn(&Instance) -> u64| count(now).saturating_sub(before.map_or(0, count));
             let interval = Interval { length, ..Interval::default() };

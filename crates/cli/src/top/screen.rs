@@ -1,5 +1,5 @@
-//! The terminal: taken, given back, and what comes from it. It is given back when the program ends, however: by `q`, by an
-//! error, by a panic, by a signal; and while it is stopped.
+//! Sets the terminal up, restores it, and reads events from it. It is restored when the program
+//! ends in any way (by `q`, an error, a panic, or a signal), and while it is stopped.
 
 use std::io::{self, Stdout, Write};
 use std::sync::mpsc::Sender;
@@ -16,24 +16,24 @@ use ratatui::layout::Rect;
 use super::app::Key;
 use crate::sys::Signals;
 
-/// What happens.
+/// An event of the view.
 pub enum Event {
     Input(Input),
     Signal(i32),
-    /// An address has a name.
+    /// An address has been named.
     Named(Key, u64, String),
     /// The terminal is gone.
     Closed,
 }
 
-/// The terminal, as long as it is ours.
+/// The terminal, while this program uses it.
 pub struct Screen {
     terminal: Terminal<CrosstermBackend<Stdout>>,
 }
 
 impl Screen {
     pub fn take() -> io::Result<Screen> {
-        // Before anything is changed: what a panic would leave behind is put right first.
+        // Set before anything is changed, so that a panic restores the terminal first.
         let say = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {
             leave();
@@ -54,8 +54,8 @@ impl Screen {
         self.terminal.draw(draw).map(drop)
     }
 
-    /// Draws all of it the next time. (`Terminal::clear` asks the terminal where its cursor is: some do not answer, and the answer
-    /// would come between the keys.)
+    /// Makes the next draw write the whole screen. (`Terminal::clear` asks the terminal for the
+    /// cursor position. Some terminals do not answer, and the answer would mix with the keys.)
     pub fn redraw(&mut self) -> io::Result<()> {
         let size = self.terminal.size()?;
         self.terminal.resize(Rect::new(0, 0, size.width, size.height))
@@ -68,21 +68,21 @@ impl Drop for Screen {
     }
 }
 
-/// Gives the terminal back. What fails has no terminal to be put right.
+/// Restores the terminal. Errors are ignored: then there is no terminal to restore.
 pub fn leave() {
     let _ = execute!(io::stdout(), LeaveAlternateScreen, Show);
     let _ = disable_raw_mode();
     let _ = io::stdout().flush();
 }
 
-/// The signals that end or stop a program at a terminal, and the one with which it goes on. Blocked before any thread is
-/// started, so that one thread takes them all and nothing is done within a handler.
+/// The signals that end or stop a program at a terminal, and the one that continues it. They are
+/// blocked before any thread starts, so that one thread accepts all of them and no handler runs.
 pub fn signals() -> Signals {
     use libc::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP};
     Signals::block(&[SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGCONT])
 }
 
-/// Sends what happens, each kind from a thread of its own. They end with the process.
+/// Sends events, each kind from its own thread. The threads end with the process.
 pub fn listen(signals: Signals, events: &Sender<Event>) {
     let to = events.clone();
     thread::spawn(move || {

@@ -1,4 +1,5 @@
-//! Which recordings are watched: of the processes, directories and files that were named, or of all processes.
+//! Finds the recordings to watch: of the given processes, directories and files, or of all
+//! processes.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
@@ -15,13 +16,14 @@ use epollshim_recording::running::recordings_of;
 use crate::text::{printable, reason, shown};
 use crate::{Failure, sys};
 
-/// A process in which no recording was found is looked at again after this, and then after twice the time, up to...
+/// A process without a recording is checked again after this time, and then after twice the time,
+/// up to...
 const SOONEST: Duration = Duration::from_secs(1);
 const LATEST: Duration = Duration::from_secs(16);
 
 pub struct Sources {
     subjects: Vec<Subject>,
-    /// Files of directories that nobody writes any more.
+    /// Files in directories that no process writes any more.
     dead: HashSet<PathBuf>,
     /// Processes without a recording.
     without: HashMap<u32, Without>,
@@ -33,19 +35,19 @@ enum Subject {
     Process(u32),
     Directory(PathBuf),
     File(PathBuf),
-    /// Of this user; of everybody, for root.
+    /// All processes of this user, or of all users for root.
     All,
 }
 
 struct Without {
-    /// Of its directory in /proc: another process with this id has another.
+    /// The ctime of its directory in /proc. Another process that reuses the id has another.
     changed: (i64, i64),
     next: Instant,
     pause: Duration,
 }
 
 impl Sources {
-    /// A word of digits is a process.
+    /// A word of digits is a process id.
     pub fn new(words: &[OsString]) -> Result<Sources, Failure> {
         let mut subjects = words.iter().map(subject).collect::<Result<Vec<_>, _>>()?;
         if subjects.is_empty() {
@@ -54,7 +56,8 @@ impl Sources {
         Ok(Sources { subjects, dead: HashSet::new(), without: HashMap::new(), failures: BTreeMap::new() })
     }
 
-    /// Why there is nothing to watch, and how that can be mended; for people, in lines of at most 80 columns.
+    /// Why there is nothing to watch, and how to create a recording. Two lines of at most 80
+    /// columns.
     pub fn nothing(&self) -> [String; 2] {
         let (what, directory) = match self.subjects.as_slice() {
             [Subject::Process(pid)] => (format!("process {pid} has no recording"), "DIR".into()),
@@ -63,21 +66,22 @@ impl Sources {
             [Subject::All] => ("no program runs with a recording".into(), "DIR".into()),
             _ => ("none of these runs with a recording".into(), "DIR".into()),
         };
-        [what, format!("make one: epollshim run --record {directory} -- CMD")]
+        [what, format!("create one: epollshim run --record {directory} -- CMD")]
     }
 
-    /// Whether each look finds all that there is: among all processes, those without a recording are looked at less often.
+    /// Whether each search finds everything. With all processes, those without a recording are
+    /// checked less often.
     pub fn finds_all(&self) -> bool {
         !self.subjects.iter().any(|subject| matches!(subject, Subject::All))
     }
 
-    /// Recordings of running programs, but for those that `is_watched` knows.
+    /// Recordings of running programs, except those for which `is_watched` returns true.
     pub fn look(&mut self, is_watched: impl Fn(&Path) -> bool, is_watched_process: impl Fn(u32) -> bool) -> Vec<Live> {
         self.failures.clear();
         let mut found: Vec<(PathBuf, Option<u32>)> = Vec::new();
         for subject in &self.subjects {
             match subject {
-                // Also of one that is watched: an exec begins another recording.
+                // A process that is watched is checked as well: an exec begins another recording.
                 Subject::Process(pid) if is_watched_process(*pid) => {}
                 Subject::Process(pid) => {
                     found.extend(recordings_of(*pid).unwrap_or_default().into_iter().map(|path| (path, Some(*pid))));
@@ -108,28 +112,26 @@ impl Sources {
 fn subject(word: &OsString) -> Result<Subject, Failure> {
     let digits = word.to_str().filter(|word| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit()));
     if let Some(digits) = digits {
-        let pid: u32 = digits.parse().map_err(|_| Failure::of_use(format!("{digits}: no such process")))?;
+        let pid: u32 = digits.parse().map_err(|_| Failure::usage(format!("{digits}: no such process")))?;
         return match recordings_of(pid) {
             Ok(_) => Ok(Subject::Process(pid)),
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                Err(Failure::of_use(format!("{pid}: no such process")))
-            }
-            Err(error) => Err(Failure::of_use(format!("process {pid}: {}", reason(&error)))),
+            Err(error) if error.kind() == ErrorKind::NotFound => Err(Failure::usage(format!("{pid}: no such process"))),
+            Err(error) => Err(Failure::usage(format!("process {pid}: {}", reason(&error)))),
         };
     }
     let path = PathBuf::from(word);
-    let facts = fs::metadata(&path).map_err(|error| Failure::of_use(format!("{}: {}", shown(word), reason(&error))))?;
+    let facts = fs::metadata(&path).map_err(|error| Failure::usage(format!("{}: {}", shown(word), reason(&error))))?;
     if facts.is_dir() {
-        fs::read_dir(&path).map_err(|error| Failure::of_use(format!("{}: {}", shown(word), reason(&error))))?;
+        fs::read_dir(&path).map_err(|error| Failure::usage(format!("{}: {}", shown(word), reason(&error))))?;
         return Ok(Subject::Directory(path));
     }
     match Live::open(&path, None) {
         Ok(_) => Ok(Subject::File(path)),
-        Err(error) => Err(Failure::of_use(printable(&error.to_string()))),
+        Err(error) => Err(Failure::usage(printable(&error.to_string()))),
     }
 }
 
-/// The recordings of all processes whose mappings this user may see.
+/// The recordings of all processes whose mappings this user may read.
 fn of_all(without: &mut HashMap<u32, Without>, is_watched: &impl Fn(u32) -> bool) -> Vec<(PathBuf, Option<u32>)> {
     let (user, now) = (sys::effective_user(), Instant::now());
     let mut found = Vec::new();

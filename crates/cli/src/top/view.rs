@@ -1,4 +1,4 @@
-//! Runs the view: readings at their time, keys, signals.
+//! Runs the view: timed readings, keys, signals.
 
 use std::collections::HashSet;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -14,10 +14,10 @@ use super::draw::{Theme, draw};
 use super::screen::{self, Event, Screen};
 use crate::sys;
 
-/// The first numbers come sooner than the interval: two readings are needed for them.
+/// The first interval is shorter, since two readings are needed for numbers.
 const FIRST: Duration = Duration::from_millis(300);
 
-/// Call sites of so many instances are named: nobody reads more.
+/// At most this many instances have their call sites named.
 const NAMED: usize = 500;
 
 struct View {
@@ -25,12 +25,12 @@ struct View {
     board: Board,
     screen: Screen,
     next: Instant,
-    /// Addresses that are being named or have been.
+    /// Addresses that were sent to be named.
     asked: HashSet<(Key, u64)>,
     to_name: Sender<(Key, Address)>,
 }
 
-/// Returns when the user has had enough.
+/// Returns when the user quits.
 pub fn run(board: Board, app: App) -> io::Result<()> {
     let signals = screen::signals();
     let (events, happens) = channel();
@@ -45,7 +45,7 @@ pub fn run(board: Board, app: App) -> io::Result<()> {
     loop {
         view.screen.draw(|frame| draw(frame, &view.app, theme))?;
         let Some(first) = view.wait(&happens) else { continue };
-        // What has come meanwhile is drawn together.
+        // Pending events are handled before the next draw.
         for event in std::iter::once(first).chain(happens.try_iter()) {
             if !view.take(event)? {
                 return Ok(());
@@ -55,7 +55,7 @@ pub fn run(board: Board, app: App) -> io::Result<()> {
 }
 
 impl View {
-    /// The next event; None: it was time for a reading, and it was done.
+    /// The next event. None: it was time for a reading, which was made.
     fn wait(&mut self, happens: &Receiver<Event>) -> Option<Event> {
         let result = if self.app.is_paused {
             happens.recv().map_err(|_| RecvTimeoutError::Disconnected)
@@ -72,7 +72,7 @@ impl View {
         }
     }
 
-    /// False: it is over.
+    /// Returns false when the view is over.
     fn take(&mut self, event: Event) -> io::Result<bool> {
         match event {
             Event::Input(Input::Key(key)) => match self.app.key(key) {
@@ -86,7 +86,8 @@ impl View {
             Event::Input(Input::Resize(..)) => self.screen.redraw()?,
             Event::Input(_) => {}
             Event::Signal(libc::SIGCONT) => {
-                // Stopped by SIGSTOP, which nobody can see coming: the shell has set the terminal its own way meanwhile.
+                // It was stopped by SIGSTOP, which cannot be caught. Meanwhile the shell has
+                // changed the settings of the terminal.
                 screen::leave();
                 self.screen.enter()?;
             }
@@ -97,7 +98,7 @@ impl View {
         Ok(true)
     }
 
-    /// Gives the terminal back, and has the signal end or stop this process.
+    /// Restores the terminal, and lets the signal end or stop this process.
     fn step_aside(&mut self, signal: i32) -> io::Result<()> {
         screen::leave();
         sys::take(signal);
@@ -133,7 +134,8 @@ impl View {
     }
 }
 
-/// Names addresses on a thread of its own: the debug information of a large program takes seconds.
+/// Names addresses on a separate thread: reading the debug information of a large program takes
+/// seconds.
 fn names(events: &Sender<Event>) -> Sender<(Key, Address)> {
     let (to_name, asked) = channel::<(Key, Address)>();
     let events = events.clone();

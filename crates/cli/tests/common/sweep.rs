@@ -1,4 +1,4 @@
-//! What tests of `epollshim sweep` need: programs of c-tests/sweep, sweeps, and their results.
+//! Helpers for tests of `epollshim sweep`: programs of c-tests/sweep, sweeps, and their results.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -22,7 +22,7 @@ pub fn sweep(flags: &[&str], command: &[&str]) -> Output {
     output(epollshim().args(["sweep", "--format", "json"]).args(flags).arg("--").args(command))
 }
 
-/// What a sweep found, and its exit status.
+/// The result of a sweep, and its exit status.
 pub fn swept(flags: &[&str], command: &[&str]) -> (Value, i32) {
     let output = sweep(flags, command);
     let value = serde_json::from_str(&stdout(&output)).unwrap_or_else(|_| panic!("{}", stderr(&output)));
@@ -35,17 +35,17 @@ pub fn finds(all: &Value) -> Vec<(String, String)> {
     finds.iter().map(|find| (text(find, "verdict"), text(find, "line"))).collect()
 }
 
-/// Runs the line of a find in a shell, with this command in PATH.
+/// Runs the command line of a find in a shell, with this command in PATH.
 pub fn repeat(line: &str, directory: &Path) -> Command {
     let path = format!("{}:{}", binary().parent().unwrap().display(), std::env::var("PATH").unwrap());
     let mut command = Command::new("sh");
     command.args(["-c", &format!("exec {line}")]).env("PATH", path).current_dir(directory).stdin(Stdio::null());
-    // What a command that is killed leaves goes with the folder.
+    // What a killed command leaves is removed with this folder.
     command.env("TMPDIR", directory);
     command
 }
 
-/// One find of this verdict, which its line repeats.
+/// Expects one find with this verdict, which its command line repeats.
 pub fn has_one_find(name: &str, flags: &[&str], verdict: &str, shows: impl Fn(&Output) -> bool) {
     let program = program(name);
     let (all, status) = swept(flags, &[program.to_str().unwrap()]);
@@ -58,7 +58,8 @@ pub fn has_one_find(name: &str, flags: &[&str], verdict: &str, shows: impl Fn(&O
     assert!(shows(&output), "{name}: {}: {:?} {}{}", found[0].1, output.status, stdout(&output), stderr(&output));
 }
 
-/// Of a line whose program does not end: it is there after this long, and is killed. The find's evidence.
+/// Like [`has_one_find`] for a program that hangs: the line still runs after this time, and is
+/// killed. Returns the evidence.
 pub fn stays(name: &str, flags: &[&str], verdict: &str) -> String {
     let program = program(name);
     let (all, status) = swept(flags, &[program.to_str().unwrap()]);

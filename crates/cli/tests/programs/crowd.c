@@ -1,5 +1,6 @@
-// Threads that call without end, and count in a page that they share with the test (words): 0 ADDs that failed with ENOSPC,
-// 1 calls that failed otherwise, 2 calls begun, 3 calls returned. When word 4 is not 0 they end.
+// Threads that make calls without end, and count them in a page that they share with the test, as
+// words: 0 ADDs that failed with ENOSPC, 1 calls that failed otherwise, 2 calls begun, 3 calls
+// returned. They end when word 4 is not 0.
 //   crowd PAGE THREADS
 #include <errno.h>
 #include <fcntl.h>

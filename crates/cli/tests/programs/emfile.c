@@ -1,6 +1,7 @@
-/* Servers at their limit of descriptors, which is the hard one too. "sockets": sockets leak, and the loop goes on (libevent 1089).
- * "accept": accept fails with EMFILE, and the listener stays ready (bun 32705). "closed": connections are never closed after the
- * client has closed them, and accept fails with EMFILE. */
+/* Servers at their limit of descriptors, which is also the hard limit. "sockets": sockets leak, and
+ * the loop goes on (libevent 1089). "accept": accept fails with EMFILE, and the listener stays
+ * ready (bun 32705). "closed": connections are not closed after the client has closed them, and
+ * accept fails with EMFILE. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>

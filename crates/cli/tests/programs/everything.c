@@ -1,5 +1,5 @@
-// Something of each kind that a report has: instances that are left, interests, waits that block, that find something and that do
-// not, calls that fail, descriptors of several kinds that stay open.
+// Produces something of each kind that a report has: instances that are left, interests, waits that
+// block, with and without events, calls that fail, descriptors of several kinds that stay open.
 //   everything [WAITS]
 #include <fcntl.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
-// Installs a seccomp filter that forbids kcmp, from a thread of its own with any argument, else from its first thread. Says
-// "ready" and waits until its input ends.
+// Installs a seccomp filter that forbids kcmp: with any argument in a new thread, otherwise in the
+// first thread. Prints "ready" and waits until its input ends.
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <pthread.h>

@@ -1,5 +1,6 @@
-// A program at a terminal, which watches its input by epoll. It says what comes: its pid and its parent's at first, then a line for each
-// signal with how many of that kind came, and each line that it reads. "q" ends it; SIGTERM ends it with status 7.
+// A program on a terminal, which watches its input by epoll. It prints its process id and its
+// parent's, then a line for each signal with the count of that signal, and each line that it reads.
+// "q" ends it; SIGTERM ends it with status 7.
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>

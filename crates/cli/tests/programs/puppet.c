@@ -1,9 +1,10 @@
-// Makes the calls that a line of its input asks for, and says what came of them; between two lines it makes none.
+// Makes the calls that a line of its input asks for, and prints the result. Between two lines it
+// makes no calls.
 //   a    epoll_ctl ADD of an eventfd, and DEL if that succeeded: 0, or the errno
-//   m N  N times epoll_ctl MOD: how many epoll calls it has made in all
-//   b    epoll_wait for the next line, without end: its result
-//   l    leaves an interest behind, and closes its descriptor out of the shim's sight: 0
-//   f    forks; the child does the same as it did, on the rest of the lines, and the parent waits for it: the child's pid
+//   m N  N times epoll_ctl MOD: the total number of its epoll calls
+//   b    epoll_wait for the next line, without a timeout: its result
+//   l    leaves an interest behind, and closes its descriptor without the shim seeing it: 0
+//   f    forks; the child handles the remaining lines, and the parent waits for it: the child's pid
 //   x    execs itself: its pid
 #include <errno.h>
 #include <stdio.h>

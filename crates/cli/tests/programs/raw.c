@@ -1,7 +1,8 @@
-// Makes all its epoll calls by instructions of its own, as rustix and Go's runtime do. Then, by its argument:
-//   stay    prints a line, and stays until a signal ends it
+// Makes all of its epoll calls by direct system calls, as rustix and Go's runtime do. Then, by its
+// argument:
+//   stay    prints a line, and runs until a signal ends it
 //   fork    a child that has the instance too ends first
-//   exec    becomes /bin/true, which gets the instance (it has no close-on-exec flag)
+//   exec    becomes /bin/true, which inherits the instance (it has no close-on-exec flag)
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>

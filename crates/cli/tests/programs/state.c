@@ -1,5 +1,5 @@
-// Says what it was given: its process id, whether SIGPIPE is ignored, whether SIGUSR1 is blocked, which of the
-// descriptors 0 to 2 are open.
+// Prints what it inherited: its process id, whether SIGPIPE is ignored, whether SIGUSR1 is blocked,
+// and which of the descriptors 0 to 2 are open.
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>

@@ -1,6 +1,7 @@
-/* Makes known numbers of epoll calls: 500 times a second, by an absolute clock, one epoll_ctl that fails (EEXIST), one
- * epoll_wait that brings an event, and one that brings none. How often is in the file that it is given, a word that is
- * always what has been done. A signal that comes is counted in the next word. */
+/* Makes known numbers of epoll calls. 500 times a second, by an absolute clock, it makes one
+ * epoll_ctl that fails (EEXIST), one epoll_wait that returns an event, and one that returns none.
+ * The file that it is given contains the number of rounds so far, as a word. Signals are counted in
+ * the next word. */
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>

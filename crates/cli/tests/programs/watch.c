@@ -1,5 +1,5 @@
-// Two epoll instances, one of them under two numbers; a pipe watched, and one that was closed though a dup keeps its
-// interest. Says "ready" and waits until its input ends.
+// Two epoll instances, one of which has two descriptors. A pipe is watched, and another one that
+// was closed while a dup keeps its interest. Prints "ready" and waits until its input ends.
 #include <stdio.h>
 #include <sys/epoll.h>
 #include <unistd.h>

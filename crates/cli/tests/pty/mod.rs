@@ -1,4 +1,4 @@
-//! A program on a pseudo-terminal: what it writes, what is typed, how it leaves the terminal.
+//! A program on a pseudo-terminal: what it prints, what is typed, and how it leaves the terminal.
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::fs::File;
@@ -13,18 +13,18 @@ use std::time::{Duration, Instant};
 use crate::common::{HUNG, until};
 
 pub struct Terminal {
-    /// The side of the terminal itself. None: it was closed.
+    /// The master side. None: it was closed.
     master: Option<File>,
     is_closed: Arc<AtomicBool>,
     closed: std::sync::mpsc::Receiver<()>,
     child: Child,
     written: Arc<Mutex<Vec<u8>>>,
-    /// Settings before the program came.
+    /// The settings before the program started.
     before: libc::termios,
 }
 
 fn settings(of: &File) -> libc::termios {
-    // SAFETY: all zeroes are a valid value; tcgetattr writes the one structure that it is given.
+    // SAFETY: all zeros are a valid termios, which tcgetattr writes.
     unsafe {
         let mut settings = std::mem::zeroed();
         assert_eq!(libc::tcgetattr(of.as_raw_fd(), &raw mut settings), 0);
@@ -32,9 +32,9 @@ fn settings(of: &File) -> libc::termios {
     }
 }
 
-/// To a process that was not waited for yet.
+/// Sends a signal to a process that is not reaped yet.
 pub fn signal(pid: u32, number: i32) {
-    // SAFETY: takes numbers.
+    // SAFETY: the call takes only integers.
     assert_eq!(unsafe { libc::kill(pid as i32, number) }, 0);
 }
 
@@ -47,17 +47,18 @@ pub fn stops(pid: u32) {
 }
 
 impl Terminal {
-    /// Starts a program with a terminal of that size as its own.
+    /// Starts a program with a new terminal of this size.
     pub fn with(mut command: Command, width: u16, height: u16) -> Terminal {
         let (mut master, mut slave) = (-1, -1);
         let mut size = libc::winsize { ws_row: height, ws_col: width, ws_xpixel: 0, ws_ypixel: 0 };
         let (name, default) = (std::ptr::null_mut(), std::ptr::null_mut());
-        // SAFETY: two numbers are written; name and settings may be null.
+        // SAFETY: openpty writes two integers; name and settings may be null.
         let opened = unsafe { libc::openpty(&raw mut master, &raw mut slave, name, default, &raw mut size) };
         assert_eq!(opened, 0);
-        // SAFETY: both are open and nobody else's.
+        // SAFETY: both descriptors are open, and nothing else owns them.
         let (master, slave) = unsafe { (OwnedFd::from_raw_fd(master), OwnedFd::from_raw_fd(slave)) };
-        // SAFETY: takes numbers. (Programs that other tests start must not hold it open.)
+        // SAFETY: the call takes only integers. (Programs of other tests must not inherit the
+        // descriptor.)
         unsafe { libc::fcntl(master.as_raw_fd(), libc::F_SETFD, libc::FD_CLOEXEC) };
         let master = File::from(master);
         let before = settings(&master);
@@ -69,7 +70,8 @@ impl Terminal {
             command.pre_exec(|| {
                 libc::setsid();
                 libc::ioctl(0, libc::TIOCSCTTY, 0);
-                // As at a terminal, also where the tests run under nohup or behind an ampersand.
+                // The defaults at a terminal, even if the tests run under nohup or in the
+                // background.
                 for number in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM] {
                     libc::signal(number, libc::SIG_DFL);
                 }
@@ -87,15 +89,15 @@ impl Terminal {
             let mut bytes = [0; 4096];
             while !closing.load(Ordering::Relaxed) {
                 let mut one = libc::pollfd { fd: from.as_raw_fd(), events: libc::POLLIN, revents: 0 };
-                // SAFETY: reads and writes the one structure.
+                // SAFETY: poll reads and writes `one`, a local.
                 if unsafe { libc::poll(&raw mut one, 1, 50) } == 0 {
                     continue;
                 }
-                // Ends with EIO when the last one has closed the terminal.
+                // Fails with EIO when the last descriptor of the terminal is closed.
                 let Ok(length @ 1..) = from.read(&mut bytes) else { break };
                 to.lock().unwrap().extend_from_slice(&bytes[..length]);
             }
-            // Both must be closed, and in this order nobody reads any more.
+            // Both must be closed. In this order there is no reader any more.
             drop(from);
             let _ = closed.send(());
         });
@@ -106,8 +108,8 @@ impl Terminal {
         String::from_utf8_lossy(&self.written.lock().unwrap()).into_owned()
     }
 
-    /// Waits until all these words are on the screen, which is asked for anew (Ctrl-L): else only what changes is written, and
-    /// blanks are jumped over in any case.
+    /// Waits until all of these words are on the screen. The screen is redrawn for each check
+    /// (Ctrl-L), because otherwise only changes are written, and blanks are skipped in any case.
     pub fn shows(&mut self, words: &[&str]) {
         let start = Instant::now();
         loop {
@@ -119,7 +121,7 @@ impl Terminal {
         }
     }
 
-    /// What was written so far counts no more.
+    /// Discards what was written so far.
     pub fn forget(&self) {
         self.written.lock().unwrap().clear();
     }
@@ -127,16 +129,17 @@ impl Terminal {
     pub fn press(&mut self, keys: &str) {
         self.forget();
         self.master.as_mut().unwrap().write_all(keys.as_bytes()).unwrap();
-        // Also because an escape that is followed at once is the beginning of another key.
+        // The pause also separates an escape from the next key, with which it would form a
+        // sequence.
         std::thread::sleep(Duration::from_millis(100));
     }
 
-    /// Types, and keeps what was written so far.
+    /// Types keys, and keeps what was written so far.
     pub fn types(&mut self, keys: &str) {
         self.master.as_mut().unwrap().write_all(keys.as_bytes()).unwrap();
     }
 
-    /// Waits until something was written since [`Terminal::forget`]; what follows it in its line.
+    /// Waits until `words` were written since [`Terminal::forget`]. Returns the rest of the line.
     pub fn says(&self, words: &str) -> String {
         let start = Instant::now();
         loop {
@@ -151,7 +154,7 @@ impl Terminal {
         }
     }
 
-    /// Closes the terminal, as a window of it is closed.
+    /// Closes the terminal, as closing its window does.
     pub fn hang_up(&mut self) {
         self.is_closed.store(true, Ordering::Relaxed);
         let _ = self.closed.recv();
@@ -165,7 +168,7 @@ impl Terminal {
     pub fn resize(&self, width: u16, height: u16) {
         self.forget();
         let size = libc::winsize { ws_row: height, ws_col: width, ws_xpixel: 0, ws_ypixel: 0 };
-        // SAFETY: reads the one structure.
+        // SAFETY: the call reads one structure, a local.
         assert_eq!(unsafe { libc::ioctl(self.descriptor(), libc::TIOCSWINSZ, &raw const size) }, 0);
     }
 
@@ -173,7 +176,7 @@ impl Terminal {
         signal(self.child.id(), number);
     }
 
-    /// The one process that the program has started.
+    /// The only process that the program has started.
     pub fn grandchild(&self) -> u32 {
         let pid = self.child.id();
         std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap().trim().parse().unwrap()
@@ -187,9 +190,9 @@ impl Terminal {
         settings(self.master.as_ref().unwrap()).c_lflag & (libc::ICANON | libc::ECHO) == 0
     }
 
-    /// Sets the terminal as a shell does.
+    /// Sets the terminal up as a shell does.
     pub fn cook(&self) {
-        // SAFETY: reads the one structure.
+        // SAFETY: the call reads one structure, a local.
         assert_eq!(unsafe { libc::tcsetattr(self.descriptor(), libc::TCSANOW, &raw const self.before) }, 0);
     }
 
@@ -197,7 +200,7 @@ impl Terminal {
         until("it ends", || self.child.try_wait().unwrap())
     }
 
-    /// The settings are those from before, the cursor is shown, and the screen is the one from before.
+    /// Expects the previous settings, a visible cursor, and the previous screen.
     pub fn is_given_back(&self) {
         until("its last words", || {
             let text = self.text();

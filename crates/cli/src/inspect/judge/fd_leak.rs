@@ -1,4 +1,4 @@
-//! Connections that the other end has closed, and the process has not.
+//! Finds connections that the other end has closed and the process has not.
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
@@ -10,13 +10,13 @@ use super::super::model::{Process, State};
 use super::{Finding, shown};
 use crate::text::count;
 
-/// Sockets in CLOSE_WAIT: one is a connection whose answer is on its way. So many, each for a second, or one for a minute, are
-/// connections that nobody closes.
+/// A socket may be in CLOSE_WAIT for a moment while its answer is sent. This many for a second, or
+/// one for a minute, are a leak.
 const LEFT: usize = 8;
 const LEFT_MS: u32 = 1_000;
 const LEFT_LONG_MS: u32 = 60_000;
 
-/// Connections that the other end has closed, and this one has not.
+/// Finds sockets in CLOSE_WAIT.
 pub fn close_wait(process: &Process) -> Option<Finding> {
     let is_left = |look: &State| look.tcp == State::CLOSE_WAIT;
     let asked = process.descriptors.iter().filter(|(_, one)| one.looks.len() > 1 && one.looks.iter().all(is_left));
@@ -25,7 +25,7 @@ pub fn close_wait(process: &Process) -> Option<Finding> {
         .filter(|(_, ms)| *ms >= LEFT_MS)
         .collect();
     let is_known = !fds.is_empty();
-    // Without copies nothing says for how long.
+    // Without copies, the age is unknown.
     let table =
         process.descriptors.iter().filter(|(_, one)| one.table.is_some_and(|(state, ..)| state == State::CLOSE_WAIT));
     fds.extend(table.map(|(fd, _)| (*fd, 0)));
@@ -53,10 +53,9 @@ pub fn close_wait(process: &Process) -> Option<Finding> {
         tid: None,
         what: process.descriptors.get(&first).map(shown),
         message: format!(
-            "{} in CLOSE_WAIT{age}, of which {still} {} watched: the other end has closed, and this one has not; close the \
-             descriptor when read returns 0",
+            "{} in CLOSE_WAIT{age}, {still} of them still watched: the peer closed the connection, and this process did not; \
+             close the descriptor when read returns 0",
             count(fds.len(), "TCP socket"),
-            if still == 1 { "is" } else { "are" },
         ),
     })
 }

@@ -1,4 +1,4 @@
-//! Descriptors that are about to run out.
+//! Finds processes that have few descriptors left.
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::BTreeMap;
@@ -10,7 +10,7 @@ use epollshim_format::scale::Grouped;
 use super::super::model::Process;
 use super::Finding;
 
-/// At most a tenth of what RLIMIT_NOFILE allows is left.
+/// Reports if at most a tenth of RLIMIT_NOFILE is left.
 pub fn near(process: &Process) -> Option<Finding> {
     let limit = process.limit?;
     let open = process.descriptors.len() as u64;
@@ -31,19 +31,20 @@ pub fn near(process: &Process) -> Option<Finding> {
     let (severity, fails) = match open.cmp(&limit) {
         Ordering::Less => (Severity::Warning, ""),
         Ordering::Equal => (Severity::Error, ", and calls that need one fail with EMFILE"),
-        // No call opens more than the limit allows: it was lowered afterwards, as sandboxes do (sshd).
+        // No call opens more than the limit allows, so it was lowered afterwards, as sandboxes do
+        // (sshd).
         Ordering::Greater => (Severity::Info, ""),
     };
     let message = if severity == Severity::Info {
         format!(
-            "{} descriptors are open ({kinds}), and RLIMIT_NOFILE was lowered to {} since, as a sandbox does: calls that need \
-             one more fail with EMFILE",
+            "{} descriptors are open ({kinds}), and RLIMIT_NOFILE has been lowered to {} since, as sandboxes do: calls that \
+             need one more fail with EMFILE",
             Grouped(open),
             Grouped(limit),
         )
     } else {
         format!(
-            "{} of the {} descriptors that RLIMIT_NOFILE allows are open ({kinds}){fails}: close more, or raise it (prlimit --pid \
+            "{} of the {} descriptors that RLIMIT_NOFILE allows are open ({kinds}){fails}: close some, or raise the limit (prlimit --pid \
              {} --nofile=...; ulimit -n)",
             Grouped(open),
             Grouped(limit),

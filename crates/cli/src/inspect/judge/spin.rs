@@ -1,4 +1,4 @@
-//! Loops that do not sleep, because of a descriptor with which nothing is done.
+//! Finds loops that do not sleep because nothing is done with a ready descriptor.
 
 use epollshim_format::census::Kind;
 use epollshim_format::descriptor::{Descriptor as Shown, field};
@@ -9,12 +9,12 @@ use epollshim_format::scale::Scaled;
 use super::super::model::{Descriptor, IN, Interest, OUT, Process, RDHUP, State, Thread};
 use super::{ASLEEP, Finding, is_busy, is_its_loop, share, shown, waited_on};
 
-/// Of its processor time a loop of system calls spends at least this in the kernel, as a part of 100. One that computes spends
-/// next to nothing there.
+/// A loop of system calls spends at least this percentage of its processor time in the kernel. A
+/// thread that computes spends almost none there.
 const IN_KERNEL: u64 = 15;
 const TICK: u64 = 10_000_000;
 
-/// A thread that uses up its processor on an instance that is ready all the time, by a descriptor with which nothing is done.
+/// Finds a busy thread whose instance is always ready because of one descriptor.
 pub fn spin(process: &Process, thread: &Thread) -> Option<Finding> {
     let used = thread.used()?;
     let in_kernel = (thread.system_ticks().saturating_mul(TICK * 100) / used.max(1)).min(100);
@@ -30,15 +30,15 @@ pub fn spin(process: &Process, thread: &Thread) -> Option<Finding> {
         })
     })?;
     let remedy = if ready & (EPOLLHUP | EPOLLERR) != 0 && interest.events & (IN | OUT | RDHUP) == 0 {
-        "EPOLLHUP and EPOLLERR come with a mask of 0, too: close the descriptor, or take it out by EPOLL_CTL_DEL"
+        "EPOLLHUP and EPOLLERR are reported even for an event mask of 0: close the descriptor, or use EPOLL_CTL_DEL"
     } else if ready & (EPOLLHUP | EPOLLERR | RDHUP) != 0 {
-        "its other end is gone: close the descriptor, or take it out by EPOLL_CTL_DEL"
+        "its other end is closed: close the descriptor, or use EPOLL_CTL_DEL"
     } else if ready & IN == 0 {
         "ask for EPOLLOUT only while there is something to write"
     } else if descriptor.looks.last().is_some_and(|look| look.backlog > 0) {
-        "it listens: accept, or stop watching it while accept fails"
+        "it is a listening socket: accept, or stop watching it while accept fails"
     } else {
-        "read until EAGAIN or the end, or take it out of the interests meanwhile"
+        "read until EAGAIN or end of file, or stop watching it meanwhile"
     };
     let span = thread.last()?.at.saturating_sub(thread.samples.first()?.at);
     Some(Finding {
@@ -59,7 +59,8 @@ pub fn spin(process: &Process, thread: &Thread) -> Option<Finding> {
     })
 }
 
-/// A level-triggered interest that was ready at every look, with the same bytes in it. The events that it is ready for.
+/// A level-triggered interest that was ready in every observation, with the same bytes in it.
+/// Returns its ready events.
 fn unchanging<'a>(process: &'a Process, interest: &Interest) -> Option<(&'a Descriptor, u32)> {
     if interest.is_disarmed() || interest.is_edge_triggered() {
         return None;
@@ -68,10 +69,11 @@ fn unchanging<'a>(process: &'a Process, interest: &Interest) -> Option<(&'a Desc
     if descriptor.kind == Kind::Epoll {
         return None;
     }
-    // At the first one not everything is asked.
+    // The first observation does not query everything.
     let (_, looks) = descriptor.looks.split_first()?;
     let first = looks.first()?;
-    // FIONREAD is the length of the first datagram: that of the next one too, where all are questions of one kind (unbound).
+    // FIONREAD returns the length of the first datagram. The next one may have the same length if
+    // all are queries of one kind (unbound).
     let is_datagram = Shown(descriptor.what.as_bytes()).field(field::TYPE) == Some(b"dgram");
     if is_datagram && first.unread.is_some_and(|bytes| bytes > 0) {
         return None;

@@ -1,4 +1,4 @@
-//! Data that nobody reads, and of which nobody will be told again.
+//! Finds data that no event will announce again.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,18 +10,18 @@ use super::super::model::{Descriptor, IN, Instance, Interest, OUT, Process, Samp
 use super::{ASLEEP, BUSY, Finding, part, shown, waited_on};
 use crate::text::count;
 
-/// The stalled interests of an instance: one finding for each severity.
+/// The stalled interests of an instance, in one finding per severity.
 pub fn stalled(process: &Process, instance: &Instance) -> impl Iterator<Item = Finding> {
     grouped(instance.interests.iter().filter_map(|interest| one(process, instance, interest)).collect())
 }
 
-/// How often a thread of a process was seen asleep in a wait on an instance, the first look left out.
+/// How often a thread was seen asleep in a wait on an instance, not counting the first observation.
 fn times_asleep(thread: &Thread, epfds: &BTreeSet<i32>) -> usize {
     let is_there = |sample: &&Sample| sample.wait.is_some_and(|wait| epfds.contains(&wait.epfd));
     thread.samples.iter().skip(1).filter(is_there).count()
 }
 
-/// An interest with something to read that nobody will be told of again.
+/// An interest with something to read that no event will announce again.
 fn one(process: &Process, instance: &Instance, interest: &Interest) -> Option<Finding> {
     let variant = stalled::variant(interest.events)?;
     let descriptor = process.watched(interest)?;
@@ -44,7 +44,7 @@ fn one(process: &Process, instance: &Instance, interest: &Interest) -> Option<Fi
     let mut message = stalled::Waiting { count: last.waiting(), are_connections: last.backlog != 0 }.to_string();
     let span = last.at.saturating_sub(first.at);
     message.push_str(&format!(
-        ", and thread {} sleeps in {}: nothing was read for the {} that were looked at, and ",
+        ", and thread {} sleeps in {}: nothing was read during the {} of observation, and ",
         waiter.tid,
         waiter.samples.iter().rev().find_map(|sample| sample.wait).map_or("epoll_wait", |wait| wait.call),
         Scaled::time(span)
@@ -65,12 +65,12 @@ fn one(process: &Process, instance: &Instance, interest: &Interest) -> Option<Fi
     })
 }
 
-/// A socket that cannot send, because the other end does not read.
+/// Whether a socket cannot send because the other end does not read.
 fn is_full(descriptor: &Descriptor) -> bool {
     descriptor.looks.last().is_some_and(|look| look.ready & OUT == 0 && look.unsent.is_some_and(|bytes| bytes > 0))
 }
 
-/// Those of one instance, of one severity: one finding with all descriptors.
+/// Merges the findings of one instance and one severity into one.
 fn grouped(found: Vec<Finding>) -> impl Iterator<Item = Finding> {
     let mut groups: BTreeMap<Severity, Finding> = BTreeMap::new();
     for one in found {

@@ -1,4 +1,4 @@
-//! Points and what was tried at each, as a table: a row for each place of a call, a column for each failure.
+//! A table of the points: one row per call site, one column per failure.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -10,7 +10,7 @@ use crate::sweep::outcome::Swept;
 use crate::sweep::trial::{Failure, Trial, Tried};
 use crate::sweep::verdict::Verdict;
 
-/// What is in the first column, and below it in small letters.
+/// The text of the first column, and the small text below it.
 type Row = (String, String);
 
 pub fn section(swept: &Swept, page: &mut String) {
@@ -35,9 +35,8 @@ pub fn section(swept: &Swept, page: &mut String) {
     rows.sort_by_key(|(_, cells)| worst(cells));
 
     page.push_str(
-        "<section>\n<h2>What was tried</h2>\n<p class=\"quiet\">A row for each place of a call, a column for each failure, \
-         the worst first. \
-         A number stands where several stacks or times have the same outcome.</p>\n\
+        "<section>\n<h2>What was tried</h2>\n<p class=\"quiet\">One row per call site, one column per failure, the worst first. \
+         A number counts stacks or times with the same outcome.</p>\n\
          <div class=\"wide\"><table class=\"matrix\">\n<thead><tr><th scope=\"col\">call</th>",
     );
     for (column, _) in &columns {
@@ -55,20 +54,20 @@ pub fn section(swept: &Swept, page: &mut String) {
     page.push_str("</tbody></table></div>\n</section>\n");
 }
 
-/// Where a trial stands: its row and its column.
+/// The row and the column of a trial.
 fn place<'a>(swept: &Swept, trial: &'a Trial) -> (Row, &'a str) {
     match &trial.failure {
         Failure::Call { point, failure } => {
             let phase = swept.workload.as_ref().map(|_| format!(", {}", point.phase.name())).unwrap_or_default();
             ((point.call(), format!("in {}{phase}", swept.place(point))), failure)
         }
-        // The numbers in their order.
+        // Padded, so that they sort as numbers.
         Failure::Descriptors(number) => ((format!("{number:>9} descriptors"), String::new()), "outcome"),
         Failure::Processes(number) => ((format!("{number:>9} processes"), String::new()), "outcome"),
     }
 }
 
-/// The verdicts of trials, the worst first, in its colour.
+/// The verdicts of trials, the worst first, with its colour.
 fn cell(swept: &Swept, trials: &[&Tried], page: &mut String) {
     let mut words: BTreeMap<(Verdict, bool), usize> = BTreeMap::new();
     for tried in trials {

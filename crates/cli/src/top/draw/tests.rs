@@ -78,7 +78,7 @@ fn app() -> App {
     app
 }
 
-/// The lines of a terminal of that size.
+/// The lines drawn on a terminal of this size.
 fn drawn(app: &App, width: u16, height: u16) -> Vec<String> {
     let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
     terminal.draw(|frame| draw(frame, app, Theme::new(true))).unwrap();
@@ -149,12 +149,12 @@ fn a_process_with_its_calls_and_instances_on_80_by_24() {
 epollshim top  2 running, every 1 s, by calls
 4194303 redis-server --port 7000
 1h02m old, 4 threads, 2 instances, 10003 watches; blocked 75% of the time
-123k calls/s, 61.0k waits/s, 3.1% empty; 1.23M events/s, 20.2 a wait: IN 1.23M
+123k calls/s, 61.0k waits/s, 3.1% empty; 1.23M events/s, 20.2 per wait: IN 1.23M
 CALL              /S      P50      P99      MAX FAILED/S INJ/S LIM/S ERRORS
 epoll_wait     61.0k  12.0 us  36.0 us  48.0 us        0     0     0
 epoll_ctl      62.5k        -        -        -     12.0     0     0 EEXIST 12.0
 work between           700 ns  2.10 us  2.80 us
-events a batch             20       60       80
+events/batch               20       60       80
 
    #    FD  WATCH WAITS/S EVENTS/S EMPTY INSTANCE
    1     5  10000   60.0k    1.00M   50% epoll_create(1024) at aeApiCreate (src/
@@ -168,13 +168,13 @@ fn help_fits_80_by_24() {
     let mut app = app();
     app.has_help = true;
     let text = all(&app, 80, 24);
-    assert!(text.contains("q        quit") && text.contains("any key closes this"), "{text}");
+    assert!(text.contains("q      quit") && text.contains("any key closes this"), "{text}");
     assert!(text.contains("└"), "{text}");
 }
 
 #[test]
 fn where_nothing_runs_it_is_said_how_to_make_a_recording() {
-    let nothing = ["no program runs with a recording".into(), "make one: epollshim run --record DIR -- CMD".into()];
+    let nothing = ["no program runs with a recording".into(), "create one: epollshim run --record DIR -- CMD".into()];
     let app = App { nothing, interval: Duration::from_millis(500), ..App::default() };
     let text = all(&app, 80, 24);
     assert!(text.contains("every 0.5 s") && text.contains("epollshim run --record DIR -- CMD"), "{text}");

@@ -1,4 +1,4 @@
-//! A thread's `unwrap` ends that thread alone, and nobody asks how it ended: lost output behind status 0.
+//! A thread's `unwrap` ends only that thread, and nothing checks its result: lost output, status 0.
 use std::thread;
 
 fn main() {

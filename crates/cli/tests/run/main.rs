@@ -1,14 +1,16 @@
-//! `epollshim run`, as a user sees it.
+//! Tests `epollshim run` as users see it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+#[path = "../common/mod.rs"]
 mod common;
 
-use std::ffi::OsStr;
+mod options;
+
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use common::{binary, compile, epollshim, library, output, run, scratch, stderr, stdout, tool, until};
@@ -29,14 +31,14 @@ fn the_exit_status_is_the_program_s() {
         (&["/etc/passwd"], 126),
         (&["/"], 126),
     ] {
-        let told = if status > 125 && status < 128 { 1 } else { 0 };
+        let printed = if status > 125 && status < 128 { 1 } else { 0 };
         for flags in [&["run"][..], &["run", "--exec"], &["run", "--report=none"]] {
             let output = run(&[flags, &["--"], words].concat());
             assert_eq!(output.status.code(), Some(status), "{words:?}");
-            if told == 1 || flags.len() > 1 {
-                assert_eq!(stderr(&output).lines().count(), told, "{words:?}: {}", stderr(&output));
+            if printed == 1 || flags.len() > 1 {
+                assert_eq!(stderr(&output).lines().count(), printed, "{words:?}: {}", stderr(&output));
                 let line = format!("epollshim: {}: ", words[0]);
-                assert!(told == 0 || stderr(&output).starts_with(&line), "{}", stderr(&output));
+                assert!(printed == 0 || stderr(&output).starts_with(&line), "{}", stderr(&output));
             } else {
                 assert!(stderr(&output).contains(": nothing to report\n"), "{words:?}: {}", stderr(&output));
             }
@@ -153,9 +155,9 @@ fn the_version_is_printed_with_the_commit_that_was_checked_out() {
         assert_eq!(words.len(), 2, "{text}");
         return;
     }
-    // Not of necessity the newest one: the command was built before.
-    let told = words[2].trim_matches(['(', ')']);
-    let commit = told.strip_suffix("-changed").unwrap_or(told);
+    // The commit need not be the newest one, because the command was built before.
+    let printed = words[2].trim_matches(['(', ')']);
+    let commit = printed.strip_suffix("-changed").unwrap_or(printed);
     let kind = output(Command::new("git").arg("-C").arg(root).args(["cat-file", "-t", commit]));
     assert!(commit.len() == 12 && stdout(&kind) == "commit\n", "{text}: {}", stderr(&kind));
 }
@@ -166,213 +168,9 @@ fn the_library_stands_before_what_was_preloaded() {
     let ours = library();
     let ours = ours.to_str().unwrap();
     assert_eq!(stdout(&run(&show)), format!("{ours}\n"));
-    // libm, as any library: the loader must find it, or it complains on stderr.
+    // libm stands for any library. The loader prints an error if it does not find it.
     let output = output(epollshim().env("LD_PRELOAD", "libm.so.6 /x/libepollshim.so").args(show));
     assert_eq!(stdout(&output), format!("{ours}:libm.so.6\n"), "{}", stderr(&output));
-}
-
-#[test]
-fn every_flag_becomes_the_variable_of_its_name() {
-    for flag in ["--exec", "--quiet"] {
-        let directory = scratch("flags");
-        let here = fs::canonicalize(&directory).unwrap();
-        let mut command = epollshim();
-        command.current_dir(&directory).env("EPOLLSHIM_SEED", "1").env("EPOLLSHIM_ONLY", "sh").args([
-            "run",
-            flag,
-            "--report=r.%p",
-            "--report-format=json",
-            "--limit=instances=8",
-            "--limit=watches=9",
-            "--inject=epoll_wait:error=EINTR",
-            "--inject=epoll_ctl:retval=7",
-            "--inject-impossible",
-            "--session=s",
-            "--seed=0x2a",
-            "--log=l.%p",
-            "--log-format=json",
-            "--log-time=wall",
-            "--log-filter=failed",
-            "--on-bad-config=ignore",
-            "--",
-            "env",
-        ]);
-        let text = stdout(&output(&mut command));
-        let mut set: Vec<&str> = text.lines().filter(|line| line.starts_with("EPOLLSHIM_")).collect();
-        set.sort_unstable();
-        if flag != "--exec" {
-            // What the parent sets for its own report.
-            assert!(set.contains(&"EPOLLSHIM_CENSUS=1"), "{set:?}");
-            assert!(set.iter().any(|one| one.starts_with("EPOLLSHIM_RECORD=/")), "{set:?}");
-            set.retain(|one| !one.starts_with("EPOLLSHIM_CENSUS=") && !one.starts_with("EPOLLSHIM_RECORD="));
-        }
-        let here = here.display();
-        assert_eq!(
-            set,
-            [
-                "EPOLLSHIM_INJECT=epoll_wait:error=EINTR;epoll_ctl:retval=7",
-                "EPOLLSHIM_INJECT_IMPOSSIBLE=1",
-                "EPOLLSHIM_LIMIT=instances=8,watches=9",
-                &format!("EPOLLSHIM_LOG={here}/l.%p"),
-                "EPOLLSHIM_LOG_FILTER=failed",
-                "EPOLLSHIM_LOG_FORMAT=json",
-                "EPOLLSHIM_LOG_TIME=wall",
-                "EPOLLSHIM_ONLY=sh",
-                "EPOLLSHIM_ON_BAD_CONFIG=ignore",
-                &format!("EPOLLSHIM_REPORT={here}/r.%p"),
-                "EPOLLSHIM_REPORT_FORMAT=json",
-                "EPOLLSHIM_SEED=0x2a",
-                &format!("EPOLLSHIM_SESSION={here}/s"),
-            ]
-        );
-    }
-}
-
-#[test]
-fn a_bad_option_is_told_in_one_line_and_nothing_is_started() {
-    let mark = scratch("bad").join("started");
-    let touch = ["--", "touch", mark.to_str().unwrap()];
-    for (flags, line) in [
-        (&["--report-format", "xml"][..], "--report-format: unknown value 'xml'; allowed: text, json"),
-        (&["--report", ""], "--report: empty; expected stderr, none or a file name"),
-        (&["--report", "/tmp/%q"], "--report: unknown pattern at '%q'"),
-        (&["--limit", "instance=8"], "--limit: unknown limit 'instance' in 'instance=8'; did you mean instances?"),
-        (&["--limit", "instances=8", "--limit", "watches=-1"], "--limit: '-1' is negative in 'watches=-1'"),
-        (&["--limit", "instances=8", "--limit", ""], "--limit: element 2 is empty"),
-        (&["--inject", "epoll_wiat:error=EINTR"], "--inject: unknown call 'epoll_wiat'"),
-        (&["--inject", "epoll_wait:error=EINTR", "--inject", ""], "--inject: rule 2 is empty"),
-        (&["--inject", "epoll_ctl:retval=7"], "--inject: no kernel returns 7 from epoll_ctl"),
-        (&["--inject-impossible=2"], "--inject-impossible: unknown value '2'; allowed: 0, 1"),
-        (&["--seed", "x"], "--seed: 'x' is not a number"),
-        (&["--log", "/tmp/"], "--log: '/tmp/' is a directory"),
-        (&["--log-format", "jsn"], "--log-format: unknown value 'jsn'; allowed: text, json; did you mean json?"),
-        (&["--log-time", "day"], "--log-time: unknown value 'day'; allowed: none, wall, relative"),
-        (&["--log-filter", "slow"], "--log-filter: slow has no value"),
-        (&["--only", "a,,b"], "--only: empty; expected program names"),
-        (&["--on-bad-config", "die"], "--on-bad-config: unknown value 'die'"),
-        (&["--session", ""], "--session: empty; expected a directory"),
-        (&["--limti", "x"], "unexpected argument '--limti' found; did you mean --limit?"),
-        (&["--record", ""], "--record: empty; expected a directory"),
-        (&["--record-ring", "3"], "--record-ring: '3' is too small"),
-        (&["--census=2"], "--census: unknown value '2'; allowed: 0, 1"),
-        (&["--stacks", "65"], "--stacks: '65' is too large; expected a number of callers from 0 to 64"),
-        (&["--shim", "/no/such.so"], "--shim /no/such.so: No such file or directory"),
-        (&["--shim", "/etc/passwd"], "--shim /etc/passwd: not a shared object"),
-    ] {
-        let output = run(&[&["run"], flags, &touch].concat());
-        let text = stderr(&output);
-        assert_eq!(output.status.code(), Some(2), "{flags:?}: {text}");
-        assert_eq!(text.lines().count(), 1, "{flags:?}: {text}");
-        assert!(text.starts_with(&format!("epollshim: {line}")), "{flags:?}: {text}");
-        assert!(!mark.exists(), "{flags:?}");
-    }
-    for (name, value, line) in [
-        ("EPOLLSHIM_LIMIT", "x", "EPOLLSHIM_LIMIT: "),
-        ("EPOLLSHIM_REPROT", "x", "EPOLLSHIM_REPROT: no such option; did you mean EPOLLSHIM_REPORT?"),
-        ("EPOLLSHIM_CENSUS", "yes", "EPOLLSHIM_CENSUS: unknown value 'yes'; allowed: 0, 1"),
-    ] {
-        let output = output(epollshim().env(name, value).arg("run").args(touch));
-        assert_eq!(output.status.code(), Some(2), "{name}: {}", stderr(&output));
-        assert!(stderr(&output).starts_with(&format!("epollshim: {line}")), "{}", stderr(&output));
-        assert!(!mark.exists(), "{name}");
-    }
-    // What a flag replaces is not read.
-    let output = output(epollshim().env("EPOLLSHIM_LIMIT", "x").args(["run", "--limit", "instances=1"]).args(touch));
-    assert!(output.status.success() && mark.exists(), "{}", stderr(&output));
-}
-
-#[test]
-fn the_shim_says_the_same_of_a_bad_option() {
-    for (name, flag, value) in [
-        ("EPOLLSHIM_LIMIT", "--limit", "instances=x"),
-        ("EPOLLSHIM_INJECT", "--inject", "epoll_wait:when=3"),
-        ("EPOLLSHIM_LOG_FILTER", "--log-filter", "fialed"),
-    ] {
-        let by_shim = output(Command::new("true").env("LD_PRELOAD", library()).env(name, value));
-        let by_flag = run(&["run", flag, value, "--", "true"]);
-        assert_eq!(stderr(&by_shim).replace(name, flag), stderr(&by_flag));
-        assert_eq!((by_shim.status.code(), by_flag.status.code()), (Some(2), Some(2)));
-    }
-}
-
-#[test]
-fn a_bad_option_that_is_to_be_ignored_is_told_and_the_program_runs_bare() {
-    let output =
-        run(&["run", "--on-bad-config", "ignore", "--limit", "x=1", "--", "sh", "-c", "echo ${LD_PRELOAD-bare}"]);
-    assert_eq!(stdout(&output), "bare\n");
-    let text = stderr(&output);
-    assert!(text.starts_with("epollshim: --limit: unknown limit 'x'"), "{text}");
-    assert_eq!(text.lines().count(), 2, "{text}");
-}
-
-#[test]
-fn the_library_is_found_beside_the_command_or_in_lib() {
-    let real = &binary();
-    for (place, is_found) in [
-        ("bin/libepollshim.so", true),
-        ("lib/libepollshim.so", true),
-        ("lib64/libepollshim.so", true),
-        ("lib/x86_64-linux-gnu/libepollshim.so", true),
-        ("release/libepollshim.so", true),
-        ("share/libepollshim.so", false),
-    ] {
-        let tree = fs::canonicalize(scratch("tree")).unwrap();
-        let put = |from: &Path, to: PathBuf| {
-            fs::create_dir_all(to.parent().unwrap()).unwrap();
-            common::copy(from, to);
-        };
-        put(real, tree.join("bin/epollshim"));
-        put(&library(), tree.join(place));
-        // By a symbolic link from elsewhere, as package managers make them.
-        symlink(tree.join("bin/epollshim"), tree.join("link")).unwrap();
-        for command in ["bin/epollshim", "link"] {
-            let output = output(Command::new(tree.join(command)).args([
-                "run",
-                "--report=none",
-                "--",
-                "sh",
-                "-c",
-                "echo $LD_PRELOAD",
-            ]));
-            if is_found {
-                assert_eq!(stdout(&output), format!("{}\n", tree.join(place).display()), "{}", stderr(&output));
-            } else {
-                assert_eq!(output.status.code(), Some(2));
-                assert!(stderr(&output).contains("libepollshim.so is not in"), "{}", stderr(&output));
-                assert!(stderr(&output).contains("--shim PATH"), "{}", stderr(&output));
-            }
-        }
-        fs::remove_dir_all(tree).unwrap();
-    }
-}
-
-#[test]
-fn only_the_shim_is_taken_for_it() {
-    let directory = scratch("wrong");
-    let foreign = directory.join("foreign.so");
-    let mut bytes = fs::read(library()).unwrap();
-    // e_machine: aarch64.
-    bytes[18] = 183;
-    fs::write(&foreign, bytes).unwrap();
-    let spaced = directory.join("a b.so");
-    symlink(library(), &spaced).unwrap();
-    let other = compile("library", &["-shared", "-fPIC"]);
-    for (path, why) in [
-        (foreign.as_path(), "built for aarch64, not for x86-64"),
-        (&other, "not epollshim's library (no symbol epollshim_version)"),
-        (&spaced, "LD_PRELOAD cannot name a file with a space in its path"),
-        (&directory, "not a shared object"),
-    ] {
-        let output = run(&[OsStr::new("run"), "--shim".as_ref(), path.as_ref(), "--".as_ref(), "true".as_ref()]);
-        assert_eq!(output.status.code(), Some(2));
-        assert!(stderr(&output).contains(why), "{}", stderr(&output));
-        assert_eq!(stderr(&output).lines().count(), 1);
-    }
-    // A relative path is as good as any.
-    let mut command = epollshim();
-    command.current_dir(library().parent().unwrap());
-    let output = output(command.args(["run", "--exec", "--shim", "libepollshim.so", "--", "true"]));
-    assert!(output.status.success() && output.stderr.is_empty(), "{}", stderr(&output));
 }
 
 #[test]
@@ -388,7 +186,7 @@ fn faults_of_several_flags_reach_the_program() {
     command.args(["run", "--report-format", "json", "--report"]).arg(&report);
     command.args(["--inject", "epoll_ctl:error=ENOSPC", "--inject", "epoll_wait:error=EINTR:when=1"]).arg("--");
     let output = output(command.arg(python).args(["-c", script]).stdin(read));
-    // Python begins again after EINTR.
+    // Python retries after EINTR.
     assert_eq!(stdout(&output), "28\nok\n", "{}", stderr(&output));
     let reports = reports(&report);
     let report = reports.last().unwrap();
@@ -432,7 +230,7 @@ fn it_warns_where_the_shim_will_not_act_and_starts_the_program_all_the_same() {
         assert_eq!(stdout(&output), "plain\n");
         let text = stderr(&output);
         assert!(text.starts_with(&format!("epollshim: warning: {path}")) && text.contains("static program"), "{text}");
-        // It says so again where the report would be.
+        // The warning is repeated in place of the report.
         let last = text.lines().last().unwrap();
         assert!(last.starts_with("epollshim: NOT SEEN: ") && last.contains("static program"), "{text}");
         assert_eq!(text.lines().count(), 3, "{text}");
@@ -442,13 +240,15 @@ fn it_warns_where_the_shim_will_not_act_and_starts_the_program_all_the_same() {
 }
 
 #[test]
-fn help_and_the_version_are_on_stdout_and_errors_of_use_are_one_line() {
+fn help_and_the_version_are_on_stdout_and_usage_errors_are_one_line() {
     for words in [
         &["--help"][..],
         &["-h"],
         &["help"],
         &["run", "--help"],
         &["report", "--help"],
+        &["diff", "--help"],
+        &["top", "--help"],
         &["check", "--help"],
         &["inspect", "--help"],
         &["ctl", "--help"],
@@ -468,8 +268,8 @@ fn help_and_the_version_are_on_stdout_and_errors_of_use_are_one_line() {
     assert!(output.stdout.is_empty() && stderr(&output).contains("Usage: epollshim"));
     for (words, line) in [
         (&["chekc"][..], "unrecognized subcommand 'chekc'; did you mean check?"),
-        (&["run"], "the following required arguments were not provided: <CMD>...; epollshim --help says more"),
-        (&["check"], "the following required arguments were not provided: <BINARY|PID>; epollshim --help says more"),
+        (&["run"], "the following required arguments were not provided: <CMD>...; see epollshim --help"),
+        (&["check"], "the following required arguments were not provided: <BINARY|PID>; see epollshim --help"),
         (&["check", "--format", "xml", "x"], "invalid value 'xml' for '--format <text|json>'"),
         (&["run", "--report"], "a value is required for '--report <WHERE>' but none was supplied"),
     ] {

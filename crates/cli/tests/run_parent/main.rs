@@ -1,11 +1,14 @@
-//! `epollshim run` as the parent of its program: what it reports after whatever end, signals, and
-//! what it leaves behind.
+//! Tests `epollshim run` as the parent of its program: its report after any kind of end, signals,
+//! and what it leaves behind.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+#[path = "../common/mod.rs"]
 mod common;
 
+mod signals;
+
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Read};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -15,7 +18,7 @@ use std::process::{Child, Command, Output, Stdio};
 use common::{compile, epollshim, output, scratch, skipped, stderr, stdout, tool, until};
 use serde_json::Value;
 
-/// `epollshim run FLAGS... --`, with a directory for temporary files of its own.
+/// `epollshim run FLAGS... --`, with a private directory for temporary files.
 struct Place {
     directory: PathBuf,
 }
@@ -31,7 +34,7 @@ impl Place {
         command
     }
 
-    /// The private directories that are there.
+    /// The private directories that exist.
     fn left(&self) -> Vec<PathBuf> {
         fs::read_dir(&self.directory).unwrap().map(|entry| entry.unwrap().path()).collect()
     }
@@ -46,13 +49,13 @@ fn shell(script: &str) -> [&str; 3] {
     ["sh", "-c", script]
 }
 
-/// A process that was not waited for.
+/// Sends a signal to a process that is not reaped.
 fn kill(pid: u32, signal: i32) {
     // SAFETY: takes numbers.
     assert_eq!(unsafe { libc::kill(pid as i32, signal) }, 0);
 }
 
-/// `job`, started with these flags; its input is a pipe.
+/// `job`, started with these flags. Its input is a pipe.
 struct Job {
     parent: Child,
     pid: u32,
@@ -102,7 +105,7 @@ fn a_program_that_is_killed_is_reported_by_its_parent() {
     assert_eq!(ended.status.signal(), Some(libc::SIGKILL), "{text}");
     assert!(text.starts_with(&format!("epollshim: job (pid {pid}) was killed by SIGKILL after ")), "{text}");
     assert!(text.contains("Instances: 1 created, 1 alive"), "{text}");
-    // By function: the program has its symbols.
+    // Shown by function, since the program has symbols.
     assert!(text.contains("main"), "{text}");
     place.is_clean();
 }
@@ -155,13 +158,13 @@ fn the_report_is_written_as_report_writes_it() {
     let ended = output(place.run(&["--format", "json", "-o", name]).arg(&program));
     assert!(ended.status.success(), "{}", stderr(&ended));
     assert_eq!(stderr(&ended), format!("epollshim: report written to {name} (1 recording)\n"));
-    let told: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
-    assert_eq!(told["schema"], "epollshim.report/1");
+    let printed: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+    assert_eq!(printed["schema"], "epollshim.report/1");
     let ended = output(place.run(&["--report-format", "json", "-o", "-"]).arg(&program));
-    let told: Value = serde_json::from_str(&stdout(&ended)).unwrap();
-    assert_eq!(told["schema"], "epollshim.report/1");
+    let printed: Value = serde_json::from_str(&stdout(&ended)).unwrap();
+    assert_eq!(printed["schema"], "epollshim.report/1");
     place.is_clean();
-    // Nowhere: before anything starts.
+    // Nowhere to write: refused before anything starts.
     let mark = directory.join("started");
     let ended = output(place.run(&["-o", "/no/such/place"]).arg("touch").arg(&mark));
     assert_eq!(ended.status.code(), Some(2));
@@ -188,7 +191,7 @@ fn fail_on_makes_the_exit_status_1_where_it_was_0() {
         assert_eq!(ended.status.code(), Some(status), "{fail_on} {script}: {}", stderr(&ended));
     }
     let line = "epollshim: 1 finding that --fail-on names: size-lie\n";
-    // Also where no report is wanted.
+    // This holds without a report, too.
     let ended = output(place.run(&["--report=none", "--fail-on=size-lie:info"]).arg(lies));
     assert_eq!((ended.status.code(), stderr(&ended).as_str()), (Some(1), line));
     let rules = scratch("rules").join("known.supp");
@@ -196,7 +199,7 @@ fn fail_on_makes_the_exit_status_1_where_it_was_0() {
     let flags = ["--report=none", "--fail-on=size-lie:info", "--suppressions", rules.to_str().unwrap()];
     let ended = output(place.run(&flags).arg(lies));
     assert_eq!((ended.status.code(), stderr(&ended).as_str()), (Some(0), ""));
-    // A program that cannot be checked is no success.
+    // A program that cannot be checked is not a success.
     match common::try_compile("plain", &["-static"]) {
         Ok(program) => {
             let ended = output(place.run(&["--fail-on=all"]).arg(program));
@@ -218,7 +221,7 @@ fn a_directory_that_is_named_stays_and_the_next_command_is_said() {
         let ended = output(place.run(&["--record", name]).arg(&program));
         let text = stderr(&ended);
         assert!(text.contains("Findings: ") && text.contains(&format!("epollshim report {name}")), "{text}");
-        // Each run reports its own.
+        // Each run reports only its own processes.
         assert!(!text.contains("processes together"), "{text}");
         assert_eq!(fs::read_dir(&recordings).unwrap().count(), time);
     }
@@ -238,21 +241,21 @@ fn processes_that_go_on_are_named_with_the_command_that_reports_them() {
         job.display(),
         out.display()
     );
-    // Its standard error is a file: what goes on holds it.
+    // stderr is a file, because the process that keeps running holds it open.
     let said = directory.join("stderr");
     let mut command = place.run(&[]);
     let status =
         command.args(shell(&script)).stdout(Stdio::null()).stderr(File::create(&said).unwrap()).status().unwrap();
     let text = fs::read_to_string(&said).unwrap();
     assert!(status.success(), "{text}");
-    let told = fs::read_to_string(&out).unwrap();
-    let pid: u32 = told.split(' ').nth(1).unwrap().parse().unwrap();
+    let printed = fs::read_to_string(&out).unwrap();
+    let pid: u32 = printed.split(' ').nth(1).unwrap().parse().unwrap();
     assert!(text.contains(&format!("epollshim: still running: job (pid {pid})\n")), "{text}");
     let [kept] = &place.left()[..] else { panic!("{text}") };
     // SAFETY: takes nothing, cannot fail.
     let is_root = unsafe { libc::geteuid() } == 0;
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
-    // Root's is in a directory that nobody else can list.
+    // Root's directory is inside one that nobody else can list.
     assert_eq!(mode(kept), if is_root { 0o711 } else { 0o700 });
     let first = fs::read_dir(kept).unwrap().next().unwrap().unwrap().path();
     assert!(!is_root || mode(&first) == 0o1733, "{}", first.display());
@@ -272,7 +275,7 @@ fn a_program_whose_parent_is_killed_goes_on_and_its_recording_stays() {
     let mut command = place.run(&[]);
     command.arg(compile("job", &[]));
     let mut job = Job::start(command);
-    // To wait closes it.
+    // `wait` would close it.
     let input = job.parent.stdin.take();
     kill(job.parent.id(), libc::SIGKILL);
     assert_eq!(job.parent.wait().unwrap().signal(), Some(libc::SIGKILL));
@@ -293,17 +296,17 @@ fn a_report_that_cannot_be_printed_is_kept() {
     let status = place.run(&[]).arg(compile("size_lie", &[])).stderr(full).status().unwrap();
     assert!(status.success());
     let [kept] = &place.left()[..] else { panic!("{:?}", place.left()) };
-    let told = epollshim().arg("report").arg(kept).output().unwrap();
-    assert!(stdout(&told).contains("size-lie"), "{}", stdout(&told));
+    let printed = epollshim().arg("report").arg(kept).output().unwrap();
+    assert!(stdout(&printed).contains("size-lie"), "{}", stdout(&printed));
     fs::remove_dir_all(kept).unwrap();
-    let told = output(place.run(&["-o", "/dev/full"]).arg(compile("size_lie", &[])));
-    assert_eq!(told.status.code(), Some(2), "{}", stderr(&told));
+    let printed = output(place.run(&["-o", "/dev/full"]).arg(compile("size_lie", &[])));
+    assert_eq!(printed.status.code(), Some(2), "{}", stderr(&printed));
     let [kept] = &place.left()[..] else { panic!("{:?}", place.left()) };
     let line = format!("epollshim: the recordings are kept in {0}: epollshim report {0}\n", kept.display());
-    assert_eq!(stderr(&told), format!("epollshim: /dev/full: No space left on device\n{line}"));
+    assert_eq!(stderr(&printed), format!("epollshim: /dev/full: No space left on device\n{line}"));
     fs::remove_dir_all(kept).unwrap();
-    // Closed from the start: nothing of the program's or of the command's is written into what has
-    // its number.
+    // Closed from the start. Nothing that the program or the command prints may be written into a
+    // file that gets its number.
     let script = r#""$0" run -- "$1" 2>&-"#;
     let mut closed = Command::new("sh");
     closed.args(["-c", script]).arg(common::binary()).arg(compile("size_lie", &[])).env("TMPDIR", &place.directory);
@@ -338,10 +341,10 @@ fn a_standard_error_that_the_program_made_non_blocking_gets_the_whole_report() {
 #[test]
 fn without_a_place_in_tmpdir_another_is_taken_and_without_any_processes_report_themselves() {
     let program = compile("size_lie", &[]);
-    let told = output(epollshim().env("TMPDIR", "/no/such/directory").args(["run", "--"]).arg(&program));
-    assert!(told.status.success() && stderr(&told).starts_with("epollshim: size_lie"), "{}", stderr(&told));
-    // A file system without space, in a mount namespace of its own.
-    // What was built is bound to /mnt: it may lie in /tmp.
+    let printed = output(epollshim().env("TMPDIR", "/no/such/directory").args(["run", "--"]).arg(&program));
+    assert!(printed.status.success() && stderr(&printed).starts_with("epollshim: size_lie"), "{}", stderr(&printed));
+    // A file system without space, in a new mount namespace. The build is bound to /mnt, because it
+    // may be in /tmp.
     let script = r#"mount --bind "$4" /mnt && mount -t tmpfs -o size=64k none "$1" && mount -t tmpfs -o size=64k none /tmp &&
         cd / && TMPDIR="$1" && export TMPDIR && exec "/mnt/$0" run $3 -- "/mnt/$2""#;
     let mount = scratch("full");
@@ -356,13 +359,13 @@ fn without_a_place_in_tmpdir_another_is_taken_and_without_any_processes_report_t
     if !probe.is_ok_and(|probe| probe.status.success()) {
         return skipped("no mount namespace of its own: a full file system is not tried", true);
     }
-    let told = in_full("");
-    let text = stderr(&told);
-    assert!(told.status.success(), "{text}");
+    let printed = in_full("");
+    let text = stderr(&printed);
+    assert!(printed.status.success(), "{text}");
     let why = "No space left on device; each process reports itself when it exits\n";
     assert!(text.starts_with("epollshim: no directory for recordings: ") && text.contains(why), "{text}");
     assert!(text.contains("size-lie") && text.contains("Instances: 1 created"), "{text}");
-    // What could not be checked is no success.
+    // What could not be checked is not a success.
     assert_eq!(in_full("--fail-on=ghost").status.code(), Some(2));
 }
 
@@ -371,10 +374,10 @@ fn a_run_in_a_run_reports_its_own_processes() {
     let place = Place::new();
     let program = compile("size_lie", &[]);
     let inner = format!("{} run -- {}", common::binary().display(), program.display());
-    let told = output(place.run(&[]).args(shell(&format!("{inner}; {}; :", program.display()))));
-    let text = stderr(&told);
-    assert!(told.status.success(), "{text}");
-    // One of each.
+    let printed = output(place.run(&[]).args(shell(&format!("{inner}; {}; :", program.display()))));
+    let text = stderr(&printed);
+    assert!(printed.status.success(), "{text}");
+    // One report of each process.
     assert_eq!(text.matches("epollshim: size_lie (pid ").count(), 2, "{text}");
     place.is_clean();
 }
@@ -390,151 +393,18 @@ fn variables_of_the_user_s_stay_as_they_are() {
     ] {
         let mut command = place.run(flags);
         command.arg("env").envs(variable);
-        let told = stdout(&output(&mut command));
-        assert!(told.lines().any(|one| one == line), "{line}: {told}");
+        let printed = stdout(&output(&mut command));
+        assert!(printed.lines().any(|one| one == line), "{line}: {printed}");
     }
-    // No report, no recording.
-    let told = stdout(&output(place.run(&["--report=none"]).arg("env")));
-    assert!(!told.contains("EPOLLSHIM_RECORD") && !told.contains("EPOLLSHIM_CENSUS"), "{told}");
-    // A report of each process besides.
+    // No report, and no recording.
+    let printed = stdout(&output(place.run(&["--report=none"]).arg("env")));
+    assert!(!printed.contains("EPOLLSHIM_RECORD") && !printed.contains("EPOLLSHIM_CENSUS"), "{printed}");
+    // In addition, a report of each process.
     let file = scratch("own").join("report");
-    let told = output(place.run(&["--report", file.to_str().unwrap()]).arg(compile("size_lie", &[])));
-    assert!(stderr(&told).contains("size-lie"), "{}", stderr(&told));
+    let printed = output(place.run(&["--report", file.to_str().unwrap()]).arg(compile("size_lie", &[])));
+    assert!(stderr(&printed).contains("size-lie"), "{}", stderr(&printed));
     assert!(fs::read_to_string(&file).unwrap().contains("size-lie"));
     place.is_clean();
-}
-
-// ---- signals ----
-
-#[test]
-fn a_signal_to_the_parent_is_passed_on_once_and_one_from_the_program_is_not() {
-    let place = Place::new();
-    let mut command = place.run(&[]);
-    command.arg(compile("job", &[]));
-    let mut job = Job::start(command);
-    for number in [libc::SIGUSR1, libc::SIGINT, libc::SIGQUIT] {
-        kill(job.parent.id(), number);
-        assert_eq!(job.line(), format!("signal {number}: 1\n"));
-    }
-    kill(job.parent.id(), libc::SIGTERM);
-    assert_eq!(job.line(), format!("signal {}: 1\n", libc::SIGTERM));
-    let ended = job.end();
-    assert_eq!((ended.status.code(), stdout(&ended).as_str()), (Some(7), ""), "{}", stderr(&ended));
-    assert!(stderr(&ended).contains("exited with status 7"), "{}", stderr(&ended));
-    place.is_clean();
-    // To the group, of which the program is: it has it already.
-    let mut command = place.run(&[]);
-    command.arg(compile("job", &[])).process_group(0);
-    let mut job = Job::start(command);
-    // SAFETY: takes numbers; the group's first process was not waited for.
-    assert_eq!(unsafe { libc::kill(-(job.parent.id() as i32), libc::SIGUSR1) }, 0);
-    assert_eq!(job.line(), format!("signal {}: 1\n", libc::SIGUSR1));
-    std::thread::sleep(std::time::Duration::from_millis(200));
-    // And the next one to the parent alone, which the program has not.
-    kill(job.parent.id(), libc::SIGUSR1);
-    assert_eq!(job.line(), format!("signal {}: 2\n", libc::SIGUSR1));
-    kill(job.parent.id(), libc::SIGTERM);
-    assert_eq!(job.line(), format!("signal {}: 1\n", libc::SIGTERM));
-    assert_eq!(job.end().status.code(), Some(7));
-    // `kill 0` is for the group, and each has it from the kernel.
-    let script = "n=0; trap 'n=$((n+1))' USR1; kill -USR1 0; for i in 1 2 3 4 5 6 7 8; do sleep 0.05; done; echo $n";
-    let told = output(place.run(&[]).args(shell(script)).process_group(0));
-    assert_eq!((told.status.code(), stdout(&told).as_str()), (Some(0), "1\n"), "{}", stderr(&told));
-}
-
-#[test]
-fn what_the_program_inherits_is_the_caller_s() {
-    let place = Place::new();
-    let signals = |command: &mut Command| {
-        let told = output(command.args(["grep", "-E", "^Sig(Blk|Ign)", "/proc/self/status"]));
-        assert!(told.status.success(), "{}", stderr(&told));
-        stdout(&told)
-    };
-    let prepare = |command: &mut Command| {
-        // SAFETY: only async-signal-safe calls, between fork and exec.
-        unsafe {
-            command.pre_exec(|| {
-                for number in [libc::SIGCHLD, libc::SIGHUP, libc::SIGTSTP] {
-                    libc::signal(number, libc::SIG_IGN);
-                }
-                let mut mask = std::mem::zeroed();
-                libc::sigemptyset(&raw mut mask);
-                libc::sigaddset(&raw mut mask, libc::SIGTERM);
-                libc::sigprocmask(libc::SIG_BLOCK, &raw const mask, std::ptr::null_mut());
-                libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGUSR2);
-                libc::alarm(3600);
-                Ok(())
-            })
-        };
-    };
-    let (mut bare, mut run) = (Command::new("env"), place.run(&[]));
-    prepare(&mut bare);
-    prepare(&mut run);
-    assert_eq!(signals(&mut bare), signals(&mut run));
-    // With SIGCHLD ignored the end of the program is known all the same.
-    let mut run = place.run(&[]);
-    prepare(&mut run);
-    assert_eq!(output(run.args(shell("exit 3"))).status.code(), Some(3));
-    // A session leader's alarm, and nohup.
-    let mut run = place.run(&[]);
-    // SAFETY: only async-signal-safe calls, between fork and exec.
-    unsafe {
-        run.pre_exec(|| {
-            libc::signal(libc::SIGHUP, libc::SIG_IGN);
-            libc::alarm(1);
-            Ok(())
-        })
-    };
-    run.arg(compile("job", &[]));
-    let mut job = Job::start(run);
-    kill(job.parent.id(), libc::SIGHUP);
-    assert_eq!(job.line(), format!("signal {}: 1\n", libc::SIGALRM));
-    kill(job.parent.id(), libc::SIGTERM);
-    assert_eq!(job.line(), format!("signal {}: 1\n", libc::SIGTERM));
-    assert_eq!(job.end().status.code(), Some(7), "the SIGHUP that was ignored did not end it");
-    place.is_clean();
-}
-
-#[test]
-fn a_pipe_ends_when_the_program_lets_go_of_it() {
-    let place = Place::new();
-    let script = "\"$0\" run -- yes | head -n 1; echo done";
-    let mut command = Command::new("bash");
-    command.args(["-o", "pipefail", "-c", script]).arg(common::binary()).env("TMPDIR", &place.directory);
-    let told = output(&mut command);
-    assert_eq!(stdout(&told), "y\ndone\n");
-    assert!(stderr(&told).contains("yes (pid ") && stderr(&told).contains("SIGPIPE"), "{}", stderr(&told));
-    // It has closed its input and output, and sleeps.
-    let mut command = place.run(&[]);
-    command.args(shell("exec >&- <&-; exec sleep 60")).stdin(Stdio::piped()).stdout(Stdio::piped());
-    let mut child = command.stderr(Stdio::null()).spawn().unwrap();
-    assert_eq!(child.stdout.take().unwrap().read(&mut [0]).unwrap(), 0);
-    let mut to = child.stdin.take().unwrap();
-    until("its input is closed", || to.write_all(b"x").is_err().then_some(()));
-    kill(child.id(), libc::SIGTERM);
-    assert_eq!(child.wait().unwrap().signal(), Some(libc::SIGTERM));
-    place.is_clean();
-}
-
-#[test]
-fn the_parent_leaves_no_core_of_its_own() {
-    let place = Place::new();
-    let directory = scratch("core");
-    let mut command = place.run(&["--quiet"]);
-    command.current_dir(&directory).args(shell("ulimit -c 0; kill -ABRT $$"));
-    // SAFETY: only an async-signal-safe call, between fork and exec.
-    unsafe {
-        command.pre_exec(|| {
-            let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-            libc::getrlimit(libc::RLIMIT_CORE, &raw mut limit);
-            limit.rlim_cur = limit.rlim_max;
-            libc::setrlimit(libc::RLIMIT_CORE, &raw const limit);
-            Ok(())
-        })
-    };
-    let told = output(&mut command);
-    assert_eq!((told.status.signal(), told.status.core_dumped()), (Some(libc::SIGABRT), false));
-    assert_eq!(fs::read_dir(&directory).unwrap().count(), 0);
 }
 
 // ---- nothing to report ----
@@ -547,16 +417,16 @@ fn nothing_to_report_is_explained() {
         (&["sh", "-c", "exit 3"], "exited with status 3"),
         (&["sh", "-c", "kill -KILL $$"], "was killed by SIGKILL"),
     ] {
-        let told = stderr(&output(place.run(&[]).args(words)));
+        let printed = stderr(&output(place.run(&[]).args(words)));
         let name = words[0];
-        let (first, second) = told.trim_end().split_once('\n').unwrap_or_else(|| panic!("{told}"));
-        assert!(first.starts_with(&format!("epollshim: {name} (pid ")), "{told}");
-        assert!(first.contains(sentence) && first.ends_with(": nothing to report"), "{told}");
-        let why = "epollshim: no process made an epoll call that the shim could see; epollshim check ";
-        assert!(second.starts_with(why), "{told}");
+        let (first, second) = printed.trim_end().split_once('\n').unwrap_or_else(|| panic!("{printed}"));
+        assert!(first.starts_with(&format!("epollshim: {name} (pid ")), "{printed}");
+        assert!(first.contains(sentence) && first.ends_with(": nothing to report"), "{printed}");
+        let why = "epollshim: no process made an epoll call that the shim could see; run `epollshim check ";
+        assert!(second.starts_with(why), "{printed}");
     }
-    let told = stderr(&output(place.run(&["--only", "other"]).arg(compile("size_lie", &[]))));
-    assert!(told.contains("no process of a program that --only names made an epoll call"), "{told}");
+    let printed = stderr(&output(place.run(&["--only", "other"]).arg(compile("size_lie", &[]))));
+    assert!(printed.contains("no process of a program that --only names made an epoll call"), "{printed}");
     if let Some(shell) = tool("bash") {
         // A setuid program of another user.
         // SAFETY: takes nothing, cannot fail.
@@ -567,8 +437,11 @@ fn nothing_to_report_is_explained() {
             common::copy(shell, &program);
             std::os::unix::fs::chown(&program, Some(65534), Some(65534)).unwrap();
             fs::set_permissions(&program, fs::Permissions::from_mode(0o4755)).unwrap();
-            let told = stderr(&output(place.run(&[]).arg(&program).args(["-c", "exit 0"])));
-            assert!(told.starts_with("epollshim: warning: ") && told.contains("setuid (user 65534)"), "{told}");
+            let printed = stderr(&output(place.run(&[]).arg(&program).args(["-c", "exit 0"])));
+            assert!(
+                printed.starts_with("epollshim: warning: ") && printed.contains("setuid (user 65534)"),
+                "{printed}"
+            );
         }
     }
     place.is_clean();

@@ -1,41 +1,43 @@
-//! `epollshim top`, as a user sees it.
+//! Tests `epollshim top` as users see it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+#[path = "../common/mod.rs"]
 mod common;
+#[path = "../pty/mod.rs"]
 mod pty;
+
+mod view;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use common::{compile, epollshim, output, run, scratch, stderr, stdout, tool, until};
-use pty::Terminal;
 use serde_json::Value;
 
 /// A program that records into a directory. It ends with the test.
 struct Running {
     child: Child,
-    told: PathBuf,
+    printed: PathBuf,
 }
 
 impl Running {
-    /// `steady`, when it is at work.
+    /// `steady`, when it is ready.
     fn steady(directory: &Path) -> Running {
         static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
         let program = PROGRAM.get_or_init(|| compile("steady", &[]));
-        let told = scratch("told").join("told");
+        let printed = scratch("printed").join("printed");
         let mut command = epollshim();
         command
             .args(["run", "--exec", "--report", "none", "--record"])
             .arg(directory)
             .arg("--")
             .arg(program)
-            .arg(&told);
-        let running = Running { child: command.spawn().unwrap(), told };
+            .arg(&printed);
+        let running = Running { child: command.spawn().unwrap(), printed };
         until("the program works", || (running.word(0) > 10).then_some(()));
         running
     }
@@ -45,7 +47,7 @@ impl Running {
     }
 
     fn word(&self, place: usize) -> u64 {
-        let bytes = fs::read(&self.told).unwrap_or_default();
+        let bytes = fs::read(&self.printed).unwrap_or_default();
         bytes.get(place * 8..place * 8 + 8).map_or(0, |word| u64::from_le_bytes(word.try_into().unwrap()))
     }
 
@@ -67,21 +69,21 @@ fn once(words: &[&str], subject: &Path) -> Vec<Value> {
     once_or_nothing(words, subject).unwrap_or_else(|said| panic!("{said}"))
 }
 
-/// Err: it has no recording (yet), as this line says.
+/// The error is the line that says why there is no recording (yet).
 fn once_or_nothing(words: &[&str], subject: &Path) -> Result<Vec<Value>, String> {
     let output = output(epollshim().args(["top", "--once", "--format", "json"]).args(words).arg(subject));
     if output.status.code() == Some(1) && stderr(&output).contains("has no recording") {
         return Err(stderr(&output));
     }
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
-    let told: Value = serde_json::from_str(&stdout(&output)).unwrap();
-    assert_eq!(told["schema"], "epollshim.top/1");
-    Ok(told["processes"].as_array().unwrap().clone())
+    let printed: Value = serde_json::from_str(&stdout(&output)).unwrap();
+    assert_eq!(printed["schema"], "epollshim.top/1");
+    Ok(printed["processes"].as_array().unwrap().clone())
 }
 
-fn near(told: &Value, wanted: f64, tolerance: f64) {
-    let told = told.as_f64().unwrap();
-    assert!((told - wanted).abs() <= tolerance, "told {told}, counted {wanted}");
+fn near(printed: &Value, wanted: f64, tolerance: f64) {
+    let printed = printed.as_f64().unwrap();
+    assert!((printed - wanted).abs() <= tolerance, "printed {printed}, counted {wanted}");
 }
 
 #[test]
@@ -96,13 +98,14 @@ fn rates_are_what_the_program_counted() {
     assert_eq!(process["pid"], program.pid());
     assert_eq!(process["comm"], "steady");
     assert_eq!((&process["instances"], &process["watches"]), (&2.into(), &1.into()));
-    // Rounds in the interval: no more than the program did while top was there, and 500 a second. It goes by an absolute
-    // clock: what it misses it makes good, so that only a delay at one end counts. 3 %: 60 ms of such a delay.
+    // The rounds in the interval: not more than the program made while top ran, at 500 per second.
+    // It uses an absolute clock and catches up, so only a delay at either end counts. The tolerance
+    // of 3 % is 60 ms of such a delay.
     let seconds = rates["interval_ns"].as_f64().unwrap() / 1e9;
     let rounds = rates["errors"].as_f64().unwrap() * seconds;
     assert!(rounds <= (after - before) as f64 + 1.0, "{rounds} of {}", after - before);
     near(&rates["errors"], 500.0, 15.0);
-    // Against each other they may differ by the round that was under way at either end.
+    // They may differ by the round in progress at either end.
     let one = 1.01 / seconds;
     let round = rates["errors"].as_f64().unwrap();
     near(&rates["waits"], 2.0 * round, 2.0 * one);
@@ -133,7 +136,7 @@ fn the_list_is_one_line_a_process_of_words_for_scripts() {
         assert_eq!((lines[1][0], lines[1][13], lines[1][15]), (pid.as_str(), "running", "steady"));
         assert!(lines[1][1].parse::<f64>().unwrap() > 500.0, "{text}");
     }
-    // Without a name: all that this user has.
+    // Without arguments: all processes of this user.
     assert!(stdout(&run(&["top", "--once", "-d", "0.1"])).lines().any(|line| line.trim_start().starts_with(&pid)));
 }
 
@@ -147,7 +150,7 @@ fn a_child_of_a_fork_and_what_an_exec_begins_are_told_by_their_own_recordings() 
          select.epoll().poll(1)\nos.execv(sys.executable, ['second', '-c', 'import select\\n' + {poll:?}])",
         "open(sys.argv[1], 'w').write(str(os.getpid()))\n  p = os.getppid()\n  e = select.epoll()\n  while os.getppid() == p: e.poll(0.01)\n  os._exit(0)"
     );
-    let told = directory.join("pid");
+    let printed = directory.join("pid");
     let mut command = epollshim();
     command
         .args(["run", "--exec", "--report", "none", "--record"])
@@ -156,16 +159,16 @@ fn a_child_of_a_fork_and_what_an_exec_begins_are_told_by_their_own_recordings() 
         .arg(python)
         .arg("-c")
         .arg(script);
-    let parent = Running { child: command.arg(&told).spawn().unwrap(), told: told.clone() };
-    let child = until("the child", || fs::read_to_string(&told).ok()?.parse::<u32>().ok());
+    let parent = Running { child: command.arg(&printed).spawn().unwrap(), printed: printed.clone() };
+    let child = until("the child", || fs::read_to_string(&printed).ok()?.parse::<u32>().ok());
     // The child has its parent's recording mapped as well.
     let processes = once(&["-d", "0.3"], Path::new(&child.to_string()));
     assert_eq!((processes.len(), &processes[0]["pid"]), (1, &child.into()));
     let calls = |process: &Value| process["rates"]["calls"].as_f64().unwrap_or(0.0);
     assert!(calls(&processes[0]) > 20.0, "{processes:?}");
-    // The parent waits for a second, then it is another program.
+    // The parent waits for a second, and then it is another program.
     until("the exec", || {
-        // Right behind the exec it has none.
+        // Directly after the exec it has no recording.
         let processes = once_or_nothing(&["-d", "0.2"], Path::new(&parent.pid().to_string())).ok()?;
         let second = processes.iter().find(|one| one["state"] == "running" && calls(one) > 20.0)?;
         second["arguments"].as_str()?.starts_with("second").then_some(())
@@ -174,7 +177,7 @@ fn a_child_of_a_fork_and_what_an_exec_begins_are_told_by_their_own_recordings() 
     until("the child's end", || (!Path::new(&format!("/proc/{child}")).exists()).then_some(()));
 }
 
-/// What is noted before an exec that can be expected to succeed stays there where it fails.
+/// What was noted before an exec that looked as if it would succeed stays if the exec fails.
 #[test]
 fn a_process_whose_exec_failed_is_still_told_of_and_then_as_killed() {
     let Some(python) = tool("python3") else { return };
@@ -183,7 +186,7 @@ fn a_process_whose_exec_failed_is_still_told_of_and_then_as_killed() {
     let not_a_program = directory.join("empty");
     fs::write(&not_a_program, "").unwrap();
     fs::set_permissions(&not_a_program, fs::Permissions::from_mode(0o755)).unwrap();
-    let told = directory.join("pid");
+    let printed = directory.join("pid");
     let script = "import os, select, sys\ne = select.epoll()\ne.poll(0)\n\
                   try: os.execv(sys.argv[2], ['x'])\nexcept OSError: open(sys.argv[1], 'w').write(str(os.getpid()))\n\
                   while True: e.poll(0.01)\n";
@@ -194,8 +197,9 @@ fn a_process_whose_exec_failed_is_still_told_of_and_then_as_killed() {
         .arg("--")
         .arg(python)
         .args(["-c", script]);
-    let mut program = Running { child: command.arg(&told).arg(&not_a_program).spawn().unwrap(), told: told.clone() };
-    until("the exec that fails", || fs::read_to_string(&told).ok().filter(|text| !text.is_empty()));
+    let mut program =
+        Running { child: command.arg(&printed).arg(&not_a_program).spawn().unwrap(), printed: printed.clone() };
+    until("the exec that fails", || fs::read_to_string(&printed).ok().filter(|text| !text.is_empty()));
 
     let processes = once(&["-d", "0.3"], Path::new(&program.pid().to_string()));
     assert_eq!((processes.len(), processes[0]["state"].as_str()), (1, Some("running")), "{processes:?}");
@@ -206,7 +210,8 @@ fn a_process_whose_exec_failed_is_still_told_of_and_then_as_killed() {
         process["end"].as_str().unwrap().to_owned()
     };
     assert_eq!(end(), "running");
-    // Long enough after the exec that it can be no other thread's last call before one that succeeded.
+    // Long enough after the exec that this cannot be another thread's last call before a successful
+    // exec.
     std::thread::sleep(Duration::from_millis(1300));
     program.kill();
     assert_eq!(end(), "signal");
@@ -222,8 +227,8 @@ fn nothing_to_watch_is_exit_status_1_and_says_how_to_record() {
     for subject in [directory.to_str().unwrap(), &pid] {
         let output = run(&["top", "--once", "-d", "0.1", subject]);
         assert_eq!((output.status.code(), stdout(&output)), (Some(1), String::new()));
-        let told = stderr(&output);
-        assert!(told.lines().count() == 1 && told.contains("epollshim run --record"), "{told}");
+        let printed = stderr(&output);
+        assert!(printed.lines().count() == 1 && printed.contains("epollshim run --record"), "{printed}");
     }
     plain.kill().unwrap();
     plain.wait().unwrap();
@@ -263,7 +268,8 @@ fn the_program_under_watch_is_not_touched() {
         assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
         let trace = fs::read_to_string(&trace).unwrap();
         let pid = program.pid().to_string();
-        // Of this process itself there are mappings: not one is of the recording, and no call names the program.
+        // The trace contains mappings of top itself. None may be of the recording, and no call may
+        // name the program.
         let touched: Vec<&str> =
             trace.lines().filter(|line| line.contains(".rec>") || line.contains(&format!("({pid},"))).collect();
         assert!(touched.is_empty(), "{touched:?}");
@@ -287,14 +293,15 @@ fn a_process_that_is_killed_meanwhile_is_told_as_killed() {
         .stdout(Stdio::piped())
         .spawn();
     let top = command.unwrap();
-    // Before or in its first reading, or between the two.
+    // It is killed before or during the first reading, or between the two.
     std::thread::sleep(Duration::from_millis(100));
     goes.kill();
     let output = top.wait_with_output().unwrap();
-    let told: Value = serde_json::from_str(&stdout(&output)).unwrap();
-    let process = |pid| told["processes"].as_array().unwrap().iter().find(|one| one["pid"] == pid).cloned();
+    let printed: Value = serde_json::from_str(&stdout(&output)).unwrap();
+    let process = |pid| printed["processes"].as_array().unwrap().iter().find(|one| one["pid"] == pid).cloned();
     assert_eq!(process(stays.pid()).unwrap()["state"], "running");
-    // What counted in the interval was alive in it: that it has gone is seen with the next reading.
+    // A process that counted in the interval was alive in it. That it has gone is noticed in the
+    // next reading.
     assert!(process(goes.pid()).is_none_or(|one| ["killed", "running"].contains(&one["state"].as_str().unwrap())));
     assert!(once(&["-d", "0.1"], &directory).iter().all(|one| one["pid"] == stays.pid()));
 }
@@ -318,8 +325,8 @@ fn files_that_are_no_recordings_do_not_keep_it_from_the_others() {
     let output = output(epollshim().args(["top", "--once", "-d", "0.3"]).arg(&directory));
     assert_eq!(output.status.code(), Some(0));
     assert_eq!(stdout(&output).lines().count(), 2, "{}", stdout(&output));
-    let told = stderr(&output);
-    assert!(told.contains("the file is empty") && told.contains("not a recording"), "{told}");
+    let printed = stderr(&output);
+    assert!(printed.contains("the file is empty") && printed.contains("not a recording"), "{printed}");
 }
 
 #[test]
@@ -331,123 +338,4 @@ fn a_copy_of_a_recording_is_not_taken_for_a_program() {
     fs::copy(&real, copies.join(real.file_name().unwrap())).unwrap();
     assert_eq!(run(&["top", "--once", "-d", "0.1", copies.to_str().unwrap()]).status.code(), Some(1));
     drop(program);
-}
-
-/// The view of a directory, on a terminal of its own.
-fn view(directory: &Path, more: &[&str]) -> Terminal {
-    let mut command = epollshim();
-    command.args(["top", "--interval", "0.2"]).args(more).arg(directory).env("TERM", "xterm-256color");
-    Terminal::with(command, 80, 24)
-}
-
-#[test]
-fn the_view_draws_reacts_to_keys_and_gives_the_terminal_back() {
-    let directory = scratch("view");
-    let program = Running::steady(&directory);
-    let mut terminal = view(&directory, &[]);
-    terminal.shows(&["CALLS/S", &program.pid().to_string(), "steady", "EEXIST"]);
-    assert!(terminal.is_raw(), "keys come one by one");
-    // Rates are there: 1500 calls a second, more or less.
-    terminal.press("\r");
-    terminal.shows(&["INSTANCE", "epoll_create1(0)", "FAILED/S", "main"]);
-    terminal.press("\x1b");
-    terminal.press("s");
-    terminal.shows(&["waits"]);
-    terminal.press("?");
-    terminal.shows(&["PgUp"]);
-    terminal.press("x");
-    terminal.press("p");
-    terminal.shows(&["PAUSED"]);
-    terminal.press("p");
-    terminal.resize(120, 40);
-    terminal.shows(&["INJ/S", "WORK"]);
-    // Another is started, and picked up; one ends, and is told as ended.
-    let mut other = Running::steady(&directory);
-    terminal.shows(&[&other.pid().to_string()]);
-    other.kill();
-    terminal.shows(&["(killed)"]);
-    terminal.press("q");
-    assert_eq!(terminal.wait().code(), Some(0));
-    terminal.is_given_back();
-}
-
-#[test]
-fn a_signal_ends_the_view_as_it_ends_any_program_and_the_terminal_is_given_back() {
-    let directory = scratch("signals");
-    for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT] {
-        let mut terminal = view(&directory, &[]);
-        terminal.shows(&["epollshim", "run"]);
-        terminal.signal(signal);
-        assert_eq!(terminal.wait().signal(), Some(signal));
-        terminal.is_given_back();
-    }
-    // Ctrl-C is a key, as in top(1).
-    let mut terminal = view(&directory, &[]);
-    terminal.shows(&["epollshim", "run"]);
-    terminal.press("\x03");
-    assert_eq!(terminal.wait().code(), Some(0));
-    terminal.is_given_back();
-}
-
-#[test]
-fn stopped_it_gives_the_terminal_back_and_takes_it_again_when_it_goes_on() {
-    let directory = scratch("stopped");
-    // A shell with job control: it goes on when its job stops.
-    let mut command = Command::new("sh");
-    let script = "set -m; \"$@\"; for stop in 1 2; do echo STOPPED; read line; fg >/dev/null; done; echo ENDED $?";
-    command.args(["-c", script, "sh"]).arg(common::binary()).args(["top", "-d", "0.2"]).arg(&directory);
-    let mut terminal = Terminal::with(command, 80, 24);
-    terminal.shows(&["epollshim", "run"]);
-    let pid = terminal.grandchild();
-    // Ctrl-Z; then stopped without warning, after which a shell may set the terminal its own way.
-    for is_sudden in [false, true] {
-        if is_sudden {
-            terminal.forget();
-            pty::signal(pid, libc::SIGSTOP);
-        } else {
-            terminal.press("\x1a");
-        }
-        pty::stops(pid);
-        until("the shell goes on", || terminal.text().contains("STOPPED").then_some(()));
-        if is_sudden {
-            terminal.cook();
-        } else {
-            terminal.is_given_back();
-        }
-        terminal.press("\n");
-        terminal.shows(&["epollshim", "run"]);
-        assert!(terminal.is_raw());
-    }
-    terminal.press("q");
-    assert_eq!(terminal.wait().code(), Some(0));
-    assert!(terminal.text().contains("ENDED 0"), "{}", terminal.text());
-    terminal.is_given_back();
-}
-
-#[test]
-fn where_nobody_could_let_it_go_on_it_does_not_stop() {
-    let directory = scratch("orphan");
-    // As of `ssh -t host epollshim top`, or in a terminal's window of its own: no shell has it as a job.
-    let mut terminal = view(&directory, &[]);
-    terminal.shows(&["epollshim", "run"]);
-    terminal.press("\x1a");
-    terminal.signal(libc::SIGTSTP);
-    terminal.shows(&["epollshim", "run"]);
-    terminal.press("q");
-    assert_eq!(terminal.wait().code(), Some(0));
-    terminal.is_given_back();
-}
-
-#[test]
-fn no_color_is_heeded() {
-    let directory = scratch("colour");
-    let _program = Running::steady(&directory);
-    let colour = "\x1b[38;5;";
-    let mut terminal = view(&directory, &[]);
-    terminal.shows(&["CALLS/S", colour]);
-    let mut command = epollshim();
-    command.args(["top"]).arg(&directory).env("TERM", "xterm-256color").env("NO_COLOR", "1");
-    terminal = Terminal::with(command, 80, 24);
-    terminal.shows(&["CALLS/S", "EEXIST"]);
-    assert!(!terminal.text().contains(colour));
 }
