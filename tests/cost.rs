@@ -505,7 +505,7 @@ fn what_hot_calls_read_is_one_cache_line_and_their_code_begins_a_page() {
     let symbols = run(Command::new("nm").arg("--demangle").arg(shim()));
     let symbols = text(&symbols.stdout);
     let lines: BTreeMap<&str, Vec<u64>> =
-        ["::real::function::epoll_wait", "::real::function::epoll_ctl", "::policy::ARMED_FOR", "::clock::CLOCK"]
+        ["::real::function::epoll_wait", "::real::function::epoll_ctl", "::policy::armed::ARMED_FOR", "::clock::CLOCK"]
             .into_iter()
             .map(|name| {
                 let end = format!("{name}::h");

@@ -207,7 +207,7 @@ fn file_actions_that_are_not_understood_are_counted() {
             .env_remove("EPOLLSHIM_REPORT"))
         .stderr
     };
-    const LINE: &str = "  programs started with unknown file actions (what they inherit is not checked): 1\n";
+    const LINE: &str = "  programs started with unknown file actions (inheritance not checked): 1\n";
     let unknown = text("unknown");
     assert!(unknown.contains(LINE), "{unknown}");
     assert!(!text("spawn").contains("unknown file actions"));

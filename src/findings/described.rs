@@ -10,11 +10,10 @@ use epollshim_format::descriptor::{Kept, field};
 use epollshim_format::findings::{Finding, Id, stale_data};
 use epollshim_format::recording::{described, findings, kind};
 
-use super::table::{self, Entry, Place};
-use super::{Note, ghosts};
+use super::table::{self, Entry, Note, Place};
 use crate::describe::describe;
-use crate::process;
 use crate::sigsafe::on_own_stack;
+use crate::{process, sys};
 
 fn entry(start: *mut u8, place: usize) -> Entry {
     Entry(start.wrapping_add(place % findings::ENTRIES * described::SIZE))
@@ -52,7 +51,7 @@ fn look(note: &Note, kept: &mut Kept) {
         // The number does not refer to the watched file. There is no description if the kernel does
         // not say which descriptor does.
         Id::Ghost | Id::StaleData => {
-            if let Some(fd) = ghosts::open_elsewhere(note.epfd, note.fd) {
+            if let Some(fd) = open_elsewhere(note.epfd, note.fd) {
                 describe(fd, kept);
             }
         }
@@ -64,6 +63,17 @@ fn look(note: &Note, kept: &mut Kept) {
         }
         _ => describe(note.fd, kept),
     }
+}
+
+/// A descriptor of the file that an instance watches under a number that does not refer to it.
+/// None: there is none. It asks the kernel about each descriptor.
+fn open_elsewhere(epfd: i32, fd: i32) -> Option<i32> {
+    const LOOKED_AT: i32 = 1024;
+    let thread = process::pid_for_kcmp();
+    let is = |other, place| sys::watches_file_of(thread, other, epfd, fd, place);
+    // The first file watched under the number may be the one that the number refers to.
+    let place = u32::from(is(fd, 0) == Ok(true));
+    (0..LOOKED_AT).filter(|other| *other != fd).find(|other| is(*other, place) == Ok(true))
 }
 
 /// A finding's descriptor and its description. None: it has no descriptor.

@@ -184,17 +184,6 @@ fn stale(closing: &RecentClose, epfd: i32, site: usize) -> Note {
     }
 }
 
-/// A descriptor of the file that an instance watches under a number that does not refer to it.
-/// None: there is none. It asks the kernel about each descriptor.
-pub fn open_elsewhere(epfd: i32, fd: i32) -> Option<i32> {
-    const LOOKED_AT: i32 = 1024;
-    let thread = process::pid_for_kcmp();
-    let is = |other, place| sys::watches_file_of(thread, other, epfd, fd, place);
-    // The first file watched under the number may be the one that the number refers to.
-    let place = u32::from(is(fd, 0) == Ok(true));
-    (0..LOOKED_AT).filter(|other| *other != fd).find(|other| is(*other, place) == Ok(true))
-}
-
 fn of_closing(closing: &RecentClose, epfd: i32) -> Note {
     Note {
         epfd,

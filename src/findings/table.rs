@@ -5,12 +5,72 @@
 
 use crate::sync::{AtomicPtr, AtomicU64, Ordering};
 
-use epollshim_format::findings::Finding;
+use epollshim_format::findings::{Finding, Id, Severity};
 use epollshim_format::recording::{finding, findings, kind};
 
-use super::{Note, described};
+use super::described;
 use crate::above::Library;
 use crate::{process, stacks, sys};
+
+/// What a detector has found.
+#[derive(Clone, Copy)]
+pub struct Note {
+    pub id: Id,
+    pub severity: Severity,
+    /// Distinguishes the cases of one id.
+    pub variant: u8,
+    /// -1: none.
+    pub epfd: i32,
+    pub fd: i32,
+    /// The return address of the call to fix; 0: not known.
+    pub site: usize,
+    /// A second place, whose meaning depends on the id; 0: none.
+    pub other: usize,
+    pub detail: [u64; 4],
+}
+
+impl Note {
+    /// A note without descriptors, sites or numbers.
+    pub const fn of(id: Id, severity: Severity) -> Note {
+        Note { id, severity, variant: 0, epfd: -1, fd: -1, site: 0, other: 0, detail: [0; 4] }
+    }
+
+    #[inline(always)]
+    pub(super) fn descriptors(&self) -> u64 {
+        descriptors(self.epfd, self.fd)
+    }
+
+    #[inline(always)]
+    fn what(&self) -> u64 {
+        self.id as u64 | u64::from(self.variant) << 8
+    }
+
+    /// The key of its entry in the table: never 0.
+    #[inline(always)]
+    pub(super) fn key(&self) -> u64 {
+        key(self.what(), self.site, self.other)
+    }
+}
+
+#[inline(always)]
+pub(super) fn key(what: u64, site: usize, other: usize) -> u64 {
+    // Addresses have 48 bits, and differ mostly in the lowest. The rotations keep those of the two
+    // apart.
+    let places = (site as u64 ^ (other as u64).rotate_left(24)).rotate_left(16);
+    (places ^ what).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1
+}
+
+/// Two descriptors as a finding keeps them; -1: none.
+#[inline(always)]
+pub fn descriptors(epfd: i32, fd: i32) -> u64 {
+    u64::from((epfd as u32).wrapping_add(1)) | u64::from((fd as u32).wrapping_add(1)) << 32
+}
+
+/// The inverse of [`descriptors`].
+pub fn numbers(descriptors: u64) -> (i32, i32) {
+    let number = |word: u64| (word as u32).wrapping_sub(1) as i32;
+    (number(descriptors), number(descriptors >> 32))
+}
 
 /// What this module needs from the layers above.
 pub trait Above {

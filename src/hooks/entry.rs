@@ -42,3 +42,10 @@ pub unsafe fn jump_to_real<const WORDS: usize>(frame: &Frame, address: usize) ->
         real(a, b, c, d, frame.word(4))
     }
 }
+
+/// Hides a result from the optimizer. If the compiler knew which value is returned, it would keep
+/// the value in a register, save that register first, and call a function instead of jumping to it.
+#[inline(always)]
+pub fn opaque(result: isize) -> isize {
+    core::hint::black_box(result)
+}

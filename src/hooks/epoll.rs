@@ -31,10 +31,3 @@ pub mod after {
     pub use super::wait::after_pwait2 as epoll_pwait2;
     pub use super::wait::after_wait as epoll_wait;
 }
-
-/// Hides a result from the optimizer. If the compiler knew which value is returned, it would keep
-/// the value in a register, save that register first, and call a function instead of jumping to it.
-#[inline(always)]
-fn opaque(result: isize) -> isize {
-    core::hint::black_box(result)
-}

@@ -8,7 +8,8 @@ use epollshim_format::findings::{Finding, Id};
 use epollshim_format::scale::Grouped;
 
 use super::facts::Facts;
-use super::json::{InQuotes, List, OrNull, Pair, Stack};
+use super::json::{InQuotes, Pair, Stack};
+use super::values::{List, OrNull};
 use crate::buffer::{Buffer, sort_by_key};
 use crate::census::places::{self, Place};
 use crate::census::{Census, each_alive, generation};

@@ -10,9 +10,8 @@ use epollshim_format::descriptor::{Descriptor, Kept, field};
 use epollshim_format::findings::Finding;
 use epollshim_format::{errno, histogram, kernel_memory};
 
-use super::End;
-use super::json::List;
 use super::sites::Map;
+use super::values::List;
 use crate::buffer::{Buffer, sort_by_key};
 use crate::counters::{Counters, Histogram, KINDS, WaitCounters};
 use crate::describe::describe;
@@ -20,6 +19,7 @@ use crate::findings::suppressions;
 use crate::ledger::Core;
 use crate::ledger::records::{Instance, Origin};
 use crate::ledger::{self};
+use crate::process::End;
 use crate::thread::Block;
 use crate::{clock, process, procfs, sys, thread};
 

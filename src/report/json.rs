@@ -11,41 +11,10 @@ use epollshim_format::{REPORT_SCHEMA, errno, kernel_memory};
 
 use super::census;
 use super::facts::{Described, Distribution, Facts, InstanceFacts};
+use super::values::{List, OrNull};
 use crate::findings::suppressions;
 use crate::policy::{limits, rules};
 use crate::{config, log, record, seccomp};
-
-/// A value, or null.
-pub struct OrNull<T>(pub Option<T>);
-
-impl<T: Display> Display for OrNull<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
-            Some(value) => value.fmt(f),
-            None => f.write_str("null"),
-        }
-    }
-}
-
-/// Items separated by commas.
-pub struct List<F>(pub F);
-
-impl<F, I> Display for List<F>
-where
-    F: Fn() -> I,
-    I: Iterator,
-    I::Item: Display,
-{
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, item) in (self.0)().enumerate() {
-            if index > 0 {
-                f.write_char(',')?;
-            }
-            item.fmt(f)?;
-        }
-        Ok(())
-    }
-}
 
 impl Display for Distribution {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -15,6 +15,7 @@ mod sites;
 mod symbols;
 mod text;
 mod unseen;
+mod values;
 
 use core::fmt::Write;
 

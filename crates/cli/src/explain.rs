@@ -49,7 +49,7 @@ pub fn explain(asked: &Explain) -> Result<i32, Failure> {
     let (mut text, look) = (String::new(), terminal::stdout());
     if asked.ids.is_empty() {
         for id in Id::ALL {
-            text.push_str(&format!("{:<15}{}\n", id.name(), title(*id)));
+            text.push_str(&format!("{:<17}{}\n", id.name(), title(*id)));
         }
     }
     for (index, name) in asked.ids.iter().enumerate() {

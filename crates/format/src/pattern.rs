@@ -139,7 +139,7 @@ impl Search<'_> {
         then: &mut dyn FnMut(usize) -> bool,
     ) -> bool {
         let again = |next: usize, then: &mut dyn FnMut(usize) -> bool| {
-            // An element that matches the empty text is not repeated for ever.
+            // An element that matches the empty text is not repeated forever.
             (next > at || least > 0) && self.repeat(atom, (least.saturating_sub(1), most - 1), rest, next, then)
         };
         most > 0 && self.one(atom, at, &mut |next| again(next, then)) || least == 0 && self.sequence(rest, at, then)

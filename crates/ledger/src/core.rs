@@ -1,4 +1,4 @@
-//! The records of the ledger, what is counted of them, and the look-ups. These files change them:
+//! The records of the ledger as a whole, and the changes to them:
 //!
 //! | file | what |
 //! |---|---|
@@ -79,14 +79,14 @@ pub struct Churn {
     changes: Long,
 }
 
-/// The order matters. What an ADD or a DEL of one thread takes from another thread's cache lies in
-/// the lock's cache line. What it only reads lies in few other lines.
+/// The order matters. The words that an ADD or a DEL changes, and so takes from another thread's
+/// cache, lie in the lock's cache line. The words that it only reads lie in few other lines.
 #[repr(C)]
 pub struct Core<K: Kernel, O: Observer> {
     pub lock: Lock,
     pub churn: Churn,
-    /// Marks the descriptions that are made now (see `Description::being`). The child of a fork has
-    /// another mark. 0: none has been made.
+    /// The mark of the descriptions that are created now (see `Description::being`). The child of a
+    /// fork has another mark. 0: no description has been created.
     mark: Long,
     records: LargePool<Watch, K>,
     pub descriptors: Descriptors<K>,
@@ -106,7 +106,7 @@ pub struct Core<K: Kernel, O: Observer> {
     /// What the kernel answered before the lock was taken. Only the holder writes it.
     answers: Lent,
     /// Lower numbers have all the memory that they need. 0: the kernel had no memory for more
-    /// records when it was last asked.
+    /// records when it was last asked, or has not been asked yet.
     ready_below: AtomicI32,
     observer: PhantomData<fn() -> O>,
 }

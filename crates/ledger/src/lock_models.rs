@@ -1,4 +1,4 @@
-//! Models of the lock and its queue. A participant stops for ever, is interrupted by a handler, or
+//! Models of the lock and its queue. A participant stops forever, is interrupted by a handler, or
 //! is copied by a fork, at each of its steps. Here is what the models share; the cases are in
 //! threads.rs and handlers.rs.
 
@@ -193,7 +193,7 @@ fn settle_and_check_made(ledger: &Ledger, threads: &[&[usize]]) -> u64 {
             break;
         }
     }
-    assert!(ledger.guarded.lock.is_idle(), "the lock is stuck, or a change waits for ever");
+    assert!(ledger.guarded.lock.is_idle(), "the lock is stuck, or a change waits forever");
     let records = &ledger.guarded;
     for returned in threads {
         for &number in *returned {

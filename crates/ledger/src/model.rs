@@ -5,7 +5,7 @@
 //! `sync.rs`. Each operation there is a step. Shuttle switches between participants at every step.
 //! A participant may also meet an [`Event`] at a step that the model chooses:
 //!
-//! - it stops for ever: its thread jumped out of the frame (`siglongjmp`), or ended in a handler
+//! - it stops forever: its thread jumped out of the frame (`siglongjmp`), or ended in a handler
 //!   (`pthread_exit`);
 //! - a signal handler runs in the middle of it;
 //! - the process forks there: the other participants do not exist in the child, and this one
@@ -37,7 +37,7 @@ pub enum Event {
     Fork(Box<dyn FnOnce() + Send>),
 }
 
-/// The payload with which a participant that stops for ever unwinds.
+/// The payload with which a participant that stops forever unwinds.
 struct Stopped;
 
 #[derive(Default)]

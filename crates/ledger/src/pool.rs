@@ -1,4 +1,4 @@
-//! Records in chunks of memory that is never unmapped: an index stays valid for ever.
+//! Records in chunks of memory that is never unmapped: an index stays valid forever.
 //!
 //! The holder of the ledger's lock allocates and releases records, from memory that is mapped
 //! already. [`Pool::grow`] maps more, without the lock. Any thread may call `get` at any time. That

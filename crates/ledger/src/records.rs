@@ -133,7 +133,7 @@ impl Interest {
     /// Its last known descriptor is closed, but something else may keep the description open. The
     /// kernel knows.
     pub const DOUBTFUL: u64 = 1 << 1;
-    /// Found in the kernel by the comparison that is under way.
+    /// Found in the kernel by the comparison in progress.
     pub const SEEN: u64 = 1 << 2;
     /// In use.
     pub const LIVE: u64 = 1;

@@ -2,7 +2,7 @@
 //! from here.
 //!
 //! With the feature `models` each operation is also a step of `model.rs`. At a step, a model test
-//! can switch threads, stop one for ever, run a signal handler in it, or fork the process.
+//! can switch threads, stop one forever, run a signal handler in it, or fork the process.
 
 #[cfg(not(any(test, feature = "models")))]
 pub use core::sync::atomic::{

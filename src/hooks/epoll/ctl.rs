@@ -6,10 +6,9 @@ use epollshim_format::call::Call;
 use epollshim_format::findings::use_after_close;
 use libc::c_int;
 
-use super::opaque;
 use crate::counters::OwnCounter;
 use crate::findings::errors::Pending;
-use crate::hooks::entry::{BLOCK, Frame, jump_to_real};
+use crate::hooks::entry::{BLOCK, Frame, jump_to_real, opaque};
 use crate::ledger::FastPath;
 use crate::ledger::core::{Registration, Ticket};
 use crate::thread::Block;

@@ -10,12 +10,11 @@ use epollshim_format::findings::thresholds;
 use libc::c_int;
 
 use self::results::note_wait;
-use super::opaque;
 use crate::counters::OwnCounter;
 use crate::findings::watch::Watch;
-use crate::hooks::entry::Frame;
 #[cfg(not(test))]
 use crate::hooks::entry::{BLOCK, jump_to_real};
+use crate::hooks::entry::{Frame, opaque};
 #[cfg(not(test))]
 use crate::real::Real;
 use crate::thread::Block;

@@ -11,14 +11,14 @@ use super::entry::{BY_CALL, Entry, ILLEGAL, IN_THREAD, IN_TREE};
 use super::fault::Fault;
 use super::{Rules, TABLES, replay};
 use crate::frame::Frame;
-use crate::policy;
+use crate::policy::tally;
 use crate::thread::Block;
 use crate::{config, log, record, session};
 
 /// The first rule that fires on a call. All matching rules count the call, including those after
 /// the first that fires.
 pub fn decide(block: &Block, frame: &Frame, function: Function) -> Option<Fault> {
-    let tally = policy::tally::of_this_process()?;
+    let tally = tally::of_this_process()?;
     let ordinals = block.part::<Ordinals>();
     let tallies = Tallies {
         process: &tally.rules,

@@ -45,7 +45,7 @@ impl Table {
         }
     }
 
-    /// Copies bytes to `at`, moves `at` behind them, and returns their place and length. None: no
+    /// Copies bytes to `at`, moves `at` past them, and returns their place and length. None: no
     /// room.
     pub(super) fn keep(&self, at: &mut usize, bytes: &[u8]) -> Option<u64> {
         let places = self.text.get(*at..*at + bytes.len())?;
@@ -57,17 +57,20 @@ impl Table {
         Some(kept)
     }
 
-    /// Where the text of the first `length` rules ends. It is computed from the last of them: a
-    /// frame that is left while it fills in a rule has changed no count.
+    /// The last of the first `length` rules.
+    fn last(&self, length: u32) -> Option<&Entry> {
+        length.checked_sub(1).and_then(|last| self.entries.get(last as usize))
+    }
+
+    /// Where the text of the first `length` rules ends. It is not stored separately, so a frame
+    /// that is left while it fills in a rule leaves nothing to undo.
     pub(super) fn text_end(&self, length: u32) -> usize {
-        let last = length.checked_sub(1).and_then(|last| self.entries.get(last as usize));
-        last.map_or(0, |entry| end(entry.stack_name.load(Ordering::Relaxed)))
+        self.last(length).map_or(0, |entry| end(entry.stack_name.load(Ordering::Relaxed)))
     }
 
     /// How many counters the first `length` rules have.
     pub(super) fn counters_end(&self, length: u32) -> usize {
-        let last = length.checked_sub(1).and_then(|last| self.entries.get(last as usize));
-        last.map_or(0, |entry| {
+        self.last(length).map_or(0, |entry| {
             let functions = Functions(entry.functions.load(Ordering::Relaxed));
             entry.counters.load(Ordering::Relaxed) as usize + counters_of(functions)
         })
@@ -75,8 +78,7 @@ impl Table {
 
     /// How many functions of `stack~` the first `length` rules have.
     pub(super) fn on_stack_end(&self, length: u32) -> usize {
-        let last = length.checked_sub(1).and_then(|last| self.entries.get(last as usize));
-        last.map_or(0, |entry| end(entry.on_stack.load(Ordering::Relaxed)))
+        self.last(length).map_or(0, |entry| end(entry.on_stack.load(Ordering::Relaxed)))
     }
 
     /// Finds the functions that a rule names, and stores their addresses from `at` on.

@@ -37,7 +37,7 @@ pub(super) fn coverage(facts: &Facts, out: &mut impl Write) -> fmt::Result {
     }
     let not_judged = crate::census::not_judged();
     if not_judged != 0 {
-        writeln!(out, "  programs started with unknown file actions (what they inherit is not checked): {not_judged}")?;
+        writeln!(out, "  programs started with unknown file actions (inheritance not checked): {not_judged}")?;
     }
     forbidden(out)
 }

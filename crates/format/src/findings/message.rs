@@ -146,7 +146,7 @@ impl Display for Message<'_> {
                     )
                 } else if has_ended && asked == 0 {
                     f.write_str(
-                        "EPOLLHUP and EPOLLERR arrive even with a mask of 0: close the descriptor or use EPOLL_CTL_DEL",
+                        "EPOLLHUP and EPOLLERR arrive even with a mask of 0; close the descriptor or use EPOLL_CTL_DEL",
                     )
                 } else if has_ended && mask & (EPOLLHUP | RDHUP) == 0 {
                     f.write_str(

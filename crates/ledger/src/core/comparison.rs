@@ -5,8 +5,8 @@
 //! them. Then numbers that refer to another file than the ledger believes are corrected. Then each
 //! instance's list is compared.
 //!
-//! The kernel's key of an interest is a number and an open file description. `fdinfo` shows the
-//! number alone. That the number is open does not mean that it still refers to what is watched.
+//! The kernel's key of an interest is a number and an open file description. `fdinfo` shows only
+//! the number. An open number need not refer to what is watched any more.
 
 use super::{Core, Registration};
 use crate::descriptors::FdState;
@@ -59,8 +59,8 @@ fn has_moved(lines: &[Line], fd: i32) -> bool {
 pub struct Unmatched {
     line: Line,
     is_found: bool,
-    /// Where the ledger has an interest under this number that the kernel does not list in that
-    /// form: where it was added; 0: there is none.
+    /// The call site of the ledger's interest under this number, if the kernel does not list that
+    /// interest in the same form; 0: there is none.
     site: u64,
 }
 
@@ -155,9 +155,8 @@ impl<K: Kernel, O: Observer> Core<K, O> {
         let unmatched = unmatched.as_mut_slice();
         sort_by_key(unmatched, |one| one.line.fd);
         let mut agrees = true;
-        // Then what the ledger has beyond them: it exists under a number that is closed, or it does
-        // not exist. Of two that had the same number, the one that is not in doubt is the one that
-        // exists.
+        // Then the other interests of the ledger: each exists under a number that is closed, or
+        // does not exist. Of two that had the same number, the one that is not in doubt exists.
         for doubtful in [false, true] {
             let mut at = self.instances.get(index).map_or(0, |instance| instance.first.get());
             for _ in 0..self.records.end() {
@@ -185,7 +184,7 @@ impl<K: Kernel, O: Observer> Core<K, O> {
                 at = next;
             }
         }
-        // Only the kernel has what remains.
+        // Only the kernel has the interests that remain.
         if !may_correct {
             return agrees && unmatched.iter().all(|one| one.is_found);
         }

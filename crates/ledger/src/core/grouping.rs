@@ -126,7 +126,7 @@ impl<K: Kernel, O: Observer> Core<K, O> {
         is_alias.then_some(watched)
     }
 
-    /// Numbers that are no longer epolls were closed where no hook saw it.
+    /// Forgets numbers that are no instances any more: they were closed where no hook saw it.
     fn forget_other_numbers(&self, heads: &[Head], numbers: &mut impl List<i32>) {
         numbers.clear();
         if !heads.iter().all(|head| numbers.push(head.fd)) {
@@ -151,7 +151,8 @@ impl<K: Kernel, O: Observer> Core<K, O> {
                 .map(|head| self.descriptors.get(head.fd).instance())
                 .find(|index| self.instances.get(*index).is_some_and(|instance| fits(instance) && self.see(instance)))
         };
-        // First those that watch as much as the kernel says. Of what remains, the first that fits.
+        // First the instances that watch as much as the kernel says. For the remaining groups, the
+        // first one that fits.
         for (leader, group) in groups(heads) {
             let found = candidate(group, &|instance| instance.watches.get() == u64::from(leader.count));
             if !claims.push(found.unwrap_or(0)) {
@@ -192,7 +193,7 @@ impl<K: Kernel, O: Observer> Core<K, O> {
         }
     }
 
-    /// Instances that no descriptor refers to are no longer open: a count of descriptors was wrong.
+    /// Ends instances that no descriptor refers to: a count of descriptors was wrong.
     fn end_unseen(&self) {
         for (index, instance) in self.live_instances() {
             if instance.seen.load(Ordering::Relaxed) == 0 {

@@ -92,13 +92,13 @@ impl<K: Kernel, O: Observer> Core<K, O> {
         instance.watches.add(1);
     }
 
-    /// The kernel has removed an interest at a close.
+    /// Called when the kernel has removed an interest at a close.
     pub(super) fn vanish(&self, index: u32) {
         self.totals.vanished.add(1);
         self.lose(index);
     }
 
-    /// An interest no longer exists.
+    /// Removes an interest that no longer exists.
     pub(super) fn lose(&self, index: u32) {
         self.reach_if_behind();
         if let Some(instance) = self.interest(index).and_then(|interest| self.instances.get(interest.instance())) {

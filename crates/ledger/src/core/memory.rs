@@ -62,7 +62,7 @@ impl<K: Kernel, O: Observer> Core<K, O> {
 
     /// Whether so little memory is left that the waiting changes may need more. If so, they
     /// continue to wait, and the thread that unlocks gets memory. If the kernel has none, the
-    /// changes are made all the same, and those that do not fit are lost.
+    /// changes are made nevertheless, and those that do not fit are lost.
     pub(crate) fn is_nearly_out(&self) -> bool {
         let is_nearly_out = self.ready_below.load(Ordering::Relaxed) != 0
             && (self.records.is_nearly_out() || self.instances.is_nearly_out());

@@ -403,7 +403,7 @@ fn waiting_changes_request_memory_again_if_the_thread_that_was_to_get_it_is_gone
     assert!(asks(), "the holder who found little left has said so");
     // Another thread has begun to get memory, and does not exist in the child of a fork.
     CORE.lock.clear_slow_path(flags::MEMORY);
-    assert!(CORE.is_nearly_out() && asks(), "or the changes would wait for ever");
+    assert!(CORE.is_nearly_out() && asks(), "or the changes would wait forever");
     CORE.grow();
     assert!(!CORE.is_nearly_out() && !asks());
 }

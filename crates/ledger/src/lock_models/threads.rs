@@ -1,4 +1,4 @@
-//! Threads that stop for ever, end, or are suspended, at each of their steps.
+//! Threads that stop forever, end, or are suspended, at each of their steps.
 
 use super::*;
 

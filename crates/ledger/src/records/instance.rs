@@ -142,7 +142,7 @@ pub struct Instance {
     /// `size` of epoll_create, or `flags` of epoll_create1.
     pub argument: Number,
     pub origin: AtomicU8,
-    /// Found in the kernel by the comparison that is under way.
+    /// Found in the kernel by the comparison in progress.
     pub seen: AtomicU8,
     /// It existed before this process was forked.
     pub inherited: AtomicU8,

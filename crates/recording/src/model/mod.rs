@@ -61,7 +61,7 @@ pub struct Process {
     /// CLOCK_MONOTONIC when the last recorded call ended.
     pub last_record: u64,
     pub stacks: Stacks,
-    /// None: there was no census, or it found no space.
+    /// None: there was no census, or no space for it.
     pub census: Option<Census>,
     /// A coarse series of the whole run, by time.
     pub series: Vec<Moment>,

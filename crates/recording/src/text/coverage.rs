@@ -1,4 +1,4 @@
-//! What is missing: programs and calls that were not seen, and what found no space in a recording.
+//! What is missing: programs and calls that were not seen, and what a recording had no space for.
 
 use super::LISTED;
 use super::page::Page;

@@ -7,8 +7,7 @@ use libc::{c_int, epoll_event};
 use crate::counters::{self, Counter, OwnCounter, WaitEnd};
 use crate::findings::errors::FailedWait;
 use crate::findings::watch::Watch;
-use crate::hooks::entry::Frame;
-use crate::hooks::epoll::opaque;
+use crate::hooks::entry::{Frame, opaque};
 use crate::thread::Block;
 use crate::{census, findings, ledger, sys};
 
