@@ -86,7 +86,8 @@ pub fn is_real(path: &str, first: &str, printed: &str) {
             let at = (from..printed.len()).find(|at| is_blessing() && masked(printed[*at]) == masked(piece[0]))?;
             // Up to the last line of the piece, or else as many lines as before.
             let last = masked(piece[piece.len() - 1]);
-            let end = (at + 1..=printed.len()).take(piece.len() * 2).find(|to| masked(printed[to - 1]) == last);
+            let ends = (at + 1..=printed.len()).take(piece.len() + 3);
+            let end = ends.filter(|to| masked(printed[to - 1]) == last).last();
             Some((at, end.unwrap_or(at + piece.len()).min(printed.len())))
         });
         let Some((at, to)) = place else {
