@@ -1,118 +1,286 @@
-//! The samples of README.md and docs/ are what the programs print. Figures, process ids, addresses, offsets and times are not compared.
-//! `make samples` writes them anew (EPOLLSHIM_BLESS=1).
+//! The samples of README.md and docs/ are what the programs print. Figures, process ids, addresses,
+//! offsets and times are not compared. `make samples` writes the samples again (EPOLLSHIM_BLESS=1).
+//!
+//! A sample is a block of lines indented by four. `...` stands for lines that are left out, and a
+//! line that begins with `$ ` is a command, which the test itself runs.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+#[path = "docs_samples/sample.rs"]
+mod sample;
+
+use sample::is_real;
+use std::io::Write;
 use std::net::{TcpListener, TcpStream};
-use std::process::{Command, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
-use testkit::skipped;
-use testkit::{c_program, root, run, scratch, shim, show};
+use testkit::{binary, c_program, have, root, run, scratch, shim, show, skipped, stderr, stdout, until};
+
+/// Debian's Python. One of pyenv is a shell script that starts another program.
+const PYTHON: &str = "/usr/bin/python3";
 
 fn epollshim() -> Command {
-    let mut command = Command::new(shim().with_file_name("epollshim"));
+    let mut command = Command::new(binary());
     command.stdin(Stdio::null());
     command
 }
 
-/// Numbers with what belongs to them (`1.27 us`, `3,056`, `+0xcd`) are N, rows of them one N, and columns one space apart.
-fn masked(line: &str) -> String {
-    let mut words: Vec<String> = Vec::new();
-    for word in line.split_whitespace() {
-        let is_unit = ["ns", "us", "ms", "s", "B", "KiB", "MiB"].contains(&word.trim_end_matches(','));
-        let is_after_number = words.last().is_some_and(|last| last.ends_with('N'));
-        let mut text = String::new();
-        let mut rest = word;
-        while let Some(at) = rest.find(|letter: char| letter.is_ascii_digit()) {
-            text.push_str(&rest[..at]);
-            let number = &rest[at..];
-            let is_hexadecimal = number.starts_with("0x");
-            let is_part = |letter: char| {
-                letter.is_ascii_digit()
-                    || ".,".contains(letter)
-                    || is_hexadecimal && (letter == 'x' || letter.is_ascii_hexdigit())
-            };
-            let end = number.find(|letter| !is_part(letter)).unwrap_or(number.len());
-            let end = number[..end].trim_end_matches([',', '.']).len().max(1);
-            text.push('N');
-            rest = &number[end..];
-        }
-        text.push_str(rest);
-        let is_repeated = text == "N" && words.last().is_some_and(|last| last == "N");
-        if !(is_unit && is_after_number || is_repeated) {
-            words.push(text);
-        }
-    }
-    words.join(" ").replace(" is open", " are open").replace(" was ", " were ")
+/// The program of examples/guide that a document shows. The document has it word for word.
+fn guide(document: &str, name: &str) -> String {
+    let program = std::fs::read_to_string(root().join("examples/guide").join(name)).unwrap();
+    let indented = |line: &str| if line.is_empty() { String::new() } else { format!("    {line}") };
+    let block: Vec<String> = program.lines().map(indented).collect();
+    let text = std::fs::read_to_string(root().join(document)).unwrap();
+    assert!(text.contains(&block.join("\n")), "{document} does not have examples/guide/{name} word for word");
+    program
 }
 
-/// Compares a sample, the indented lines of a document from the one that begins with `first` on to the next text, with what was
-/// printed: what stands between lines of `...` was printed in one piece, in that order.
-fn is_real(path: &str, first: &str, printed: &str) {
-    // Two samples of a document are not written at a time.
-    static ONE: Mutex<()> = Mutex::new(());
-    let _one = ONE.lock();
-    let file = root().join(path);
-    let text = std::fs::read_to_string(&file).unwrap();
-    let lines: Vec<&str> = text.lines().collect();
-    let is_sample = |line: &str| line.starts_with("    ");
-    let begin = lines.iter().position(|line| is_sample(line) && line[4..].starts_with(first));
-    let begin = begin.unwrap_or_else(|| panic!("{path} has no sample that begins with {first}"));
-    let length = lines[begin..].iter().position(|line| !line.is_empty() && !is_sample(line));
-    let length = length.unwrap_or(lines.len() - begin);
-    let sample = lines[begin..begin + length].join("\n");
-    let sample: Vec<&str> = sample.trim_end().lines().map(|line| line.get(4..).unwrap_or_default()).collect();
-    let printed: Vec<&str> = printed.lines().collect();
-    let masked_lines: Vec<String> = printed.iter().map(|line| masked(line)).collect();
-    let mut real: Vec<String> = Vec::new();
-    let mut from = 0;
-    for (index, piece) in sample.split(|line| *line == "...").enumerate() {
-        if index > 0 {
-            real.push("...".to_owned());
+/// A port that nothing listens on, another one for each test. The documents use 7000.
+fn free_port() -> u16 {
+    static GIVEN: Mutex<Vec<u16>> = Mutex::new(Vec::new());
+    let mut given = GIVEN.lock().unwrap();
+    loop {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        if !given.contains(&port) {
+            given.push(port);
+            return port;
         }
-        // The command line of the sample is not printed.
-        let is_command = |line: &&&str| line.starts_with("$ ");
-        let commands = piece.iter().take_while(is_command).count();
-        real.extend(piece[..commands].iter().map(|line| (*line).to_owned()));
-        let piece = &piece[commands..];
-        let Some(head) = piece.first() else { continue };
-        let blessed = std::env::var_os("EPOLLSHIM_BLESS").is_some();
-        let wanted: Vec<String> = piece.iter().map(|line| masked(line)).collect();
-        let is_here =
-            |at: &usize| masked_lines[*at..].starts_with(&wanted) || blessed && masked_lines[*at] == masked(head);
-        let Some(at) = (from..masked_lines.len()).find(is_here) else {
-            panic!("{path}: not printed in one piece:\n{}\nbut:\n{}", wanted.join("\n"), masked_lines.join("\n"));
-        };
-        let end = (at + piece.len()).min(printed.len());
-        real.extend(printed[at..end].iter().map(|line| (*line).to_owned()));
-        from = end;
     }
-    if std::env::var_os("EPOLLSHIM_BLESS").is_some() {
-        let indented = |line: &String| if line.is_empty() { String::new() } else { format!("    {line}") };
-        let mut whole: Vec<String> = lines[..begin].iter().map(|line| (*line).to_owned()).collect();
-        whole.extend(real.iter().map(indented));
-        whole.extend(lines[begin + sample.len()..].iter().map(|line| (*line).to_owned()));
-        std::fs::write(&file, whole.join("\n") + "\n").unwrap();
+}
+
+fn connected(port: u16) -> TcpStream {
+    until("the server listens", || TcpStream::connect(("127.0.0.1", port)).ok())
+}
+
+/// Whether a socket listens on this port of IPv4, by the kernel's list.
+fn is_listening(port: u16) -> bool {
+    let listed = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    listed.contains(&format!(":{port:04X} 00000000:0000 0A"))
+}
+
+fn has_python() -> bool {
+    let is_there = Path::new(PYTHON).exists();
+    if !is_there {
+        skipped("/usr/bin/python3 is not installed", true);
+    }
+    is_there
+}
+
+/// `examples/guide/leak.c`, compiled as the documents say.
+fn leak() -> PathBuf {
+    let folder = scratch("leak").join("guide");
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::copy(root().join("examples/guide/leak.c"), folder.join("leak.c")).unwrap();
+    let compiled = Command::new("cc").args(["-g", "-o", "leak", "leak.c"]).current_dir(&folder).output().unwrap();
+    assert!(compiled.status.success(), "{}", show(&compiled));
+    folder
+}
+
+/// A program of the guide that runs until the test ends.
+struct Running(Child);
+
+impl Running {
+    fn python(script: &str, port: u16) -> Running {
+        let file = scratch("guide").join("script.py");
+        std::fs::write(&file, script.replace("7000", &port.to_string())).unwrap();
+        Running(Command::new(PYTHON).arg(file).stdin(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
+    }
+
+    /// What `epollshim inspect` prints once it finds `id`.
+    fn inspected(&self, id: &str) -> String {
+        until(&format!("inspect finds {id}"), || {
+            let printed = epollshim().arg("inspect").arg(self.0.id().to_string()).output().unwrap();
+            stdout(&printed).contains(id).then(|| stdout(&printed))
+        })
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 
 #[test]
-fn the_first_example_of_the_readme() {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let is_installed = |name: &str| std::env::split_paths(&path).any(|place| place.join(name).is_file());
-    if !is_installed("redis-server") || !is_installed("redis-benchmark") {
-        return skipped("redis-server or redis-benchmark is not installed", false);
+fn a_leak_is_found() {
+    let folder = leak();
+    for document in ["README.md", "docs/census.md"] {
+        guide(document, "leak.c");
     }
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let ended = epollshim().args(["run", "--", "./leak"]).current_dir(&folder).output().unwrap();
+    for document in ["README.md", "docs/census.md"] {
+        is_real(document, "$ cc -g -o leak leak.c", &stderr(&ended));
+    }
+    let mut command = epollshim();
+    command.args(["run", "--fail-on", "error,fd-leak", "-o", "report.txt", "--", "./leak"]);
+    let ended = command.current_dir(&folder).output().unwrap();
+    let status = ended.status.code().unwrap();
+    is_real("docs/ci.md", "$ cc -g -o leak leak.c", &format!("{}{status}\n", stderr(&ended)));
+}
+
+#[test]
+fn one_recording_in_several_formats() {
+    let folder = leak();
+    let record = |name: &str, stacks: &str| {
+        let mut command = epollshim();
+        command.args(["run", "--report", "none", "--census", "--stacks", stacks, "--record", name, "--", "./leak"]);
+        assert!(command.current_dir(&folder).status().unwrap().success());
+    };
+    record("rec", "2");
+    let formats = ["folded", "prometheus", "junit"].map(|format| {
+        let mut command = epollshim();
+        stdout(&command.args(["report", "rec", "--format", format]).current_dir(&folder).output().unwrap())
+    });
+    is_real("docs/formats.md", "$ epollshim run --report none --census --stacks 2", &formats.concat());
+    is_real("docs/formats.md", "$ epollshim report rec --format junit", &formats[2]);
+    record("before", "0");
+    let source = folder.join("leak.c");
+    let text = std::fs::read_to_string(&source).unwrap();
+    let fixed = text.replace("if (read(fd, &byte, 1) != 1)", "if (read(fd, &byte, 1) != 1 && close(fd) == 0)");
+    assert_ne!(fixed, text);
+    std::fs::write(&source, fixed).unwrap();
+    let compiled = Command::new("cc").args(["-g", "-o", "leak", "leak.c"]).current_dir(&folder).output().unwrap();
+    assert!(compiled.status.success(), "{}", show(&compiled));
+    record("after", "0");
+    let compared = epollshim().args(["diff", "before", "after"]).current_dir(&folder).output().unwrap();
+    is_real("docs/formats.md", "$ epollshim diff before after", &stdout(&compared));
+}
+
+#[test]
+fn a_program_with_the_environment_of_a_service_is_recorded() {
+    let folder = leak();
+    let mut command = Command::new("./leak");
+    command.current_dir(&folder).env("LD_PRELOAD", shim()).env("EPOLLSHIM_RECORD", folder.join("rec"));
+    command.env("EPOLLSHIM_REPORT", "none").env("EPOLLSHIM_CENSUS", "1");
+    assert!(command.status().unwrap().success());
+    let report = epollshim().args(["report", "rec"]).current_dir(&folder).output().unwrap();
+    is_real("docs/services.md", "$ export EPOLLSHIM_RECORD", &stdout(&report));
+}
+
+#[test]
+fn a_server_that_does_not_read_until_eagain_is_stalled() {
+    if !has_python() {
+        return;
+    }
+    for document in ["README.md", "docs/inspect.md"] {
+        let port = free_port();
+        let server = Running::python(&guide(document, "stuck.py"), port);
+        let mut client = connected(port);
+        client.write_all(&[b'0'; 80]).unwrap();
+        let printed = server.inspected("stalled").replace(&port.to_string(), "7000");
+        is_real(document, "$ python3 stuck.py &", &printed);
+    }
+}
+
+#[test]
+fn a_loop_that_reads_nothing_spins() {
+    if !has_python() {
+        return;
+    }
+    let spinning = Running::python(&guide("docs/inspect.md", "spin.py"), 0);
+    is_real("docs/inspect.md", "$ python3 spin.py &", &spinning.inspected("spin  "));
+}
+
+#[test]
+fn a_killed_program_leaves_its_recording() {
+    if !has_python() {
+        return;
+    }
+    let folder = scratch("killed");
+    std::fs::copy(root().join("examples/guide/spin.py"), folder.join("spin.py")).unwrap();
+    let mut command = Command::new(PYTHON);
+    command.arg("spin.py").current_dir(&folder).stdin(Stdio::null());
+    // What `epollshim run --report none --record rec` sets.
+    command.env("LD_PRELOAD", shim()).env("EPOLLSHIM_RECORD", folder.join("rec"));
+    command.env("EPOLLSHIM_REPORT", "none").env("EPOLLSHIM_CENSUS", "1");
+    let mut spinning = Running(command.spawn().unwrap());
+    let report = || epollshim().args(["report", "rec"]).current_dir(&folder).output().unwrap();
+    until("the recording has the finding", || stdout(&report()).contains("spin  ").then_some(()));
+    spinning.0.kill().unwrap();
+    spinning.0.wait().unwrap();
+    is_real("docs/recording.md", "$ epollshim run --report none --census --record rec", &stdout(&report()));
+}
+
+#[test]
+fn a_limit_refuses_and_the_log_shows_each_call() {
+    if !has_python() {
+        return;
+    }
+    guide("docs/limits.md", "three.py");
+    let folder = scratch("three");
+    std::fs::copy(root().join("examples/guide/three.py"), folder.join("three.py")).unwrap();
+    let with = |options: &[&str]| {
+        let mut command = epollshim();
+        command.args(["run", "--report", "none"]).args(options).args(["--", PYTHON, "three.py"]);
+        stderr(&command.current_dir(&folder).output().unwrap())
+    };
+    is_real("docs/log.md", "$ epollshim run --report none --log stderr", &with(&["--log", "stderr"]));
+    let limited = with(&["--limit", "watches=2", "--log", "stderr", "--log-filter", "limited"]);
+    is_real("docs/limits.md", "$ epollshim run --report none --limit watches=2", &limited);
+}
+
+/// The text between quotes in the line of a document that begins with `$ echo 'daemon off`.
+fn nginx_configuration(document: &str) -> String {
+    let text = std::fs::read_to_string(root().join(document)).unwrap();
+    let line = text.lines().find(|line| line.trim_start().starts_with("$ echo 'daemon off")).expect(document);
+    line.split('\'').nth(1).unwrap().to_owned()
+}
+
+#[test]
+fn nginx_survives_a_process_without_descriptors() {
+    // Debian's nginx writes to folders of root.
+    let is_root = std::fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0);
+    if !is_root {
+        return skipped("nginx needs root", false);
+    }
+    if !have("nginx") || !have("curl") {
+        return;
+    }
+    for document in ["README.md", "docs/faults.md"] {
+        let port = free_port();
+        let folder = scratch("nginx");
+        let configuration = folder.join("nginx.conf");
+        std::fs::write(&configuration, nginx_configuration(document).replace("7000", &port.to_string())).unwrap();
+        let errors = folder.join("errors");
+        let mut command = epollshim();
+        command.args(["run", "--inject", "accept4:error=EMFILE:when=2", "--", "nginx", "-e", "stderr", "-p"]);
+        command.arg(&folder).arg("-c").arg(&configuration).stderr(std::fs::File::create(&errors).unwrap());
+        command.env("PATH", "/usr/sbin:/usr/bin:/bin");
+        let mut serving = command.spawn().unwrap();
+        // Not by a connection, which would use up an accept.
+        until("nginx listens", || is_listening(port).then_some(()));
+        let mut printed = String::new();
+        for client in 1..=2 {
+            let mut curl = Command::new("curl");
+            curl.args(["-s", "-w", "%{time_total} s\\n"]).arg(format!("127.0.0.1:{port}"));
+            let answered: Output = curl.output().unwrap();
+            assert!(answered.status.success(), "client {client}: {}", show(&answered));
+            let logged = std::fs::read_to_string(&errors).unwrap();
+            for line in logged.lines().filter(|line| client == 2 && line.contains("accept4() failed")) {
+                printed.push_str(&format!("{line}\n"));
+            }
+            printed.push_str(&stdout(&answered));
+        }
+        assert!(Command::new("kill").arg(serving.id().to_string()).status().unwrap().success());
+        serving.wait().unwrap();
+        printed.push_str(&std::fs::read_to_string(&errors).unwrap());
+        is_real(document, "$ echo 'daemon off", &printed);
+    }
+}
+
+/// What `epollshim run` prints of redis after some load. None: it is not installed.
+fn redis(options: &[&str]) -> Option<String> {
+    if !have("redis-server") || !have("redis-benchmark") {
+        return None;
+    }
+    let port = free_port();
     let directory = scratch("redis");
     let mut command = epollshim();
-    command.args(["run", "--", "redis-server", "--port"]).arg(port.to_string()).arg("--dir").arg(&directory);
+    command.arg("run").args(options).args(["--", "redis-server", "--port"]).arg(port.to_string());
+    command.arg("--dir").arg(&directory);
     let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-    let began = Instant::now();
-    while TcpStream::connect(("127.0.0.1", port)).is_err() {
-        assert!(began.elapsed() < Duration::from_secs(100), "redis does not listen");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    connected(port);
     let mut load = Command::new("redis-benchmark");
     load.args(["-q", "-t", "get,set", "-n", "2000", "-c", "50", "-p"]).arg(port.to_string());
     let load = load.output().unwrap();
@@ -120,14 +288,87 @@ fn the_first_example_of_the_readme() {
     let ended = child.wait_with_output().unwrap();
     assert!(load.status.success(), "{}", show(&load));
     assert!(stop.status.success(), "{}", show(&stop));
-    let printed = String::from_utf8_lossy(&ended.stderr).replace(&port.to_string(), "7000");
-    is_real("README.md", "$ epollshim run -- redis-server", &printed);
+    Some(stderr(&ended).replace(&port.to_string(), "7000"))
+}
+
+#[test]
+fn the_report_of_redis() {
+    let Some(printed) = redis(&[]) else { return };
+    for document in ["README.md", "docs/report.md"] {
+        is_real(document, "$ epollshim run -- redis-server", &printed);
+    }
+}
+
+#[test]
+fn redis_is_interrupted_now_and_then() {
+    let rules = "epoll_wait:error=EINTR:prob=0.05;epoll_wait:batch=1";
+    let Some(printed) = redis(&["--inject", rules]) else { return };
+    is_real("docs/faults.md", "$ epollshim run --inject 'epoll_wait:error=EINTR", &printed);
+}
+
+#[test]
+fn a_running_process_is_checked_and_controlled() {
+    if !has_python() {
+        return;
+    }
+    let script = |name: &str| std::fs::read_to_string(root().join("examples/guide").join(name)).unwrap();
+    let print = |arguments: &[&str]| stdout(&epollshim().args(arguments).output().unwrap());
+    let port = free_port();
+    let server = Running::python(&script("stuck.py"), port);
+    // Not by a connection, which would be watched as well.
+    until("the server listens", || is_listening(port).then_some(()));
+    until("the server waits", || print(&["inspect", &server.0.id().to_string()]).contains("waits in").then_some(()));
+    let pid = server.0.id().to_string();
+    is_real("docs/command.md", "$ epollshim check 7732", &print(&["check", &pid]).replace(&pid, "7732"));
+
+    let folder = scratch("control");
+    let mut command = Command::new(PYTHON);
+    command.arg(root().join("examples/guide/spin.py")).stdin(Stdio::null());
+    command.env("LD_PRELOAD", shim()).env("EPOLLSHIM_RECORD", &folder).env("EPOLLSHIM_REPORT", "none");
+    let recorded = Running(command.spawn().unwrap());
+    let pid = recorded.0.id().to_string();
+    until("the loop waits", || epollshim().args(["ctl", &pid]).output().unwrap().status.success().then_some(()));
+    is_real("docs/command.md", "$ epollshim top --once rec", &print(&["top", "--once", folder.to_str().unwrap()]));
+    assert!(print(&["ctl", &pid, "inject", "epoll_wait:delay_exit=10ms"]).is_empty());
+    is_real("docs/command.md", "$ epollshim ctl 6653 inject", &print(&["ctl", &pid]).replace(&pid, "6653"));
+}
+
+#[test]
+fn a_program_that_sleeps_takes_no_request() {
+    if !has_python() {
+        return;
+    }
+    let folder = scratch("asleep");
+    let mut command = Command::new(PYTHON);
+    command.args(["-c", "import select; select.epoll().poll()"]).stdin(Stdio::null());
+    command.env("LD_PRELOAD", shim()).env("EPOLLSHIM_RECORD", &folder).env("EPOLLSHIM_REPORT", "none");
+    let asleep = Running(command.spawn().unwrap());
+    let pid = asleep.0.id().to_string();
+    until("the loop waits", || {
+        stdout(&epollshim().args(["inspect", &pid]).output().unwrap()).contains("waits in").then_some(())
+    });
+    let asked = epollshim().args(["ctl", &pid, "inject", "epoll_ctl:error=ENOSPC"]).output().unwrap();
+    let printed = format!("{}{}\n", stderr(&asked), asked.status.code().unwrap());
+    is_real("docs/command.md", "$ epollshim ctl 7401 inject", &printed.replace(&pid, "7401"));
 }
 
 #[test]
 fn nothing_to_report() {
     let ended = epollshim().args(["run", "--", "true"]).output().unwrap();
-    is_real("docs/command.md", "$ epollshim run -- true", &String::from_utf8_lossy(&ended.stderr));
+    is_real("docs/command.md", "$ epollshim run -- true", &stderr(&ended));
+}
+
+#[test]
+fn what_other_commands_print() {
+    let refused = epollshim().args(["run", "--limit", "instance=8", "--", "./app"]).output().unwrap();
+    let printed = format!("{}{}\n", stderr(&refused), refused.status.code().unwrap());
+    is_real("docs/command.md", "$ epollshim run --limit instance=8 -- ./app", &printed);
+    let listed = epollshim().arg("explain").output().unwrap();
+    is_real("docs/command.md", "$ epollshim explain | head -3", &stdout(&listed));
+    if have("redis-server") {
+        let checked = epollshim().args(["check", "redis-server"]).output().unwrap();
+        is_real("docs/command.md", "$ epollshim check redis-server", &stdout(&checked));
+    }
 }
 
 #[test]
@@ -138,9 +379,9 @@ fn files_that_are_no_recordings() {
     let mut printed = String::new();
     for bytes in [vec![b'x'; 8192], old, short] {
         std::fs::write(&file, bytes).unwrap();
-        let told = epollshim().arg("report").arg(&file).output().unwrap();
-        let told = String::from_utf8_lossy(&told.stderr).replace(file.parent().unwrap().to_str().unwrap(), "");
-        printed.push_str(&told.replace("epollshim: /x.rec", "x.rec"));
+        let refused = epollshim().arg("report").arg(&file).output().unwrap();
+        let refused = stderr(&refused).replace(file.parent().unwrap().to_str().unwrap(), "");
+        printed.push_str(&refused.replace("epollshim: /x.rec", "x.rec"));
     }
     is_real("docs/recording.md", "x.rec: at byte 0: ", &printed);
 }
@@ -155,26 +396,20 @@ fn under_a_seccomp_filter() {
 
 #[test]
 fn what_is_wrong_comes_first() {
-    if !std::path::Path::new("/usr/bin/python3").exists() {
-        return skipped("/usr/bin/python3 is not installed", true);
+    if !has_python() {
+        return;
     }
-    let script = "
-import os, select
-loop = select.epoll()
-read, write = os.pipe()
-loop.register(read)
-os.close(write)
-for call, fd in (loop.modify, write), (loop.register, read):
-    try: call(fd, select.EPOLLIN)
-    except OSError: pass
-loop.close()
-";
-    let mut command = Command::new("/usr/bin/python3");
-    command.args(["-c", script]).env("LD_PRELOAD", shim()).env("EPOLLSHIM_REPORT", "stderr");
-    is_real("README.md", "epollshim: python3 (pid ", &run(&mut command).stderr);
+    let script = guide("docs/report.md", "twice.py");
+    let mut command = Command::new(PYTHON);
+    command.args(["-c", &script]).env("LD_PRELOAD", shim()).env("EPOLLSHIM_REPORT", "stderr");
+    is_real(
+        "docs/report.md",
+        "$ LD_PRELOAD=/usr/local/lib/libepollshim.so python3 twice.py",
+        &run(&mut command).stderr,
+    );
 }
 
-/// The names of stacks, which each build has of its own, in the order in which they come.
+/// The names of stacks, which differ from build to build, in their order.
 fn stacks(text: &str) -> Vec<&str> {
     let mut found: Vec<&str> = Vec::new();
     for (at, key) in text.match_indices("stack=") {
@@ -196,13 +431,13 @@ fn the_tour_of_the_sweep() {
     assert!(compiled.status.success(), "{}", show(&compiled));
     let swept = epollshim().args(["sweep", "--input", "text", "--", "./save"]).current_dir(&tour).output().unwrap();
     assert_eq!(swept.status.code(), Some(1), "{}", show(&swept));
-    let printed = String::from_utf8_lossy(&swept.stdout);
-    for document in ["docs/tour-sweep.md", "README.md"] {
+    for document in ["docs/tour-sweep.md", "docs/sweep.md", "README.md"] {
         let text = std::fs::read_to_string(root().join(document)).unwrap();
-        let mut printed = printed.to_string();
-        for (here, there) in stacks(&printed.clone()).into_iter().zip(stacks(&text)) {
-            printed = printed.replace(here, there);
+        let printed = stdout(&swept);
+        let mut renamed = printed.clone();
+        for (here, there) in stacks(&printed).into_iter().zip(stacks(&text)) {
+            renamed = renamed.replace(here, there);
         }
-        is_real(document, "$ epollshim sweep --input text -- ./save", &printed);
+        is_real(document, "$ epollshim sweep --input text -- ./save", &renamed);
     }
 }

@@ -1,4 +1,5 @@
-//! The table of functions (crates/format/src/functions.rs) and the lists in the documents that follow from it.
+//! The lists of functions in the documents follow from the table of functions
+//! (crates/format/src/functions.rs).
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use epollshim_format::function::TABLE;
@@ -21,11 +22,11 @@ fn has(path: &str, [begin, end]: [&str; 2], wanted: &str) {
     }
 }
 
-/// Words in lines of at most 118 bytes.
+/// Words in lines of at most 100 bytes.
 fn filled(words: impl Iterator<Item = String>) -> String {
     let mut lines = vec![String::new()];
     for word in words {
-        if lines.last().unwrap().len() + 1 + word.len() > 118 {
+        if lines.last().unwrap().len() + 1 + word.len() > 100 {
             lines.push(String::new());
         }
         let line = lines.last_mut().unwrap();

@@ -123,7 +123,7 @@ const ALL: &[Without] = &[
     Without {
         hosts: &["bullseye"],
         check: "every_hook_has_the_prototype",
-        why: "before glibc 2.34 libpthread has a `fcntl` and a `system` of its own, so that dlsym gives another than a call",
+        why: "before glibc 2.34 libpthread has a `fcntl` and a `system` of its own, so that dlsym returns another function than a call uses",
         shown_by: "FAIL system: expected the loader to find what the program calls, got another",
     },
     Without {
