@@ -15,7 +15,8 @@ use crate::{clock, sys};
 /// A call of the program that creates descriptors of a kind. All-zero is a valid, unused one.
 #[repr(C, align(64))]
 pub struct Place {
-    /// Its site in 48 bits, kind in 4, and [`USED`]; 0: not in use.
+    /// The site in 48 bits, the kind above, and a bit that is set if in use ([`place::key`]); 0:
+    /// not in use.
     key: AtomicU64,
     /// The number of open ones in the lower 28 bits (the kernel's numbers have 30, but there is no
     /// memory for so many). Above: the number of closed ones. When that reaches the highest bit, it
