@@ -305,7 +305,7 @@ fn the_report_of_run_names_a_process_that_made_its_calls_itself() {
     let text = stderr(&output(&mut raw(&[]).run(&["--quiet"])));
     let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(
-        text.contains("had 1 epoll instance (fd 3), but made no epoll call that the library saw; strace"),
+        text.contains("had 1 epoll instance (fd 3), and made no epoll call that the library saw; strace"),
         "{text}"
     );
 }
