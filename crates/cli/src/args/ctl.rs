@@ -88,7 +88,7 @@ pub enum Order {
             value_name = "FORMAT"
         )]
         format: String,
-        /// Write to FILE, completely or not at all. Default: stdout
+        /// Write to FILE, all or nothing. Default: stdout
         #[arg(long, short, value_name = "FILE")]
         output: Option<PathBuf>,
     },
