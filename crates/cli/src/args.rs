@@ -97,7 +97,8 @@ pub fn command() -> clap::Command {
 }
 
 pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Asked, Failure> {
-    match Cli::try_parse_from(words) {
+    let words: Vec<OsString> = words.into_iter().collect();
+    match Cli::try_parse_from(&words) {
         Ok(Cli { command: Command::Run(asked) }) => Ok(Asked::Run(asked)),
         Ok(Cli { command: Command::Report(asked) }) => Ok(Asked::Report(asked)),
         Ok(Cli { command: Command::Diff(asked) }) => Ok(Asked::Diff(asked)),
@@ -110,7 +111,7 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Asked, Failure
         Err(error) => match error.kind() {
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Ok(Asked::Text(help(&error))),
             ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => Ok(Asked::Help(help(&error))),
-            _ => Err(Failure::usage(one_line(&error))),
+            _ => Err(Failure::usage(one_line(&error, words.get(1)))),
         },
     }
 }
@@ -120,7 +121,7 @@ fn help(error: &clap::Error) -> String {
 }
 
 /// A usage error in one line: the first paragraph of clap's message, and a suggestion.
-fn one_line(error: &clap::Error) -> String {
+fn one_line(error: &clap::Error, subcommand: Option<&OsString>) -> String {
     let text = error.render().to_string();
     let first = text.split("\n\n").next().unwrap_or(&text);
     let words: Vec<&str> = first.split_whitespace().collect();
@@ -136,7 +137,11 @@ fn one_line(error: &clap::Error) -> String {
     line.push_str("; ");
     match meant {
         Some(word) => line.push_str(&format!("did you mean {word}?")),
-        None => line.push_str("see epollshim --help"),
+        None => {
+            let name = subcommand.and_then(|name| name.to_str());
+            let known = name.filter(|name| command().find_subcommand(name).is_some());
+            line.push_str(&known.map_or("see epollshim --help".into(), |name| format!("see epollshim {name} --help")));
+        }
     }
     line
 }

@@ -8,7 +8,7 @@ use epollshim_recording::model::Process;
 use epollshim_recording::{Error, Format, Options, Set, load_all, render, render_for, replace_file};
 
 use crate::args::{FailOn, Report};
-use crate::text::{count, printable, reason};
+use crate::text::{count, printable, reason, without_number};
 use crate::{Failure, say, suppressions, terminal};
 
 /// The exit status if something is missing that may be a finding of `--fail-on`.
@@ -49,7 +49,7 @@ pub fn read_suppressions(files: &[PathBuf]) -> Result<Vec<u8>, Failure> {
 
 /// Why there is nothing to report on. A missing recording fails like a finding if it must exist.
 pub fn unreadable(error: &Error, must_be_there: bool) -> Failure {
-    let text = printable(&error.to_string());
+    let text = printable(&without_number(&error.to_string()));
     match must_be_there && error.is_missing() {
         true => Failure { status: MISSING, text: format!("{text}; --fail-on needs a recording") },
         false => Failure::usage(text),

@@ -41,11 +41,13 @@ pub fn base(path: &Path) -> String {
 /// The message of a system error, without the error number.
 #[must_use]
 pub fn reason(error: &std::io::Error) -> String {
-    let text = error.to_string();
-    match text.split_once(" (os error") {
-        Some((reason, _)) => reason.to_string(),
-        None => text,
-    }
+    without_number(&error.to_string())
+}
+
+/// A message that ends with that of a system error, without the error number.
+#[must_use]
+pub fn without_number(message: &str) -> String {
+    message.split_once(" (os error").map_or(message, |(reason, _)| reason).to_string()
 }
 
 /// Appends words to `out`, wrapped at spaces. The first line begins with `first`, all others with

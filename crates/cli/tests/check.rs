@@ -228,7 +228,7 @@ fn a_shell_script_that_becomes_a_program_is_followed() {
 }
 
 #[test]
-fn what_is_no_program_is_an_error_of_use() {
+fn what_is_no_program_is_a_usage_error() {
     let place = scratch("none");
     let text = place.join("text");
     fs::write(&text, "hello\n").unwrap();

@@ -102,7 +102,7 @@ fn with_every_number_taken_for_good_a_finding_still_fails_the_job() {
 }
 
 #[test]
-fn a_name_that_is_none_is_an_error_of_use() {
+fn a_name_that_is_none_is_a_usage_error() {
     let printed = run(&["report", "--fail-on", "leek", "/nowhere"]);
     assert_eq!(printed.status.code(), Some(2));
     assert!(stderr(&printed).contains("did you mean leak?"), "{}", stderr(&printed));

@@ -273,7 +273,7 @@ fn an_interrupt_prints_what_was_found_and_ends_by_the_signal() {
     let output = child.wait_with_output().unwrap();
     let printed = stderr(&output);
     assert_eq!(output.status.signal(), Some(libc::SIGINT), "{printed}");
-    assert!(printed.contains("\nNOT ALL: ") && printed.contains("\nNo finds.\n"), "{printed}");
+    assert!(printed.contains("\nINCOMPLETE: ") && printed.contains("\nNo finds.\n"), "{printed}");
     let last = format!("epollshim: interrupted; repeat the same command to continue from {}\n", kept.display());
     assert!(printed.ends_with(&last), "{printed}");
 }

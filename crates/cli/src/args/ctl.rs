@@ -78,7 +78,7 @@ pub enum Order {
     /// Report on the process as it is now, compared with the kernel's lists
     #[command(override_usage = "epollshim ctl PID snapshot [--format FORMAT] [-o FILE]")]
     Snapshot {
-        /// Write the report in this format: text, json, html, perfetto or prometheus
+        /// Write it as text, json, html, perfetto or prometheus
         #[arg(
             long,
             default_value = "text",
@@ -88,7 +88,7 @@ pub enum Order {
             value_name = "FORMAT"
         )]
         format: String,
-        /// Write to FILE, completely or not at all. Default: stdout
+        /// Write to FILE, all or nothing. Default: stdout
         #[arg(long, short, value_name = "FILE")]
         output: Option<PathBuf>,
     },

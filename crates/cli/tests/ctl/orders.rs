@@ -162,7 +162,7 @@ fn a_request_to_a_program_that_waits_stands_and_is_taken_when_the_wait_ends() {
     assert!(stderr(&output).contains("there is no process 1999999999"), "{}", stderr(&output));
     // The recording contains what is armed, so the process need not answer.
     let status = puppet.running.order(&[]);
-    assert!(status.contains("nothing is armed\n") && status.contains("A request waits"), "{status}");
+    assert!(status.contains("nothing is armed\n") && status.contains("A request is pending"), "{status}");
     let behind = ["inject", "epoll_ctl:error=ENOMEM:op=ADD:when=2", "--wait=0.1"];
     refused(&puppet.running.ctl(&behind), 3, "the request stays pending");
     // The wait ends with this line, and the next calls have the faults.
@@ -241,7 +241,7 @@ fn the_child_of_a_fork_and_the_program_behind_an_exec_have_pages_of_their_own() 
 
 #[test]
 fn a_process_that_ends_or_becomes_another_program_has_not_answered() {
-    for (line, said) in [("q", "it has ended"), ("x", "it became another program")] {
+    for (line, said) in [("q", "it ended without an answer"), ("x", "it became another program")] {
         let mut puppet = Puppet::start();
         let pid = puppet.running.pid();
         let command = epollshim()

@@ -268,8 +268,8 @@ fn help_and_the_version_are_on_stdout_and_usage_errors_are_one_line() {
     assert!(output.stdout.is_empty() && stderr(&output).contains("Usage: epollshim"));
     for (words, line) in [
         (&["chekc"][..], "unrecognized subcommand 'chekc'; did you mean check?"),
-        (&["run"], "the following required arguments were not provided: <CMD>...; see epollshim --help"),
-        (&["check"], "the following required arguments were not provided: <BINARY|PID>; see epollshim --help"),
+        (&["run"], "the following required arguments were not provided: <CMD>...; see epollshim run --help"),
+        (&["check"], "the following required arguments were not provided: <BINARY|PID>; see epollshim check --help"),
         (&["check", "--format", "xml", "x"], "invalid value 'xml' for '--format <text|json>'"),
         (&["run", "--report"], "a value is required for '--report <WHERE>' but none was supplied"),
     ] {

@@ -175,7 +175,7 @@ fn the_library_is_found_beside_the_command_or_in_lib() {
             } else {
                 assert_eq!(output.status.code(), Some(2));
                 assert!(stderr(&output).contains("libepollshim.so is not in"), "{}", stderr(&output));
-                assert!(stderr(&output).contains("--shim PATH"), "{}", stderr(&output));
+                assert!(stderr(&output).contains("give its path with --shim"), "{}", stderr(&output));
             }
         }
         fs::remove_dir_all(tree).unwrap();

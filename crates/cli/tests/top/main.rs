@@ -235,7 +235,7 @@ fn nothing_to_watch_is_exit_status_1_and_says_how_to_record() {
 }
 
 #[test]
-fn errors_of_use_are_one_line_and_exit_status_2() {
+fn usage_errors_are_one_line_and_exit_status_2() {
     for words in [
         &["99999999"][..],
         &["/no/such/directory"],
