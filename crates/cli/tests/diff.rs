@@ -74,7 +74,7 @@ fn two_runs_of_one_program_have_nothing_new_and_without_a_census_descriptors_are
     assert_eq!(entry(&told["findings"], &[("id", "ctl-error")])["state"], "same");
     assert_eq!(told["descriptors"], Value::Null);
     let text = stdout(&diff(&a, &b, &[]));
-    assert!(text.contains("not known (EPOLLSHIM_CENSUS=1"), "{text}");
+    assert!(text.contains("not known (record both with EPOLLSHIM_CENSUS=1)"), "{text}");
     let told = diff(&a, &record(&program, false), &["--fail-on", "new"]);
     assert_eq!((told.status.code(), stderr(&told)), (Some(0), String::new()));
 }
