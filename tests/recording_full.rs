@@ -187,7 +187,7 @@ fn more_threads_than_the_directory_has_places_for_lose_records_and_no_count() {
     assert!(places > 1_000, "{places} places");
     assert!(recording.word(header::THREADS_DROPPED) > 76, "1,100 threads, and 1,024 places");
     assert_eq!(recording.word(header::RECORDS_STOPPED), stopped::PLACES);
-    assert!(report_as(&rec, "text").contains("the file has no more than 1024 segments"));
+    assert!(report_as(&rec, "text").contains("all 1024 segments of the file are in use"));
     std::fs::remove_dir_all(&rec).unwrap();
 }
 

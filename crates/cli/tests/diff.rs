@@ -74,7 +74,7 @@ fn two_runs_of_one_program_have_nothing_new_and_without_a_census_descriptors_are
     assert_eq!(entry(&printed["findings"], &[("id", "ctl-error")])["state"], "same");
     assert_eq!(printed["descriptors"], Value::Null);
     let text = stdout(&diff(&a, &b, &[]));
-    assert!(text.contains("not known (EPOLLSHIM_CENSUS=1"), "{text}");
+    assert!(text.contains("not known (record both with EPOLLSHIM_CENSUS=1)"), "{text}");
     let printed = diff(&a, &record(&program, false), &["--fail-on", "new"]);
     assert_eq!((printed.status.code(), stderr(&printed)), (Some(0), String::new()));
 }
