@@ -64,6 +64,8 @@ test: toolchain programs
 	scripts/prose
 	$(CARGO) clippy --profile checks --workspace --all-targets -- -D warnings
 	scripts/deny
+	RUSTDOCFLAGS='-D warnings -A rustdoc::private_intra_doc_links' \
+	    $(CARGO) doc --quiet --profile checks --workspace --no-deps --document-private-items
 	$(MAKE) --no-print-directory tested
 	sh scripts/check-header include/epollshim.h
 	CARGO='$(CARGO)' scripts/run-tests --profile checks --workspace

@@ -116,7 +116,7 @@ fn from_root<'a>(pattern: &'a [u8], is_pattern: bool, space: &'a mut Path) -> &'
 pub struct Names {
     /// The last part of the path that was passed to exec.
     called: &'static [u8],
-    /// libc's name for it: the last part of argv[0].
+    /// libc's name for it: the last part of `argv[0]`.
     short: &'static [u8],
 }
 

@@ -1,4 +1,4 @@
-//! The ledger's lock as hooks use it: the [`Locked`] of this process, with the calling frame.
+//! The ledger's lock as hooks use it: the `Locked` of this process, with the calling frame.
 
 use epollshim_ledger::lock::Hold;
 use epollshim_ledger::lock_protocol::{FastPath, Here, View};
@@ -63,7 +63,7 @@ pub(super) fn change_on(tried: FastPath, make: impl FnOnce(), change: impl FnOnc
     LOCKED.change(tried, here(), make, change);
 }
 
-/// [`Locked::enqueue`](super::lock_protocol::Locked::enqueue).
+/// `Locked::enqueue` (`epollshim_ledger::lock_protocol`).
 #[cold]
 #[inline(never)]
 pub(super) fn enqueue(change: Change) {
@@ -112,7 +112,7 @@ pub(super) fn drain() {
     LOCKED.drain(here());
 }
 
-/// [`Locked::settle`](super::lock_protocol::Locked::settle).
+/// `Locked::settle` (`epollshim_ledger::lock_protocol`).
 pub(super) fn settle() -> bool {
     LOCKED.settle(here())
 }

@@ -26,8 +26,8 @@ pub use self::open::path;
 pub struct State {
     /// [`BEGINNING`], [`ON`] or [`OFF`]. 0: not begun.
     phase: AtomicU32,
-    /// Only one segment is created at a time: [`segments::FREE`], [`segments::MAKING`] or
-    /// [`segments::AWAITED`].
+    /// Only one segment is created at a time: `segments::FREE`, `segments::MAKING` or
+    /// `segments::AWAITED`.
     making: AtomicU32,
     /// How many segments were finished. By it, a waiting thread sees that others make progress.
     turns: AtomicU32,

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use crate::{c_program_with, shim};
 
-/// Paths are the same on each host: what a program writes to a path of [`crate::scratch`] is read there.
+/// Paths are the same on each host: what a program writes to a path of [`crate::scratch()`] is read there.
 pub trait Place: Sync {
     /// `c-tests/NAME.c`, compiled for this place. Panics with what the compiler said.
     fn c_program(&self, name: &str, flags: &[&str]) -> PathBuf;

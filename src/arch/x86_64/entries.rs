@@ -109,7 +109,7 @@ macro_rules! timed {
 /// Entries that have something to do only after the real function, written `name(words): REAL,
 /// after;`. `words` is how many arguments `after` reads. `unless timed` before the colon: if the
 /// timeout (in ecx) is not 0, the entry jumps to `timed`. `counting Call` at the end: most
-/// successes are only counted, by the entry itself ([`count_success`]).
+/// successes are only counted, by the entry itself (`count_success`).
 ///
 /// The real function has been looked up, since the entry has tested `ARMED_FOR`
 /// ([`crate::real::Real::resolved`]). An entry that does not test it has `first before` before the

@@ -49,7 +49,7 @@ core::arch::global_asm!(
     ".popsection",
 );
 
-/// Stores the registers of the first 1, 4, 5 or 6 arguments as the words of a [`Frame`], which
+/// Stores the registers of the first 1, 4, 5 or 6 arguments as the words of a `Frame`, which
 /// begins `at` bytes above rsp. `at` is a sum in assembly that ends in a plus, or nothing.
 macro_rules! store_words {
     (1 $($at:literal)?) => { concat!("mov qword ptr [rsp + ", $($at,)? "0], rdi\n") };
@@ -88,7 +88,7 @@ macro_rules! load_words {
     };
 }
 
-/// Makes room for a [`Frame`] below the return address, and stores its first words. The others, and
+/// Makes room for a `Frame` below the return address, and stores its first words. The others, and
 /// `state`, are not written.
 macro_rules! open_frame {
     ($words:tt) => {
@@ -191,7 +191,7 @@ macro_rules! note_result {
 }
 
 /// Prefetches the cache lines of the thread's block in which a wait is counted. The block's address
-/// is in the word [`BLOCK`] of the frame, which begins `frame` bytes above rsp, as in
+/// is in the word `BLOCK` of the frame, which begins `frame` bytes above rsp, as in
 /// [`store_words`]. The kernel may have evicted these lines; they arrive while the clock is read.
 macro_rules! fetch_block {
     ($frame:literal) => {
@@ -234,7 +234,7 @@ macro_rules! read_clock {
 const _: () = assert!(libc::CLOCK_MONOTONIC == 1);
 
 /// Runs `enter`, the real function and `after`, and reads the clock before the first and the last
-/// of them. The stack has `size` bytes below the return address, and the [`Frame`] begins `frame`
+/// of them. The stack has `size` bytes below the return address, and the `Frame` begins `frame`
 /// bytes above rsp. The result is kept at `result` while the clock is read. `keep` stores the
 /// beginning (in rsi), and `tell` loads it again before `after` is called.
 macro_rules! between_clock_readings {

@@ -83,7 +83,7 @@ impl Had {
             fds.push("...".into());
         }
         format!(
-            "{name} (pid {pid}) had {} (fd {}), but made no epoll call that the library saw",
+            "{name} (pid {pid}) had {} (fd {}), but the library saw none of its epoll calls",
             count(epfds.len(), "epoll descriptor"),
             fds.join(", ")
         )
@@ -97,7 +97,7 @@ mod tests {
     #[test]
     fn as_many_descriptors_are_named_as_can_be_read() {
         let sentence = |epfds: Vec<i32>| Had { name: "app".into(), epfds }.sentence(7);
-        assert!(sentence(vec![4]).starts_with("app (pid 7) had 1 epoll descriptor (fd 4), but made no"));
+        assert!(sentence(vec![4]).starts_with("app (pid 7) had 1 epoll descriptor (fd 4), but the library"));
         assert!(sentence((3..40).collect()).contains("had 37 epoll descriptors (fd 3, 4, 5, 6, 7, 8, 9, 10, ...)"));
     }
 }

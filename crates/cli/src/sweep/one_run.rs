@@ -17,7 +17,7 @@ use super::stage::Stage;
 use crate::sys::sandbox::{self, NEW_NETWORK, NEW_PROCESSES, NEW_USER, Taken};
 use crate::text::reason;
 
-/// argv[0] of this process.
+/// `argv[0]` of this process.
 pub const NAME: &str = "epollshim-sweep-run";
 
 /// Makes the run of a folder, writes the outcome into the folder, and returns the exit status.
