@@ -9,9 +9,9 @@
 # Each start runs four instances of a server: bare, bare again, under the shim, recording. LOAD
 # (load.c) loads them in short slices in turn, so that other work on the machine affects all of
 # them. Within a round of slices, each instance has a ratio to the mean of the two bare ones. A
-# figure is the median of these ratios over all starts; the least and the greatest median of a single
-# start are printed too. The distance of `bare again` from 1 is noise: the other figures contain as
-# much.
+# figure is the median of these ratios over all starts; the least and the greatest median of a
+# single start are printed too. The distance of `bare again` from 1 is noise: the other figures
+# contain as much.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 load=$1 shim=$2 starts=12 rounds=12 json=

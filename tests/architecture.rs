@@ -11,7 +11,8 @@ fn defines(source: &str, name: &str) -> bool {
     let begins = ["fn ", "mod ", "static ", "const ", "macro_rules! "];
     let is_word = |rest: &str| !rest.starts_with(|letter: char| letter.is_alphanumeric() || letter == '_');
     let defined = |at: &str| source.match_indices(at).any(|(place, _)| is_word(&source[place + at.len()..]));
-    // Entries in assembly, and the real functions, are made by macros: their lines begin with their names.
+    // Entries in assembly, and the real functions, are made by macros: their lines begin with their
+    // names.
     let is_entry = || {
         source.lines().any(|line| {
             line.trim_start()

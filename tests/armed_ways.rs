@@ -1,5 +1,6 @@
-//! While something is armed the hooks go another way (src/hooks/armed.rs). It changes nothing either, where nothing bites: the C
-//! programs of `c-tests/` run as they do bare with a log, with a rule that never matches, and with limits never reached.
+//! While something is armed the hooks go another way (src/hooks/armed.rs). It changes nothing
+//! either, where nothing bites: the C programs of `c-tests/` run as they do bare with a log, with a
+//! rule that never matches, and with limits never reached.
 //!
 //! Programs that measure what a call costs are left away.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
@@ -75,8 +76,9 @@ fn same(binary: &Path, arguments: &[&str], armed: Armed) -> Vec<Value> {
     reports
 }
 
-/// Every program, with the arguments that tests/c_programs.rs gives it. (`crowd` and `long_life` with a log write hundreds of
-/// megabytes of it; `descriptor_threads` wants no loss of the ledger's gate, which is a matter of the machine's load.)
+/// Every program, with the arguments that tests/c_programs.rs gives it. (`crowd` and `long_life`
+/// with a log write hundreds of megabytes of it; `descriptor_threads` wants no loss of the ledger's
+/// gate, which is a matter of the machine's load.)
 const PROGRAMS: &[(&str, &[&str])] = &[
     ("epoll_create", &[]),
     ("epoll_ctl", &[]),
@@ -162,7 +164,8 @@ fn built(name: &str) -> PathBuf {
 
 fn all_are_the_same(armed: Armed) {
     for (name, arguments) in PROGRAMS {
-        // Its handler forks each millisecond; a child that makes a file takes longer, and it would never leave its handler.
+        // Its handler forks each millisecond; a child that makes a file takes longer, and it would
+        // never leave its handler.
         if armed == Armed::Recording && *name == "fork_in_signal_handler" {
             continue;
         }

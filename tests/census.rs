@@ -1,4 +1,5 @@
-//! The census (`EPOLLSHIM_CENSUS=1`): what it counts is what the kernel has, and what valgrind says.
+//! The census (`EPOLLSHIM_CENSUS=1`): what it counts is what the kernel has, and what valgrind
+//! says.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use serde_json::Value;
@@ -62,8 +63,8 @@ fn after_a_storm_of_threads_forks_and_messages_the_census_equals_the_kernel() {
     }
 }
 
-/// What `valgrind --track-fds=yes` says is open at the end: by number, the line of the program's source that made it, if it is
-/// one (0: not of the program itself).
+/// What `valgrind --track-fds=yes` says is open at the end: by number, the line of the program's
+/// source that made it, if it is one (0: not of the program itself).
 fn valgrinds(program: &Path) -> Option<BTreeMap<i64, usize>> {
     let valgrind = testkit::tool("valgrind")?;
     let output = Command::new(valgrind).args(["--track-fds=yes", "-q"]).arg(program).output().unwrap();
@@ -72,7 +73,8 @@ fn valgrinds(program: &Path) -> Option<BTreeMap<i64, usize>> {
     let mut found = BTreeMap::new();
     let mut last = None;
     for line in text.lines().filter_map(|line| Some(line.split_once("== ")?.1)) {
-        // "Open file descriptor 5: /dev/null", "Open AF_UNIX socket 4: <unknown>", "Open AF_INET socket 3: unbound"
+        // "Open file descriptor 5: /dev/null", "Open AF_UNIX socket 4: <unknown>", "Open AF_INET
+        // socket 3: unbound"
         if let Some(what) = line.strip_prefix("Open ") {
             let number = what.split(':').next().unwrap().rsplit(' ').next().unwrap();
             last = number.parse::<i64>().ok().filter(|fd| *fd > 2);

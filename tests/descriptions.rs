@@ -1,4 +1,5 @@
-//! What a descriptor is, in reports: as the kernel has it, as it was when a finding was made, and where no number is free.
+//! What a descriptor is, in reports: as the kernel has it, as it was when a finding was made, and
+//! where no number is free.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use serde_json::{Value, json};

@@ -1,4 +1,5 @@
-//! What `make dist` makes: what is in it, and that it works and tells nothing of the machine that built it.
+//! What `make dist` makes: what is in it, and that it works and tells nothing of the machine that
+//! built it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 #[path = "dist/packages.rs"]

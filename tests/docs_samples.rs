@@ -1,5 +1,5 @@
-//! The samples of README.md and docs/ are what the programs print. Figures, process ids, addresses, offsets and times are not compared.
-//! `make samples` writes them anew (EPOLLSHIM_BLESS=1).
+//! The samples of README.md and docs/ are what the programs print. Figures, process ids, addresses,
+//! offsets and times are not compared. `make samples` writes them anew (EPOLLSHIM_BLESS=1).
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::net::{TcpListener, TcpStream};
@@ -15,7 +15,8 @@ fn epollshim() -> Command {
     command
 }
 
-/// Numbers with what belongs to them (`1.27 us`, `3,056`, `+0xcd`) are N, rows of them one N, and columns one space apart.
+/// Numbers with what belongs to them (`1.27 us`, `3,056`, `+0xcd`) are N, rows of them one N, and
+/// columns one space apart.
 fn masked(line: &str) -> String {
     let mut words: Vec<String> = Vec::new();
     for word in line.split_whitespace() {
@@ -46,8 +47,9 @@ fn masked(line: &str) -> String {
     words.join(" ").replace(" is open", " are open").replace(" was ", " were ")
 }
 
-/// Compares a sample, the indented lines of a document from the one that begins with `first` on to the next text, with what was
-/// printed: what stands between lines of `...` was printed in one piece, in that order.
+/// Compares a sample, the indented lines of a document from the one that begins with `first` on to
+/// the next text, with what was printed: what stands between lines of `...` was printed in one
+/// piece, in that order.
 fn is_real(path: &str, first: &str, printed: &str) {
     // Two samples of a document are not written at a time.
     static ONE: Mutex<()> = Mutex::new(());

@@ -1,5 +1,5 @@
-//! Nine ways to end, with descriptors to spare and with none: what the recording tells afterwards is the same in all, and it is what
-//! the exit report tells, where there is one.
+//! Nine ways to end, with descriptors to spare and with none: what the recording tells afterwards
+//! is the same in all, and it is what the exit report tells, where there is one.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use serde_json::{Value, json};
@@ -32,8 +32,8 @@ fn recorded(folder: &Path) -> Value {
     report["processes"][0].clone()
 }
 
-/// What is the same however it ends: of the findings what, how bad, where and how many; of the census the sums, and the rows of
-/// the program's own call sites.
+/// What is the same however it ends: of the findings what, how bad, where and how many; of the
+/// census the sums, and the rows of the program's own call sites.
 fn facts(told: &Value) -> Value {
     let mut findings: Vec<String> = told["findings"]
         .as_array()
@@ -264,6 +264,7 @@ fn memory_and_the_recording_stay_flat_while_descriptors_come_and_go() {
         run.stdout.lines().map(|line| line.split(' ').map(|number| number.parse().unwrap()).collect()).collect();
     let [early, late] = &lines[..] else { panic!("{}{}", run.stdout, run.stderr) };
     assert!(early[1] > 0 && early[1] == late[1], "bytes of the recording: {early:?}, {late:?}");
-    // The kernel counts pages in batches (proc_pid_statm(5): "inaccurate because of a kernel-internal scalability optimization").
+    // The kernel counts pages in batches (proc_pid_statm(5): "inaccurate because of a
+    // kernel-internal scalability optimization").
     assert!(late[0] <= early[0] + 512, "KiB resident: {early:?}, {late:?}");
 }

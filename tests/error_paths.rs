@@ -1,6 +1,6 @@
-//! What servers that nobody wrote for this project do when epoll fails them: their own error paths, reached by faults and
-//! limits, and held here as observed (Redis 7.0, nginx 1.22, Python 3.11). And that faults which a kernel may give at any
-//! time cost their clients nothing.
+//! What servers that nobody wrote for this project do when epoll fails them: their own error paths,
+//! reached by faults and limits, and held here as observed (Redis 7.0, nginx 1.22, Python 3.11).
+//! And that faults which a kernel may give at any time cost their clients nothing.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 #[allow(dead_code)]
@@ -66,7 +66,8 @@ enum Answer {
 /// For so long nothing must come of any connection, before those without an answer count as silent.
 const QUIET: Duration = Duration::from_secs(4);
 
-/// `number` connections one after another, all kept open to the end; each asks, and all are waited for together.
+/// `number` connections one after another, all kept open to the end; each asks, and all are waited
+/// for together.
 fn ask(port: u16, request: &str, answer: &str, number: usize) -> Vec<Answer> {
     let mut streams = Vec::new();
     for _ in 0..number {
@@ -132,8 +133,9 @@ fn redis_without_an_instance_says_so_and_ends_with_1() {
     }
 }
 
-/// Redis 7.0 does not look at what connSetReadHandler returns for a new client: it keeps the connection, says nothing, and
-/// never reads from it. It serves those that it has, and new ones as soon as there is room.
+/// Redis 7.0 does not look at what connSetReadHandler returns for a new client: it keeps the
+/// connection, says nothing, and never reads from it. It serves those that it has, and new ones as
+/// soon as there is room.
 #[track_caller]
 fn redis_leaves_clients_alone(option: (&str, &str), clients: usize, room: usize) -> (Vec<Answer>, Ended) {
     let [server] = installed(["redis-server"]).unwrap();
@@ -217,7 +219,8 @@ fn nginx_workers_that_cannot_watch_a_client_close_it_say_so_and_live_on() {
     let (nginx, port) = nginx(&server, &[("EPOLLSHIM_INJECT", NO_ROOM)]);
     let answers = ask(port, HELLO, "HTTP/1.1 200", 14);
     assert_eq!(times(&answers, Answer::Served), 0, "{answers:?}");
-    // One of each worker that took one; then it cannot watch its listening socket either, and is deaf.
+    // One of each worker that took one; then it cannot watch its listening socket either, and is
+    // deaf.
     assert!((1..=2).contains(&times(&answers, Answer::Closed)), "{answers:?}");
     let ended = nginx.end(libc::SIGQUIT);
     assert_eq!(ended.status.code(), Some(0), "{}", ended.log);
@@ -343,7 +346,8 @@ fn nginx_serves_every_client_whatever_its_waits_do() {
         }
         let ended = nginx.end(libc::SIGQUIT);
         assert_eq!(ended.status.code(), Some(0), "{rules}: {}", ended.log);
-        // No kernel ends a wait without a time limit with nothing, and nginx says so; it goes on all the same.
+        // No kernel ends a wait without a time limit with nothing, and nginx says so; it goes on
+        // all the same.
         let known =
             if rules.contains("timeout") { "epoll_wait() returned no events without timeout" } else { "(none)" };
         for line in ended.log.lines().filter(|line| !line.contains(known)) {
@@ -352,7 +356,8 @@ fn nginx_serves_every_client_whatever_its_waits_do() {
         let workers: Vec<_> =
             ended.reports.values().filter(|report| report["calls"]["epoll_wait"].is_object()).collect();
         assert_eq!(workers.len(), 2, "{rules}");
-        // A worker may get too few of the connections to meet a rule of chance; both together do not.
+        // A worker may get too few of the connections to meet a rule of chance; both together do
+        // not.
         assert!(workers.iter().any(|report| fired(report).iter().all(|fired| *fired > 0)), "{rules}: {workers:?}");
         for report in workers {
             agrees(report);

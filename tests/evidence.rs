@@ -1,5 +1,6 @@
-//! What is known of a program survives what ends it: no descriptor is free and none can be had, no address space is left, root's
-//! rights are given up, the report goes to a descriptor of the program's own.
+//! What is known of a program survives what ends it: no descriptor is free and none can be had, no
+//! address space is left, root's rights are given up, the report goes to a descriptor of the
+//! program's own.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use epollshim_format::recording::header;
@@ -61,7 +62,8 @@ fn with_every_number_taken_for_good_all_is_told() {
     assert!(ended.stderr.contains("at evidence+0x"), "{}", ended.stderr);
 }
 
-/// RLIMIT_NPROC stops the helper, and the table has no number for what the library would open instead.
+/// RLIMIT_NPROC stops the helper, and the table has no number for what the library would open
+/// instead.
 #[test]
 fn with_no_number_and_no_helper_what_is_lost_is_announced_and_no_success() {
     let open = Open::new("alone");
@@ -95,7 +97,8 @@ fn with_no_number_and_no_helper_what_is_lost_is_announced_and_no_success() {
     assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);
 }
 
-/// A directory in which all users may make files, gone at the end. Not below a build tree, which may be somebody's own.
+/// A directory in which all users may make files, gone at the end. Not below a build tree, which
+/// may be somebody's own.
 struct Open(PathBuf);
 
 impl Open {

@@ -108,7 +108,8 @@ fn the_build_in_a_container_has_the_rust_that_is_needed() {
 
 #[test]
 fn the_pod_is_whole() {
-    // Its volumes are those that are mounted; the library lies in the one that the init container fills.
+    // Its volumes are those that are mounted; the library lies in the one that the init container
+    // fills.
     let program = r#"
 import sys, yaml
 pod = yaml.safe_load(open(sys.argv[1]))

@@ -1,5 +1,6 @@
-//! Each defect has a program that has it (`c-tests/findings/NAME.c`) and a fixed twin (the same with `-DFIXED`): the first
-//! must be found, with the descriptors and the line that it tells itself, the second must give nothing above `info`.
+//! Each defect has a program that has it (`c-tests/findings/NAME.c`) and a fixed twin (the same
+//! with `-DFIXED`): the first must be found, with the descriptors and the line that it tells
+//! itself, the second must give nothing above `info`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 #[path = "findings/batch.rs"]
@@ -49,7 +50,8 @@ fn serious(report: &Value) -> Vec<&Value> {
     report["findings"].as_array().unwrap().iter().filter(|finding| finding["severity"] != "info").collect()
 }
 
-/// The program has the defect, and the report names it: severity, descriptors and place. Returns the finding.
+/// The program has the defect, and the report names it: severity, descriptors and place. Returns
+/// the finding.
 fn is_found(program: &str, id: &str, severity: &str) -> Value {
     is_found_with(program, id, severity, &[])
 }
@@ -83,7 +85,8 @@ fn is_fixed_with(program: &str, options: &[(&str, &str)]) {
     assert!(serious.is_empty(), "{program}, fixed: {serious:#?}");
 }
 
-/// Runs a program under the shim. Returns the binary, the report, and the descriptors that it says are concerned.
+/// Runs a program under the shim. Returns the binary, the report, and the descriptors that it says
+/// are concerned.
 fn examine(program: &str, flags: &[&str]) -> (PathBuf, Value, (i64, i64)) {
     examine_with(program, flags, &[])
 }

@@ -1,4 +1,5 @@
-//! The table of functions (crates/format/src/functions.rs) and the lists in the documents that follow from it.
+//! The table of functions (crates/format/src/functions.rs) and the lists in the documents that
+//! follow from it.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use epollshim_format::function::TABLE;

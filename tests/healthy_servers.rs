@@ -1,7 +1,9 @@
-//! Servers that are well, under load and shut down, with a census: no finding is an error, and each warning is explained here. And
-//! `epollshim inspect` on their processes under load: it finds nothing, changes nothing, and stops none.
+//! Servers that are well, under load and shut down, with a census: no finding is an error, and each
+//! warning is explained here. And `epollshim inspect` on their processes under load: it finds
+//! nothing, changes nothing, and stops none.
 //!
-//! `make test` runs those that it installs, for a second. `make test-servers` runs all for 20 seconds, and again beside 8 busy processes:
+//! `make test` runs those that it installs, for a second. `make test-servers` runs all for 20
+//! seconds, and again beside 8 busy processes:
 //!
 //! | variable | |
 //! |---|---|

@@ -1,4 +1,5 @@
-//! `epollshim inspect`: what it finds in processes that are stuck, that it finds nothing in healthy ones, and that it changes nothing.
+//! `epollshim inspect`: what it finds in processes that are stuck, that it finds nothing in healthy
+//! ones, and that it changes nothing.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 use std::fs::File;
@@ -228,7 +229,8 @@ fn nothing_is_changed_in_a_process_and_it_is_never_stopped() {
     }
     inspector.kill().unwrap();
     inspector.wait().unwrap();
-    // Its first thread sleeps in the same wait as before: it was not woken, by a stop or anything else.
+    // Its first thread sleeps in the same wait as before: it was not woken, by a stop or anything
+    // else.
     assert_eq!(field("voluntary_ctxt_switches:"), turns);
     assert_eq!(table(program.pid), before);
 }

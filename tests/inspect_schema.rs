@@ -1,4 +1,5 @@
-//! What `epollshim inspect --format json` prints of processes of each kind is what share/inspect.schema.json says.
+//! What `epollshim inspect --format json` prints of processes of each kind is what
+//! share/inspect.schema.json says.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 #[allow(dead_code)]

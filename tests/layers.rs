@@ -1,7 +1,8 @@
-//! The layers of the library (ARCHITECTURE.md): a module uses those of its own layer and of the layers below it.
+//! The layers of the library (ARCHITECTURE.md): a module uses those of its own layer and of the
+//! layers below it.
 //!
-//! Inside the layers, files that use each other form rings. `LARGEST_RING` bounds them, and may only become smaller. Folders form
-//! none.
+//! Inside the layers, files that use each other form rings. `LARGEST_RING` bounds them, and may
+//! only become smaller. Folders form none.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -61,7 +62,8 @@ const LAYERS: [(&str, &[&str]); 8] = [
 
 /// How many files the largest ring has, all in one folder.
 const LARGEST_RING: usize = 6;
-/// A ring of more files than this may cross folders until it is broken; a smaller one lies in one folder.
+/// A ring of more files than this may cross folders until it is broken; a smaller one lies in one
+/// folder.
 const IN_ONE_FOLDER: usize = 6;
 
 /// Source without comments, and without what is compiled for unit tests alone.
@@ -88,7 +90,8 @@ fn after_item(text: &str) -> &str {
     ""
 }
 
-/// The modules of the crate that a source file names: `crate::NAME`, and the names in `use crate::{...}`.
+/// The modules of the crate that a source file names: `crate::NAME`, and the names in `use
+/// crate::{...}`.
 fn named(code: &str) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     for (place, at) in code.match_indices("crate::") {

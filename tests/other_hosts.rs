@@ -1,7 +1,9 @@
-//! The library and the command on other hosts than this machine: root directories with older and newer C libraries, with musl, and
-//! without libgcc_s. As root, from Debian's packages (scripts/host-root). What the network does not give is skipped, and said.
+//! The library and the command on other hosts than this machine: root directories with older and
+//! newer C libraries, with musl, and without libgcc_s. As root, from Debian's packages
+//! (scripts/host-root). What the network does not give is skipped, and said.
 //!
-//! `make test` has the oldest host and musl; the others are ignored there: `make test-hosts`. docs/hosts.md has the results.
+//! `make test` has the oldest host and musl; the others are ignored there: `make test-hosts`.
+//! docs/hosts.md has the results.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 #[allow(dead_code)] // servers of this machine are not asked here

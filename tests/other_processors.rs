@@ -19,7 +19,8 @@ fn the_library_compiles_for_aarch64() {
         eprintln!("skipped: {TARGET} is not installed (rustup target add {TARGET})");
         return;
     }
-    // A directory of its own: whoever builds meanwhile holds the lock of the other. Code is made as well, so that its assembly is looked at.
+    // A directory of its own: whoever builds meanwhile holds the lock of the other. Code is made as
+    // well, so that its assembly is looked at.
     let target = testkit::target().join("tmp/aarch64");
     let output = Command::new(env!("CARGO"))
         .current_dir(testkit::root())

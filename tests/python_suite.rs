@@ -1,5 +1,5 @@
-//! The tests that ship with the machine's Python, of what stands on epoll and on descriptors: each has the same
-//! outcome bare and under the shim. A test that fails bare may fail.
+//! The tests that ship with the machine's Python, of what stands on epoll and on descriptors: each
+//! has the same outcome bare and under the shim. A test that fails bare may fail.
 
 // A test says by a panic what it saw.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
@@ -17,12 +17,14 @@ enum Under {
     Nothing,
     /// The shim, silent: for tests that read the standard error of what they start.
     SilentShim,
-    /// The shim as it is when no option is set. It speaks in processes that use epoll, and in no other.
+    /// The shim as it is when no option is set. It speaks in processes that use epoll, and in no
+    /// other.
     Shim,
 }
 
-/// These compare all that a Python child writes to its standard error, and the child imports `subprocess`, hence
-/// `selectors`, which makes an epoll instance to see whether it can: it has used epoll, and the shim says so.
+/// These compare all that a Python child writes to its standard error, and the child imports
+/// `subprocess`, hence `selectors`, which makes an epoll instance to see whether it can: it has
+/// used epoll, and the shim says so.
 const HEAR_THE_SHIM: [&str; 2] = ["test_stderr_redirect_with_no_stdout_redirect", "test_encoding_warning"];
 
 /// Runs `modules` of Python's tests, or of these only the tests `only`.
@@ -52,7 +54,8 @@ fn run(python: &Path, under: Under, modules: &[&str], only: &BTreeSet<String>) -
     outcomes(&text)
 }
 
-/// From JUnit's XML as regrtest writes it: `<testcase name="NAME" .../>`, or with `<skipped>`, `<failure>` or `<error>` within.
+/// From JUnit's XML as regrtest writes it: `<testcase name="NAME" .../>`, or with `<skipped>`,
+/// `<failure>` or `<error>` within.
 fn outcomes(xml: &str) -> Outcomes {
     xml.split("<testcase name=\"")
         .skip(1)
@@ -68,8 +71,9 @@ fn outcomes(xml: &str) -> Outcomes {
         .collect()
 }
 
-/// The modules have the same outcomes bare and under the shim. The two run side by side, on whatever machine: a
-/// test that differs is run again, alone, and counts only if it never comes to what it came to bare.
+/// The modules have the same outcomes bare and under the shim. The two run side by side, on
+/// whatever machine: a test that differs is run again, alone, and counts only if it never comes to
+/// what it came to bare.
 fn same_outcomes(modules: &[&str], at_least: usize, shims: &[Under]) {
     let Some(python) = python_with_tests() else { return };
     let all = BTreeSet::new();

@@ -1,5 +1,6 @@
-//! Servers that nobody wrote for this project, under real loads: what they answer, log and exit with is the same
-//! bare and under the shim, and what the shim reports of them is what the kernel saw.
+//! Servers that nobody wrote for this project, under real loads: what they answer, log and exit
+//! with is the same bare and under the shim, and what the shim reports of them is what the kernel
+//! saw.
 
 // A test says by a panic what it saw.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
@@ -103,7 +104,8 @@ fn nginx_under_load_is_the_same_under_the_shim() {
     assert_eq!(shimmed_answers, answers);
     same_end(&bare, &shimmed);
 
-    // The master tries epoll_create() and closes what it got, then forks; each worker has an instance of its own.
+    // The master tries epoll_create() and closes what it got, then forks; each worker has an
+    // instance of its own.
     assert_eq!(shimmed.reports.len(), 3, "{:?}", shimmed.reports);
     let mut live = 0;
     for report in shimmed.reports.values() {
@@ -246,7 +248,8 @@ fn same_end(bare: &Ended, shimmed: &Ended) {
     assert_eq!(shimmed.status, bare.status, "{}{}", shimmed.stdout, shimmed.stderr);
     assert_eq!(normal(&shimmed.stdout), normal(&bare.stdout));
     assert_eq!(normal(&shimmed.stderr), normal(&bare.stderr));
-    // Which of two processes writes first, and how many signals melt into one, is not in the program's hands.
+    // Which of two processes writes first, and how many signals melt into one, is not in the
+    // program's hands.
     let lines = |log: &str| {
         normal(log).lines().filter(|line| !line.contains("(SIGIO)")).map(str::to_owned).collect::<BTreeSet<_>>()
     };
@@ -291,8 +294,9 @@ fn sound(report: &Value) {
     }
 }
 
-/// The kernel is the judge: by process, calls, errors and changes to interest lists are what strace saw, call for
-/// call. Only a wait that its thread's end cut short may or may not have been counted.
+/// The kernel is the judge: by process, calls, errors and changes to interest lists are what strace
+/// saw, call for call. Only a wait that its thread's end cut short may or may not have been
+/// counted.
 #[track_caller]
 fn judge(ended: &Ended, processes: usize) {
     assert_eq!(ended.traced.len(), processes, "{:?}", ended.traced);

@@ -1,5 +1,5 @@
-//! Streams, directories and other programs (`fopen`, `opendir`, `popen`, `posix_spawn` and their relatives): followed with a census,
-//! passed by without one, and reached by faults and limits.
+//! Streams, directories and other programs (`fopen`, `opendir`, `popen`, `posix_spawn` and their
+//! relatives): followed with a census, passed by without one, and reached by faults and limits.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use epollshim_format::function::TABLE;
@@ -71,7 +71,8 @@ fn what_streams_open_and_close_is_followed_to_the_last_number() {
         assert_eq!((&census["healed"], &census["unseen"]), (&0.into(), &0.into()), "{census:#}");
         let kinds = &census["kinds"];
         assert_eq!((&kinds["directory"], &kinds["pipe"]), (&1.into(), &1.into()), "{census:#}");
-        // A stream whose descriptor was closed by other hands, and then reopened, is no double close.
+        // A stream whose descriptor was closed by other hands, and then reopened, is no double
+        // close.
         assert!(serious(&report).is_empty(), "{:#}", report["findings"]);
     }
 }
@@ -132,7 +133,8 @@ fn cpp_program(name: &str) -> Option<PathBuf> {
     testkit::have("g++").then(|| testkit::compile::program("g++", &["-O1", "-g"], &source, &[]).unwrap())
 }
 
-/// The lines of a call in the program itself: its own, which may be one of the C++ library's headers, and those that it was inlined at.
+/// The lines of a call in the program itself: its own, which may be one of the C++ library's
+/// headers, and those that it was inlined at.
 fn inlined_at(binary: &Path, site: &Value) -> String {
     let (object, offset) = site.as_str().and_then(|site| site.split_once("+0x")).unwrap_or_else(|| panic!("{site}"));
     assert_eq!(object, binary.file_name().unwrap().to_str().unwrap(), "{site}");

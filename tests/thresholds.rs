@@ -1,5 +1,6 @@
-//! docs/findings/thresholds.md has each number of crates/format/src/findings/thresholds.rs with its reason, and each finding with
-//! its severities. EPOLLSHIM_BLESS=1 (`make samples`) writes the numbers anew.
+//! docs/findings/thresholds.md has each number of crates/format/src/findings/thresholds.rs with its
+//! reason, and each finding with its severities. EPOLLSHIM_BLESS=1 (`make samples`) writes the
+//! numbers anew.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::fs;

@@ -1,6 +1,6 @@
-//! What each C program of `c-tests/` shows, on this machine (tests/c_programs.rs) or on another host (tests/other_hosts.rs): it
-//! checks itself, and it must end the same way and print the same lines whether the shim is there or not. Some are then held
-//! against what the shim reported.
+//! What each C program of `c-tests/` shows, on this machine (tests/c_programs.rs) or on another
+//! host (tests/other_hosts.rs): it checks itself, and it must end the same way and print the same
+//! lines whether the shim is there or not. Some are then held against what the shim reported.
 
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
@@ -10,8 +10,8 @@ use serde_json::Value;
 use testkit::place::Place;
 use testkit::{Run, report, reports, run, scratch};
 
-/// Gives `$then!` every check: what it shows, and the function of this file that shows it, with its arguments after the place.
-/// (Those with a census and call stacks are apart: [`WITH_A_CENSUS`].)
+/// Gives `$then!` every check: what it shows, and the function of this file that shows it, with its
+/// arguments after the place. (Those with a census and call stacks are apart: [`WITH_A_CENSUS`].)
 macro_rules! every_check {
     ($then:ident) => {
         $then! {
@@ -86,8 +86,8 @@ fn difference(native: &Run, shimmed: &Run) -> Option<String> {
     (!found.is_empty()).then(|| found.join("\n"))
 }
 
-/// Runs `binary` natively and under the shim; both must end alike and print alike. Gives the second run, and where its
-/// report went.
+/// Runs `binary` natively and under the shim; both must end alike and print alike. Gives the second
+/// run, and where its report went.
 fn same(place: &dyn Place, binary: &Path, arguments: &[&str]) -> (Run, PathBuf) {
     let native = run(place.command(binary).args(arguments));
     assert!(
@@ -153,8 +153,8 @@ pub fn passes_with_a_census_and_call_stacks(place: &dyn Place, program: &str) {
     let native = run(&mut place.command(&binary));
     assert!(native.status.success(), "{program}: ends natively with {}\n{}", native.status, native.stderr);
     let mut command = place.command(&binary);
-    // Millions of stacks are too many; and a handler that forks for ever, if every child reports, leaves no time to be
-    // interrupted.
+    // Millions of stacks are too many; and a handler that forks for ever, if every child reports,
+    // leaves no time to be interrupted.
     let stacks = if program == "descriptor_threads" || !place.has_stacks() { "0" } else { "8" };
     command.env("EPOLLSHIM_CENSUS", "1").env("EPOLLSHIM_STACKS", stacks);
     let shimmed = run(command.env("LD_PRELOAD", place.library()).env("EPOLLSHIM_REPORT", "none"));
@@ -262,7 +262,8 @@ pub fn every_way_to_end(place: &dyn Place) {
         let (run, path) = same(place, &binary, &[way]);
         // By a raw system call that is no exit.
         let end = if place.lacks(way) { None } else { end };
-        // Where glibc ends no thread, it ends the process, past every function that a library could replace.
+        // Where glibc ends no thread, it ends the process, past every function that a library could
+        // replace.
         let ends_a_thread = ["thread_after_main", "last_thread"].contains(&way);
         let (status, end) =
             if ends_a_thread && place.lacks("pthread_exit") { (128 + libc::SIGABRT, None) } else { (status, end) };
@@ -332,7 +333,8 @@ fn seed() -> String {
     })
 }
 
-/// 100,000 random operations, after which ledger and kernel agree. With `strict` among the arguments: without corrections.
+/// 100,000 random operations, after which ledger and kernel agree. With `strict` among the
+/// arguments: without corrections.
 pub fn random_operations(place: &dyn Place, arguments: &[&str]) {
     let seed = seed();
     println!("EPOLLSHIM_TEST_SEED={seed}");

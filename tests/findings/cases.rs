@@ -1,5 +1,5 @@
-//! Defects of programs that many people ran, reproduced by the calls that those made (`c-tests/findings/cases/NAME.c`, which tell what
-//! happened there): each is diagnosed by its id.
+//! Defects of programs that many people ran, reproduced by the calls that those made
+//! (`c-tests/findings/cases/NAME.c`, which tell what happened there): each is diagnosed by its id.
 
 use super::c_program_with;
 use serde_json::Value;

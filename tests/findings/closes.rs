@@ -1,5 +1,5 @@
-//! Descriptors that are closed twice, handed on, added again or waited for by several: what is certain, what is a suspicion, and what is
-//! no defect (`c-tests/findings/cases/NAME.c`).
+//! Descriptors that are closed twice, handed on, added again or waited for by several: what is
+//! certain, what is a suspicion, and what is no defect (`c-tests/findings/cases/NAME.c`).
 
 use super::{line_marked, line_of, serious};
 use serde_json::Value;

@@ -1,4 +1,5 @@
-//! Programs that are well, under load and shut down properly: no finding of theirs is an error, and each warning is true.
+//! Programs that are well, under load and shut down properly: no finding of theirs is an error, and
+//! each warning is true.
 //!
 //! What is let pass is named with each program, and why it is so.
 
@@ -11,10 +12,12 @@ use super::programs::{Ended, Mode, Running, free_port, load, nginx_directory, py
 use testkit::{installed, tokio_echo};
 use testkit::{report, root, scratch};
 
-/// A warning that is true of a program that works: id, the words that its message must have, why it is no defect there.
+/// A warning that is true of a program that works: id, the words that its message must have, why it
+/// is no defect there.
 type Explained = (&'static str, &'static str, &'static str);
 
-/// No error, and no warning that is not explained, in any process: so many at least. What was found at all is printed.
+/// No error, and no warning that is not explained, in any process: so many at least. What was found
+/// at all is printed.
 #[track_caller]
 fn is_well(name: &str, ended: &Ended, processes: usize, explained: &[Explained]) {
     are_well(name, &ended.reports.values().cloned().collect::<Vec<_>>(), processes, explained);
@@ -187,7 +190,8 @@ fn haproxy_with_a_master() {
 
 fn haproxy_as(mode: &str, processes: usize) {
     let Some([server, wrk]) = installed(["haproxy", "wrk"]) else { return };
-    // haproxy 2.6 now and then crashes in its soft stop, without the library as well: on a busy machine one time in thirty.
+    // haproxy 2.6 now and then crashes in its soft stop, without the library as well: on a busy
+    // machine one time in thirty.
     let reports = (0..4).find_map(|_| reports_of_haproxy(&server, &wrk, mode)).expect("a run without a crash");
     let explained = [
         (

@@ -1,5 +1,6 @@
-//! What is judged at the end is judged for a process that had none: killed from outside, and while it runs. (fd-leak: tests/ends.rs. It
-//! is judged by whether the growth goes on, which it does not while a program waits to be killed.)
+//! What is judged at the end is judged for a process that had none: killed from outside, and while
+//! it runs. (fd-leak: tests/ends.rs. It is judged by whether the growth goes on, which it does not
+//! while a program waits to be killed.)
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -11,7 +12,8 @@ use testkit::{c_program_with, reports, run, scratch, shim, under_shim};
 
 type Told = Vec<(String, String, String, i64)>;
 
-/// Of each finding above info, and of those that are never more, the id, severity, place and descriptor.
+/// Of each finding above info, and of those that are never more, the id, severity, place and
+/// descriptor.
 fn told(of: &Value) -> Told {
     let text = |finding: &Value, key: &str| finding[key].as_str().unwrap_or("").to_owned();
     let mut all: Told = of["findings"]
@@ -53,7 +55,8 @@ fn of_parent(all: &[Value]) -> Value {
     all.iter().find(has_child).unwrap_or(&all[0]).clone()
 }
 
-/// The program says the same of itself when it exits, and when it is killed at that place; and while it is still there.
+/// The program says the same of itself when it exits, and when it is killed at that place; and
+/// while it is still there.
 pub fn is_told_after_a_kill(program: &str, options: &[(&str, &str)], flags: &[&str]) {
     is_told_after_a_kill_and(program, options, flags, "1");
 }
@@ -82,7 +85,8 @@ fn is_told_after_a_kill_and(program: &str, options: &[(&str, &str)], flags: &[&s
     assert_eq!(told(&dead), expected, "{program}, killed: {dead:#}");
 }
 
-/// Starts a program that stays (`STAYS` of finding.h) once it has printed its descriptors, and waits for that.
+/// Starts a program that stays (`STAYS` of finding.h) once it has printed its descriptors, and
+/// waits for that.
 fn started(command: &mut Command, recording: &Path, stays: &str) -> Child {
     let mut child = command
         .env("LD_PRELOAD", shim())

@@ -1,5 +1,6 @@
-//! Leaks that the interest list hides: what is watched stays open though its other end is gone, is watched by an instance that is left
-//! behind itself, or is needed by nobody; and instances that were lost before they were used.
+//! Leaks that the interest list hides: what is watched stays open though its other end is gone, is
+//! watched by an instance that is left behind itself, or is needed by nobody; and instances that
+//! were lost before they were used.
 
 use super::killed::{is_told_after_a_kill, told_after_a_kill};
 use super::{examine_with, is_found_with, line_marked, line_of, serious};

@@ -1,4 +1,5 @@
-//! Defects of descriptors and interests: ghosts, stale data, failures, closes under a waiting thread.
+//! Defects of descriptors and interests: ghosts, stale data, failures, closes under a waiting
+//! thread.
 
 use super::{examine, has_nothing_serious, is_fixed, is_found, line_marked, line_of, reports_of};
 use std::process::Command;

@@ -1,12 +1,14 @@
-//! Loops that burn a processor, after public reports (`c-tests/findings/cases/`, which tell what happened there), each with relatives and
-//! its fixed twin. They go on by processor time, so that a busy machine finds the same.
+//! Loops that burn a processor, after public reports (`c-tests/findings/cases/`, which tell what
+//! happened there), each with relatives and its fixed twin. They go on by processor time, so that a
+//! busy machine finds the same.
 
 use super::{examine_with, line_marked, line_of, serious};
 use serde_json::Value;
 
 const CENSUS: &[(&str, &str)] = &[("EPOLLSHIM_CENSUS", "1")];
 
-/// The one finding above info of a program: its id, severity, descriptor, and the lines of its places that end in these marks.
+/// The one finding above info of a program: its id, severity, descriptor, and the lines of its
+/// places that end in these marks.
 fn has(program: &str, flags: &[&str], (id, severity): (&str, &str), marks: (&str, &str)) -> Value {
     let (binary, report, told) = examine_with(program, flags, &[]);
     let all = serious(&report);

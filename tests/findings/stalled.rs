@@ -8,7 +8,8 @@ use super::killed::dead;
 use super::unusable::{examine, of};
 use super::{c_program_with, line_marked, line_of, serious};
 
-/// The program has stalled, and nothing else is wrong: with the descriptors that it says, at its two places.
+/// The program has stalled, and nothing else is wrong: with the descriptors that it says, at its
+/// two places.
 #[track_caller]
 fn has_stalled(program: &str, mode: &str, bytes: &str, why: &str) -> Value {
     let (binary, report, (epfd, fd)) = examine(program, mode, &[]);

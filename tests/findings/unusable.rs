@@ -1,4 +1,5 @@
-//! Calls on a descriptor that is not there: waits that fail in a row, uses after a close, and no descriptor left.
+//! Calls on a descriptor that is not there: waits that fail in a row, uses after a close, and no
+//! descriptor left.
 
 use super::{line_marked, line_of, serious};
 use serde_json::Value;
@@ -6,7 +7,8 @@ use std::path::PathBuf;
 use std::process::Command;
 use testkit::{c_program_with, report, run, scratch, under_shim};
 
-/// Runs a program with an argument. Returns the binary and the report, and the descriptors that it tells.
+/// Runs a program with an argument. Returns the binary and the report, and the descriptors that it
+/// tells.
 pub fn examine(program: &str, mode: &str, options: &[(&str, &str)]) -> (PathBuf, Value, (i64, i64)) {
     let binary = c_program_with(&format!("findings/{program}"), &[]);
     let path = scratch(&format!("{program}_{mode}")).join("report");

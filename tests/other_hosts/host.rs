@@ -1,4 +1,5 @@
-//! Another host: a root directory with its own C library, in which a test's programs are compiled and run.
+//! Another host: a root directory with its own C library, in which a test's programs are compiled
+//! and run.
 
 use std::collections::HashMap;
 use std::ffi::CString;
@@ -26,11 +27,13 @@ pub struct Host {
 enum Compiler {
     /// The host's own gcc, or that of another host with the same C library.
     Gcc(PathBuf),
-    /// musl-gcc of this machine, for its headers and its start files: a host for musl has only the loader.
+    /// musl-gcc of this machine, for its headers and its start files: a host for musl has only the
+    /// loader.
     Musl(PathBuf),
 }
 
-/// The files that are tried: those of `make dist`, unpacked in the directory that `HOSTS_FILES` names, or what lies in target/.
+/// The files that are tried: those of `make dist`, unpacked in the directory that `HOSTS_FILES`
+/// names, or what lies in target/.
 pub struct Files {
     pub library: PathBuf,
     /// None if it is not static: that of `cargo build` needs this machine's C library.
@@ -87,7 +90,8 @@ impl Host {
         };
         match cell.get_or_init(|| Host::make(name)) {
             Ok(host) => Some(host),
-            // Also with NO_SKIP: what the network does not give, or a container does not allow, is not an error here.
+            // Also with NO_SKIP: what the network does not give, or a container does not allow, is
+            // not an error here.
             Err(why) => {
                 skipped(why, true);
                 None
@@ -124,7 +128,8 @@ impl Host {
         }
     }
 
-    /// Starts a program beside one that runs there: with the same mounts. (`ctl` opens what that one has mapped.)
+    /// Starts a program beside one that runs there: with the same mounts. (`ctl` opens what that
+    /// one has mapped.)
     pub fn command_beside(&self, pid: i32, program: &Path) -> Command {
         let namespace = CString::new(format!("/proc/{pid}/ns/mnt")).unwrap();
         let new_root = c_string(&self.root);
@@ -140,7 +145,8 @@ impl Host {
                 done(libc::chdir(c"/".as_ptr())).map(|_| ())
             }
         };
-        // SAFETY: between fork and exec it makes system calls alone, with strings that were made before, and allocates nothing.
+        // SAFETY: between fork and exec it makes system calls alone, with strings that were made
+        // before, and allocates nothing.
         unsafe { command.pre_exec(enter) };
         command
     }
@@ -202,7 +208,8 @@ impl Place for Host {
         !self.is_musl() && !["bullseye", "no-libgcc"].contains(&self.name)
     }
 
-    /// glibc 2.31 and musl 1.2 lack what glibc 2.34 and 2.35 brought. In glibc `pthread_exit` needs libgcc_s.
+    /// glibc 2.31 and musl 1.2 lack what glibc 2.34 and 2.35 brought. In glibc `pthread_exit` needs
+    /// libgcc_s.
     fn lacks(&self, function: &str) -> bool {
         match function {
             "close_range" | "closefrom" | "execveat" | "epoll_pwait2" => self.is_musl() || self.name == "bullseye",
@@ -226,7 +233,8 @@ fn kernel_headers() -> &'static Path {
     })
 }
 
-/// Directories of this machine that are seen in a host at the same path: the project, what it is built into, and the kernel's.
+/// Directories of this machine that are seen in a host at the same path: the project, what it is
+/// built into, and the kernel's.
 fn mounted() -> Vec<PathBuf> {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().to_path_buf();
     let mut all = vec![PathBuf::from("/proc"), PathBuf::from("/dev"), root()];
@@ -244,8 +252,9 @@ fn c_string(path: &Path) -> CString {
     CString::new(path.as_os_str().as_bytes()).unwrap()
 }
 
-/// A command that starts `program` with `root` as its root directory, in a mount namespace of its own: what is mounted for it is
-/// gone when it and its children have ended, however they end. Its environment is empty but for PATH.
+/// A command that starts `program` with `root` as its root directory, in a mount namespace of its
+/// own: what is mounted for it is gone when it and its children have ended, however they end. Its
+/// environment is empty but for PATH.
 fn inside(root_directory: &Path, program: &Path) -> Command {
     let mounts: Vec<_> =
         mounted().iter().map(|path| (c_string(path), c_string(&below(root_directory, path)))).collect();
@@ -264,7 +273,8 @@ fn inside(root_directory: &Path, program: &Path) -> Command {
         let done = |result: libc::c_int| if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) };
         let null = ptr::null::<libc::c_char>();
         let bind = libc::MS_BIND | libc::MS_REC;
-        // SAFETY: each pointer is to a string that the closure owns, or null where mount(2) reads none.
+        // SAFETY: each pointer is to a string that the closure owns, or null where mount(2) reads
+        // none.
         unsafe {
             done(libc::unshare(libc::CLONE_NEWNS))?;
             done(libc::mount(null, c"/".as_ptr(), null, libc::MS_REC | libc::MS_PRIVATE, ptr::null()))?;
@@ -280,7 +290,8 @@ fn inside(root_directory: &Path, program: &Path) -> Command {
             done(libc::chdir(directory.as_ptr()))
         }
     };
-    // SAFETY: between fork and exec it makes system calls alone, with strings that were made before, and allocates nothing.
+    // SAFETY: between fork and exec it makes system calls alone, with strings that were made
+    // before, and allocates nothing.
     unsafe { command.pre_exec(enter) };
     command
 }

@@ -73,7 +73,8 @@ pub fn c_programs(host: &Host) -> Outcome {
                         (None, Some(known)) => {
                             wrong.lock().unwrap().push(format!("{name} passes, though {}", known.why));
                         }
-                        // It is the host's, not the library's, only if a compiler or a native run shows it.
+                        // It is the host's, not the library's, only if a compiler or a native run
+                        // shows it.
                         (Some(text), Some(known)) if known.is_shown_by(&text) => {
                             cannot.fetch_add(1, Ordering::Relaxed);
                         }
@@ -127,7 +128,8 @@ fn is_reported(host: &Host, report: &Value) {
     assert!(site.starts_with("limited_and_broken"), "{}: {report}", host.name);
 }
 
-/// By variables: limits, a fault, a census, a report of the process and a recording. Then stacks, which a host may lack.
+/// By variables: limits, a fault, a census, a report of the process and a recording. Then stacks,
+/// which a host may lack.
 pub fn options(host: &Host) -> Outcome {
     let binary = host.c_program("hosts/limited_and_broken", &[]);
     assert_eq!(run(&mut host.command(&binary)).stdout, FREE, "{}", host.name);
@@ -288,7 +290,8 @@ fn json_of(command: &mut Command) -> Value {
     serde_json::from_str(&ended.stdout).unwrap_or_else(|error| panic!("{command:?}: {error}: {}", ended.stdout))
 }
 
-/// `check`, `run` with limits, a fault and a recording, `report`; and of a program that runs `inspect` and `ctl`.
+/// `check`, `run` with limits, a fault and a recording, `report`; and of a program that runs
+/// `inspect` and `ctl`.
 pub fn command(host: &Host) -> Outcome {
     let files = files();
     let Some(epollshim) = &files.command else {
@@ -362,7 +365,8 @@ fn looked_at_and_steered(host: &Host, start: &impl Fn(&str) -> Command, epollshi
     assert!(snapshot.status.success(), "{}: {}{}", host.name, snapshot.stdout, snapshot.stderr);
     assert!(snapshot.stdout.contains("served_for_ever"), "{}: {}", host.name, snapshot.stdout);
 
-    // SAFETY: kill has no memory to get wrong; the process is a child of ours's, which has not ended.
+    // SAFETY: kill has no memory to get wrong; the process is a child of ours's, which has not
+    // ended.
     assert_eq!(unsafe { libc::kill(process, libc::SIGKILL) }, 0);
     // As the program did.
     let ended = running.ended_anyhow();

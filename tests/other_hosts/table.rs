@@ -1,5 +1,5 @@
-//! The table of docs/hosts.md: written by what the hosts gave, and held against it. Versions, which change with the suites, are
-//! written down and not compared.
+//! The table of docs/hosts.md: written by what the hosts gave, and held against it. Versions, which
+//! change with the suites, are written down and not compared.
 
 use super::host::Host;
 use super::rows::Outcome;

@@ -1,4 +1,5 @@
-//! The C programs that a host cannot run even without the library: each with its reason, which the test sees for itself.
+//! The C programs that a host cannot run even without the library: each with its reason, which the
+//! test sees for itself.
 
 pub struct Without {
     hosts: &'static [&'static str],
@@ -10,7 +11,8 @@ pub struct Without {
 }
 
 impl Without {
-    /// Is the failure of a compiler, or of the program without the library, and the one that is meant?
+    /// Is the failure of a compiler, or of the program without the library, and the one that is
+    /// meant?
     pub fn is_shown_by(&self, failure: &str) -> bool {
         let native =
             failure.starts_with("cc ") || failure.contains("fails natively") || failure.contains("ends natively");

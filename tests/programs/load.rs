@@ -22,7 +22,8 @@ pub fn conversation(port: u16, request: &str) -> String {
     String::from_utf8_lossy(&answer).into_owned()
 }
 
-/// `connections` at once, each `messages` messages of growing length, each answered before the next is sent.
+/// `connections` at once, each `messages` messages of growing length, each answered before the next
+/// is sent.
 pub fn echo(port: u16, connections: usize, messages: usize) {
     std::thread::scope(|scope| {
         for _ in 0..connections {

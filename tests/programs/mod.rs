@@ -1,5 +1,5 @@
-//! Real programs: found, started bare, under the shim, or under the shim and strace at once, and ended by name
-//! of the process that the test itself started.
+//! Real programs: found, started bare, under the shim, or under the shim and strace at once, and
+//! ended by name of the process that the test itself started.
 
 pub mod load;
 pub mod strace;
@@ -22,7 +22,8 @@ pub const HUNG: Duration = Duration::from_secs(300);
 pub enum Mode {
     Bare,
     Shim,
-    /// Under the shim and, at the same time, under strace: the kernel's own account of the same run.
+    /// Under the shim and, at the same time, under strace: the kernel's own account of the same
+    /// run.
     Traced,
 }
 
@@ -53,9 +54,9 @@ pub fn nginx_directory_at(dir: PathBuf, port: u16, user: &str) -> (PathBuf, [Str
     (dir, words)
 }
 
-/// A port that was free a moment ago.
-/// Below those that the kernel gives to clients (ip_local_port_range: from 32768 on): no connection of another test takes it
-/// before the server does.
+/// A port that was free a moment ago. Below those that the kernel gives to clients
+/// (ip_local_port_range: from 32768 on): no connection of another test takes it before the server
+/// does.
 pub fn free_port() -> u16 {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let start = std::process::id().wrapping_mul(97);
@@ -67,8 +68,8 @@ pub fn free_port() -> u16 {
     free.expect("a free port")
 }
 
-/// A program that runs, and a directory of its own with its output and reports. Dropped, it is killed with all
-/// its descendants (they are a process group of their own).
+/// A program that runs, and a directory of its own with its output and reports. Dropped, it is
+/// killed with all its descendants (they are a process group of their own).
 pub struct Running {
     child: Child,
     mode: Mode,
@@ -286,7 +287,8 @@ pub fn normal(log: &str) -> String {
     out
 }
 
-/// Runs to the end, and collects what the command does not send elsewhere. What hangs is killed, and the test fails.
+/// Runs to the end, and collects what the command does not send elsewhere. What hangs is killed,
+/// and the test fails.
 #[track_caller]
 pub fn outcome(command: &mut Command) -> Output {
     // SAFETY: alarm is safe after fork. It goes with the process through exec.

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-/// The calls to trace: epoll's, and those that say which thread belongs to which process. `?`: if this machine has it.
+/// The calls to trace: epoll's, and those that say which thread belongs to which process. `?`: if
+/// this machine has it.
 pub const FILTER: &str = "trace=?epoll_create,epoll_create1,epoll_ctl,?epoll_wait,epoll_pwait,?epoll_pwait2,\
                           execve,clone,?clone3,?fork,?vfork";
 
@@ -40,8 +41,9 @@ pub fn first_process(log: &str) -> Option<i32> {
     log.split_whitespace().next()?.parse().ok()
 }
 
-/// The log's calls by process. A line is `TID CALL(ARGUMENTS) = RESULT`, or such a line in two parts,
-/// `TID CALL(ARGUMENTS <unfinished ...>` and `TID <... CALL resumed>REST`, or news of the process (`+++ exited`).
+/// The log's calls by process. A line is `TID CALL(ARGUMENTS) = RESULT`, or such a line in two
+/// parts, `TID CALL(ARGUMENTS <unfinished ...>` and `TID <... CALL resumed>REST`, or news of the
+/// process (`+++ exited`).
 pub fn accounts(log: &str) -> BTreeMap<i64, Account> {
     let mut begun: HashMap<i64, String> = HashMap::new();
     let mut whole: Vec<(i64, String)> = Vec::new();

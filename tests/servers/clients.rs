@@ -1,5 +1,5 @@
-//! Clients of servers: each speaks a protocol on a connection of its own, begins a new connection now and then, and checks
-//! each answer.
+//! Clients of servers: each speaks a protocol on a connection of its own, begins a new connection
+//! now and then, and checks each answer.
 
 use std::io::{Read, Write};
 use std::net::{TcpStream, UdpSocket};
@@ -38,8 +38,8 @@ fn answers(stream: &mut TcpStream, request: &[u8], answer: &[u8]) {
     assert_eq!(got, answer, "{}", String::from_utf8_lossy(&got));
 }
 
-/// A client that asks `each` times on a connection, and then begins another. `ask` has the number of the question, and says
-/// whether the connection can be asked again.
+/// A client that asks `each` times on a connection, and then begins another. `ask` has the number
+/// of the question, and says whether the connection can be asked again.
 fn asking<C: Send + 'static>(
     each: u64,
     connect: impl Fn() -> C + Send + 'static,
@@ -56,14 +56,16 @@ fn asking<C: Send + 'static>(
     })
 }
 
-/// HTTP/1.1 with connections that are kept. The body of the answer to GET `target` has `body` in it.
+/// HTTP/1.1 with connections that are kept. The body of the answer to GET `target` has `body` in
+/// it.
 pub fn http(port: u16, target: String, body: &'static str) -> Client {
     asking(
         20,
         move || tcp(port),
         move |stream, _| {
             let request = format!("GET {target} HTTP/1.1\r\nHost: test\r\n\r\n");
-            // A server may close a connection that it keeps at any time (RFC 9112, 9.5): then another is asked, once.
+            // A server may close a connection that it keeps at any time (RFC 9112, 9.5): then
+            // another is asked, once.
             let mut head = vec![0];
             if stream.write_all(request.as_bytes()).is_err() || !matches!(stream.read(&mut head), Ok(1)) {
                 *stream = tcp(port);
@@ -158,7 +160,8 @@ pub fn postgres(port: u16) -> Client {
     })
 }
 
-/// The protocol of MySQL: packets of three bytes of length and a number. Of a server that asks for no password.
+/// The protocol of MySQL: packets of three bytes of length and a number. Of a server that asks for
+/// no password.
 pub fn mariadb(port: u16) -> Client {
     fn packet(stream: &mut TcpStream) -> Vec<u8> {
         let [a, b, c, _] = read::<4>(stream);
@@ -171,7 +174,8 @@ pub fn mariadb(port: u16) -> Client {
     let connect = move || {
         let mut stream = tcp(port);
         packet(&mut stream);
-        // CLIENT_PROTOCOL_41, CLIENT_SECURE_CONNECTION; a packet of at most 16 MiB; utf8; no password.
+        // CLIENT_PROTOCOL_41, CLIENT_SECURE_CONNECTION; a packet of at most 16 MiB; utf8; no
+        // password.
         let mut hello = Vec::from(0x8200_u32.to_le_bytes());
         hello.extend(0x0100_0000_u32.to_le_bytes());
         hello.push(33);

@@ -8,10 +8,12 @@ use serde_json::Value;
 use super::Place;
 use testkit::{reports, shim, show};
 
-/// A warning that is true of a server that works: its id, words of its message, and why it is no defect there.
+/// A warning that is true of a server that works: its id, words of its message, and why it is no
+/// defect there.
 pub type Explained = (&'static str, &'static str, &'static str);
 
-/// The findings of all exit reports, and of the recordings of the same processes. How many processes were recorded.
+/// The findings of all exit reports, and of the recordings of the same processes. How many
+/// processes were recorded.
 pub fn found(place: &Place) -> (usize, Vec<Value>) {
     let mut all = Vec::new();
     let files = std::fs::read_dir(place.path("reports")).unwrap().map(|entry| entry.unwrap().path());

@@ -1,4 +1,5 @@
-//! Servers as they are run: by root, with a user of their own, on loopback, in a folder that is gone at the end.
+//! Servers as they are run: by root, with a user of their own, on loopback, in a folder that is
+//! gone at the end.
 
 pub mod clients;
 pub mod found;
@@ -18,8 +19,9 @@ use crate::programs::{Mode, Running};
 use clients::Client;
 use testkit::{copy, shim};
 
-/// A folder that each user can reach, with a short name, because addresses of sockets are short; and with the library and the
-/// command, which may lie where only one user may go. Removed at the end.
+/// A folder that each user can reach, with a short name, because addresses of sockets are short;
+/// and with the library and the command, which may lie where only one user may go. Removed at the
+/// end.
 pub struct Place {
     pub dir: PathBuf,
     is_preloaded: bool,
@@ -64,7 +66,8 @@ impl Place {
         folder
     }
 
-    /// Starts a program: bare, or with the library, a census, a recording, and a report of each process.
+    /// Starts a program: bare, or with the library, a census, a recording, and a report of each
+    /// process.
     pub fn start(&self, program: &Path, arguments: &[&str]) -> Running {
         static SERIAL: AtomicU32 = AtomicU32::new(0);
         let serial = SERIAL.fetch_add(1, Ordering::Relaxed);

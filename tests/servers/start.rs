@@ -355,7 +355,8 @@ pub fn sshd(place: &Place) -> Option<Serving> {
     Some(serving)
 }
 
-/// The server of Windows programs on Linux, and programs that print a line: under the library as well.
+/// The server of Windows programs on Linux, and programs that print a line: under the library as
+/// well.
 pub fn wine(place: &Place) -> Option<Serving> {
     let [wine, server] = ["/usr/lib/wine/wine64", "/usr/lib/wine/wineserver64"].map(Path::new);
     if !wine.exists() || !server.exists() {

@@ -1,4 +1,5 @@
-//! `epollshim inspect` on the processes of a server: what it finds, and that it changes nothing in them.
+//! `epollshim inspect` on the processes of a server: what it finds, and that it changes nothing in
+//! them.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -112,7 +113,8 @@ pub struct Watched {
     pub findings: Vec<Value>,
 }
 
-/// A load as [`Serving::load`] is, while all processes of the server are looked at again and again. None of them is stopped or traced.
+/// A load as [`Serving::load`] is, while all processes of the server are looked at again and again.
+/// None of them is stopped or traced.
 pub fn load(serving: &Serving, time: Duration) -> Watched {
     let is_over = AtomicBool::new(false);
     let first = serving.running.pid();

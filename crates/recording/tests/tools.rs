@@ -22,7 +22,8 @@ fn servers(at: &Path) -> Set {
     load(at).unwrap()
 }
 
-/// A test that needs what `make programs` does not install: a browser of 300 megabytes, for example.
+/// A test that needs what `make programs` does not install: a browser of 300 megabytes, for
+/// example.
 fn skipped(why: &str) {
     testkit::skipped(why, true);
 }

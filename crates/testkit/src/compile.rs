@@ -34,8 +34,8 @@ pub fn c_program_with(name: &str, flags: &[&str]) -> PathBuf {
     program("cc", &before, &source, &behind).unwrap_or_else(|error| panic!("{}: {error}", source.display()))
 }
 
-/// A copy of the program that `compiler BEFORE -o PROGRAM SOURCE BEHIND` makes, named as its source.
-/// Err: what the compiler printed.
+/// A copy of the program that `compiler BEFORE -o PROGRAM SOURCE BEHIND` makes, named as its
+/// source. Err: what the compiler printed.
 pub fn program(compiler: &str, before: &[&str], source: &Path, behind: &[&str]) -> Result<PathBuf, String> {
     let name = source.file_stem().expect("a name");
     let mut hash = DefaultHasher::new();

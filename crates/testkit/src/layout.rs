@@ -1,5 +1,5 @@
-//! Reads a recording by its documented layout (docs/formats.md) alone, without the code of the reader
-//! that is tested.
+//! Reads a recording by its documented layout (docs/formats.md) alone, without the code of the
+//! reader that is tested.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -48,7 +48,8 @@ impl Recording {
         Call::ALL.into_iter().map(|call| self.calls(call)).sum()
     }
 
-    /// What the rings hold: for each thread, how many records were begun, and those that are whole, by number.
+    /// What the rings hold: for each thread, how many records were begun, and those that are whole,
+    /// by number.
     pub fn rings(&self) -> Vec<(u64, BTreeMap<u64, [u64; 8]>)> {
         let ring = self.word(header::RING);
         self.segments(kind::THREAD)

@@ -11,8 +11,8 @@
 //! | read what the library reported | [`under_shim`], [`report`], [`reports`], [`layout`] |
 //! | check a document | [`schema`], [`browser`] |
 //!
-//! A test never asserts how long something took. It waits with [`until`], whose deadline [`HUNG`] is
-//! far beyond what a loaded machine needs.
+//! A test never asserts how long something took. It waits with [`until`], whose deadline [`HUNG`]
+//! is far beyond what a loaded machine needs.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 pub mod browser;

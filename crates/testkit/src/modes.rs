@@ -8,15 +8,16 @@ use crate::shim;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Mode {
     Default,
-    /// A full recording, a log, a census, call stacks, a fault that never fires and a limit that never bites.
+    /// A full recording, a log, a census, call stacks, a fault that never fires and a limit that
+    /// never bites.
     Everything,
 }
 
 pub const MODES: [Mode; 2] = [Mode::Default, Mode::Everything];
 
 impl Mode {
-    /// Preloads the library into `command`. The report goes to `directory`/report.json, one line per process; the log and
-    /// the recordings go below `directory` too.
+    /// Preloads the library into `command`. The report goes to `directory`/report.json, one line
+    /// per process; the log and the recordings go below `directory` too.
     pub fn preload<'a>(self, command: &'a mut Command, directory: &Path) -> &'a mut Command {
         command
             .env("LD_PRELOAD", shim())

@@ -21,8 +21,8 @@ pub struct Run {
     pub stderr: String,
 }
 
-/// Runs a program to its end; panics if it hangs. Output goes through files: a descendant that lives
-/// on must not hold a pipe open.
+/// Runs a program to its end; panics if it hangs. Output goes through files: a descendant that
+/// lives on must not hold a pipe open.
 pub fn run(command: &mut Command) -> Run {
     let directory = scratch("run");
     let (out, err) = (directory.join("stdout"), directory.join("stderr"));
@@ -48,8 +48,8 @@ pub fn run(command: &mut Command) -> Run {
     Run { status, stdout: text(&out), stderr: text(&err) }
 }
 
-/// Runs a program to its end, with its output through pipes: so this also waits for descendants that
-/// hold them. The program is killed if it hangs.
+/// Runs a program to its end, with its output through pipes: so this also waits for descendants
+/// that hold them. The program is killed if it hangs.
 pub fn output(command: &mut Command) -> Output {
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let (out, err) = (reader(child.stdout.take().unwrap()), reader(child.stderr.take().unwrap()));

@@ -9,8 +9,8 @@ use crate::{root, show, target};
 /// These may be missing even with `NO_SKIP=1`: `make programs` does not install them.
 const OPTIONAL: [&str; 2] = ["node", "busybox"];
 
-/// Where each of `names` is installed. None: one is missing, and a line on stderr says that the test
-/// did not run. `NO_SKIP=1`, which CI sets, makes that a failure.
+/// Where each of `names` is installed. None: one is missing, and a line on stderr says that the
+/// test did not run. `NO_SKIP=1`, which CI sets, makes that a failure.
 pub fn installed<const N: usize>(names: [&str; N]) -> Option<[PathBuf; N]> {
     let found = names.map(|name| find(name).unwrap_or_default());
     for (name, path) in names.iter().zip(&found) {
@@ -32,8 +32,8 @@ pub fn have(name: &str) -> bool {
     tool(name).is_some()
 }
 
-/// Prints that the test was skipped, past the test harness, which shows nothing of a test that passes.
-/// Unless `allowed`, `NO_SKIP=1` makes it a failure.
+/// Prints that the test was skipped, past the test harness, which shows nothing of a test that
+/// passes. Unless `allowed`, `NO_SKIP=1` makes it a failure.
 pub fn skipped(why: &str, allowed: bool) {
     let _ = writeln!(std::io::stderr(), "skipped: {why}");
     assert!(allowed || std::env::var_os("NO_SKIP").is_none(), "NO_SKIP is set, and {why}");
@@ -64,8 +64,8 @@ pub fn python_with_tests() -> Option<PathBuf> {
     found
 }
 
-/// An echo server on tokio. It is built outside the workspace, so that nothing else needs tokio. None:
-/// tokio is not in cargo's cache, and the registry cannot be reached.
+/// An echo server on tokio. It is built outside the workspace, so that nothing else needs tokio.
+/// None: tokio is not in cargo's cache, and the registry cannot be reached.
 pub fn tokio_echo() -> Option<PathBuf> {
     let target = target().join("tokio-echo");
     let cargo = |arguments: &[&str]| {
