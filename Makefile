@@ -85,8 +85,8 @@ test-portable: toolchain programs
 	    $(CARGO) test --profile checks $(addprefix --test ,$(PORTABLE_TESTS))
 
 # Run it as root: it installs missing servers (about 1 GB, mostly wine), and starts each with its
-# own user. NAMES are those of the tests in tests/healthy_servers.rs. Each server is
-# loaded for 20 seconds, first alone, then beside 8 busy processes: 20 minutes together.
+# own user. NAMES are those of the tests in tests/healthy_servers.rs. Each server is loaded for 20
+# seconds, first alone, then beside 8 busy processes: 20 minutes together.
 SERVERS ?=
 test-servers: toolchain programs
 	bash scripts/need node postgres apache2 mosquitto squid unbound named mariadbd php-fpm puma celery wine

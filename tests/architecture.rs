@@ -1,7 +1,8 @@
-//! ARCHITECTURE.md is true: each file that it names is there, and has the functions that it names.
+//! ARCHITECTURE.md is true: each file that it names exists, and defines the functions that it
+//! names.
 #![allow(clippy::unwrap_used)]
 
-/// Words of code: what stands between backticks.
+/// The inline code of a text: everything between backticks.
 fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split('`').skip(1).step_by(2)
 }

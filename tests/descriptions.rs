@@ -1,5 +1,5 @@
-//! What a descriptor is, in reports: as the kernel has it, as it was when a finding was made, and
-//! where no number is free.
+//! Reports describe descriptors: as the kernel does, as the descriptor was when the finding was
+//! made, and also if no descriptor number is free.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use serde_json::{Value, json};
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use testkit::{c_program, c_program_with, report, root, run, scratch, under_shim};
 
-/// What the program itself has printed of a descriptor: number, target in /proc, addresses.
+/// What the program printed about a descriptor: number, target in /proc, addresses.
 struct Truth {
     fd: i64,
     target: String,
@@ -22,7 +22,7 @@ struct Done {
     text: String,
 }
 
-/// Runs the program with a census, in a folder of its own, recorded there too.
+/// Runs the program with a census and a recording, in a folder of its own.
 fn done(arguments: &[&str], stacks: &str, format: &str) -> Done {
     let folder = scratch("descriptions");
     let report = folder.join("report");
@@ -50,7 +50,7 @@ fn done(arguments: &[&str], stacks: &str, format: &str) -> Done {
     Done { truth: truth.collect(), folder, report, text }
 }
 
-/// What `epollshim report` makes of a recording.
+/// The output of `epollshim report` for a recording.
 fn recorded(folder: &Path, format: &str) -> String {
     let command = testkit::binary();
     let output = Command::new(command).args(["report", "--format", format]).arg(folder.join("rec")).output().unwrap();
@@ -63,7 +63,7 @@ fn recorded_json(folder: &Path) -> Value {
     report["processes"][0].clone()
 }
 
-/// Those of a census, by their numbers.
+/// The descriptors of a census, by their numbers.
 fn by_number(report: &Value) -> BTreeMap<i64, Value> {
     let sites = report["census"]["sites"].as_array().unwrap();
     let all = sites.iter().flat_map(|site| site["descriptors"].as_array().unwrap());
@@ -139,7 +139,7 @@ fn is_as_the_kernel_has_it(done: &Done, report: &Value) {
         }
     }
     assert_eq!(done.truth.len(), 23);
-    // Of twelve that are alike eight are described, and all are counted.
+    // Eight of the twelve equal descriptors are described, and all are counted.
     let eventfds = all.values().filter(|one| one["kind"] == "eventfd").count();
     assert_eq!(eventfds, 8, "{all:#?}");
 }
@@ -175,7 +175,7 @@ fn text_names_paths_and_addresses_and_groups_what_is_alike() {
     assert!(html.contains("/gone.txt (deleted)"));
 }
 
-/// A ghost's connection, which is closed when the report is made.
+/// Asserts that this is the connection of the ghost, which is closed when the report is written.
 fn is_the_watched_connection(done: &Done, descriptor: &Value) {
     let truth = &done.truth["watched"];
     assert_eq!(descriptor["fd"], truth.fd, "{descriptor}");
@@ -197,7 +197,7 @@ fn what_is_closed_by_then_is_described_as_it_was_when_the_finding_was_made() {
     is_the_watched_connection(&done, &found["descriptor"]);
     assert_eq!((&found["site_role"], &found["other_role"]), (&json!("closed"), &json!("registered")));
     assert_eq!(found["descriptor_now"], Value::Null, "{found}");
-    // The close and the ADD each have their callers.
+    // The finding has the call stack of the close and that of the ADD.
     for stack in ["stack", "other_stack"] {
         assert!(found[stack].as_array().unwrap().len() >= 3, "{found:#}");
     }

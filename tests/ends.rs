@@ -1,5 +1,5 @@
-//! Nine ways to end, with descriptors to spare and with none: what the recording tells afterwards
-//! is the same in all, and it is what the exit report tells, where there is one.
+//! A process that ends in one of nine ways, with free descriptors or with none, leaves a recording
+//! with the same contents, which are those of the exit report if there is one.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use serde_json::{Value, json};
@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use testkit::{c_program, c_program_with, report, run, scratch, shim};
 
-/// The way, and how the recording names it.
+/// Each way to end, and its name in the recording.
 const WAYS: [(&str, &str); 9] = [
     ("exit", "exit"),
     ("_exit", "_exit"),
@@ -20,7 +20,7 @@ const WAYS: [(&str, &str); 9] = [
     ("SIGSEGV", "signal"),
     ("SIGKILL", "signal"),
 ];
-/// Those with an exit report.
+/// The ways to end that write an exit report.
 const REPORTED: [&str; 5] = ["exit", "_exit", "quick_exit", "pthread_exit", "exit_group"];
 
 fn recorded(folder: &Path) -> Value {
@@ -32,8 +32,8 @@ fn recorded(folder: &Path) -> Value {
     report["processes"][0].clone()
 }
 
-/// What is the same however it ends: of the findings what, how bad, where and how many; of the
-/// census the sums, and the rows of the program's own call sites.
+/// The facts that do not depend on how the process ends: the findings (id, severity, place,
+/// message), the sums of the census, and its rows for the program's own call sites.
 fn facts(told: &Value) -> Value {
     let mut findings: Vec<String> = told["findings"]
         .as_array()
@@ -56,13 +56,14 @@ fn facts(told: &Value) -> Value {
     json!({ "findings": findings, "rows": rows, "sums": sums })
 }
 
-/// `epollshim run` with the program in that way: the one process of its report.
+/// Runs the program under `epollshim run`, and returns the only process of its report.
 fn by_run(binary: &Path, way: &str, arguments: &[&str]) -> Value {
     let folder = scratch(&format!("ends-run-{way}-{}", arguments.len()));
     let place = folder.join("report.json");
     let mut command = Command::new(shim().with_file_name("epollshim"));
     command.args(["run", "--format", "json", "-o"]).arg(&place).arg("--").arg(binary);
-    // Files, as the other views have them: findings say of what kind the open descriptors are.
+    // Output goes to files, as in the other runs: findings contain the kinds of the open
+    // descriptors.
     let said = std::fs::File::create(folder.join("said")).unwrap();
     command.stdin(Stdio::null()).stdout(said.try_clone().unwrap()).stderr(said);
     let status = command.arg(way).args(arguments).status().unwrap();
@@ -91,7 +92,7 @@ fn each_way_tells_the_same(arguments: &[&str]) {
             .env("EPOLLSHIM_REPORT", &exit)
             .env("EPOLLSHIM_REPORT_FORMAT", "json"));
         let process = recorded(&recording);
-        // Until its descriptors are gone, `pthread_exit` loads libgcc, and aborts then.
+        // `pthread_exit` loads libgcc when it is first called, and aborts if no descriptor is free.
         let is_abort = way == "pthread_exit" && run.status.code().is_none();
         let end = if is_abort { "signal" } else { end };
         assert_eq!(process["process"]["end"], end, "{way}: {}{}", run.stdout, run.stderr);
@@ -154,7 +155,8 @@ fn a_program_that_makes_no_epoll_call_has_a_recording_whatever_ends_it() {
     let leak = finding(&process, "fd-leak");
     assert_eq!(leak["severity"], "error", "{leak:#}");
     assert_eq!(process["census"]["kinds"]["socket"], 200, "{:#}", process["census"]);
-    // Nobody has noted when it was killed: it ran for 200 ms at least, as its census tells.
+    // The recording does not contain the time of the kill. The process ran for at least 200 ms
+    // according to its census.
     assert_eq!(process["process"]["end_is_exact"], false);
     assert!(process["process"]["duration_ns"].as_u64().unwrap() > 100_000_000, "{:#}", process["process"]);
     let command = shim().with_file_name("epollshim");
@@ -163,7 +165,7 @@ fn a_program_that_makes_no_epoll_call_has_a_recording_whatever_ends_it() {
     assert!(String::from_utf8_lossy(&judged.stdout).contains("killed after at least"), "{judged:?}");
 }
 
-/// What the command writes to stdout, as JSON; None: nothing that it is.
+/// The command's output as JSON; None if it is not JSON.
 fn told(arguments: &[&str]) -> Option<Value> {
     let output = Command::new(shim().with_file_name("epollshim")).args(arguments).output().unwrap();
     serde_json::from_slice(&output.stdout).ok()

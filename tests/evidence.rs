@@ -1,6 +1,6 @@
-//! What is known of a program survives what ends it: no descriptor is free and none can be had, no
-//! address space is left, root's rights are given up, the report goes to a descriptor of the
-//! program's own.
+//! The evidence about a program is complete however the program limits itself: no descriptor is
+//! free and RLIMIT_NOFILE is reached, no address space is left, it has given up root's rights, or
+//! the report goes to a descriptor of the program's own.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use epollshim_format::recording::header;
@@ -18,7 +18,8 @@ fn program() -> &'static Path {
     BINARY.get_or_init(|| c_program("evidence"))
 }
 
-/// The program with a census, a log, and a recording of each call, below a directory.
+/// A command for the program with a census, a log, and a recording of each call, all below a
+/// directory.
 fn watched(words: &[&str], directory: &Path) -> Command {
     let mut command = Command::new(program());
     command.args(words).env("LD_PRELOAD", shim()).env("EPOLLSHIM_CENSUS", "1");
@@ -28,7 +29,7 @@ fn watched(words: &[&str], directory: &Path) -> Command {
     command
 }
 
-/// Nothing of the recording, the log and the report is lost, and the report has names.
+/// Asserts that recording, log and report are complete, and that the report has symbol names.
 fn has_everything(directory: &Path) {
     let report = report(&directory.join("report"));
     assert_eq!(report["process"]["comm"], "evidence", "{report}");
@@ -62,8 +63,8 @@ fn with_every_number_taken_for_good_all_is_told() {
     assert!(ended.stderr.contains("at evidence+0x"), "{}", ended.stderr);
 }
 
-/// RLIMIT_NPROC stops the helper, and the table has no number for what the library would open
-/// instead.
+/// RLIMIT_NPROC prevents the helper from starting, and no descriptor number is free for the files
+/// that the library would open instead.
 #[test]
 fn with_no_number_and_no_helper_what_is_lost_is_announced_and_no_success() {
     let open = Open::new("alone");
@@ -80,7 +81,7 @@ fn with_no_number_and_no_helper_what_is_lost_is_announced_and_no_success() {
     ] {
         assert!(ended.stderr.contains(words), "{words}: {}", ended.stderr);
     }
-    // `ghost` is none of its findings: it fails for what is missing.
+    // The program has no finding `ghost`, so `check` fails only because evidence is missing.
     let epollshim = || Command::new(shim().with_file_name("epollshim"));
     let told = epollshim().args(["report", "--fail-on", "ghost"]).arg(open.0.join("rec")).output().unwrap();
     assert_eq!(told.status.code(), Some(1), "{}", show(&told));
@@ -90,15 +91,15 @@ fn with_no_number_and_no_helper_what_is_lost_is_announced_and_no_success() {
     let told = command.output().unwrap();
     assert_eq!(told.status.code(), Some(1), "{}", show(&told));
     assert!(show(&told).contains("PARTIAL"), "{}", show(&told));
-    // A report that goes to a file.
+    // The same with a report that goes to a file.
     let mut command = watched(&["alone", "64"], &open.0);
     let ended = run(command.env_remove("EPOLLSHIM_LOG").env("EPOLLSHIM_REPORT", open.0.join("text")));
     assert!(ended.stderr.contains("EMFILE; the report of process "), "{}", ended.stderr);
     assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);
 }
 
-/// A directory in which all users may make files, gone at the end. Not below a build tree, which
-/// may be somebody's own.
+/// A directory in which all users can create files, removed at the end. It is not below the build
+/// tree, which may be private.
 struct Open(PathBuf);
 
 impl Open {
@@ -141,7 +142,7 @@ fn a_recording_goes_on_when_root_becomes_another_user() {
         records_all(directory);
         let recording = testkit::layout::files(&directory.join("rec")).remove(0);
         let file = fs::symlink_metadata(recording).unwrap();
-        // In another root directory it has no name, but what is mapped of it.
+        // In another root directory the recording has no path: only the existing mapping is used.
         let owner = if words.last() == Some(&"chroot") { 0 } else { 65534 };
         assert_eq!((file.uid(), file.mode() & 0o777), (owner, 0o600));
     }
@@ -157,7 +158,8 @@ fn a_report_goes_to_a_descriptor_of_the_program() {
         assert!(stdout.contains("\nepollshim: evidence (pid "), "{place}: {}", show(&output));
         assert!(output.stderr.is_empty(), "{place}: {}", show(&output));
     }
-    // One that is given for it, and one that means another file by the end.
+    // A descriptor that is passed for the report, and a descriptor that refers to another file by
+    // the end.
     let script = "exec 7>$PLACE/seven; EPOLLSHIM_REPORT=/dev/fd/7 LD_PRELOAD=$SHIM $PROGRAM";
     let place = scratch("seven");
     let mut command = Command::new("sh");

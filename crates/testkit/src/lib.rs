@@ -5,7 +5,7 @@
 //! | find the built library and command | [`shim`], [`binary`], [`root`] |
 //! | compile a C program once for all tests | [`c_program`], [`c_program_with`], [`compile::program`] |
 //! | have a folder for a test's files | [`scratch`] |
-//! | run a program to its end, and see what it wrote | [`run`], [`output`] |
+//! | run a program until it ends, and get its output | [`run`], [`output`] |
 //! | wait for something, with a deadline for the whole test only | [`until`] |
 //! | find a program on this machine, or skip the test | [`installed`], [`tool`], [`have`], [`skipped`] |
 //! | read what the library reported | [`under_shim`], [`report`], [`reports`], [`layout`] |

@@ -1,4 +1,4 @@
-//! The two ways in which a host is tried: as preloaded by default, and with every option on.
+//! The two configurations in which a host is tested: the default, and every option on.
 
 use std::path::Path;
 use std::process::Command;
@@ -8,8 +8,8 @@ use crate::shim;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Mode {
     Default,
-    /// A full recording, a log, a census, call stacks, a fault that never fires and a limit that
-    /// never bites.
+    /// A full recording, a log, a census, call stacks, a fault that never fires, and a limit that
+    /// is never reached.
     Everything,
 }
 
