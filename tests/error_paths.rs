@@ -1,6 +1,6 @@
-//! What servers that nobody wrote for this project do when epoll fails them: their own error paths,
-//! reached by faults and limits, and held here as observed (Redis 7.0, nginx 1.22, Python 3.11).
-//! And that faults which a kernel may give at any time cost their clients nothing.
+//! Unmodified servers when epoll calls fail: faults and limits reach their error paths, whose
+//! results are asserted here as observed (Redis 7.0, nginx 1.22, Python 3.11). Faults that a kernel
+//! may cause at any time do not affect their clients.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 #[allow(dead_code)]
@@ -24,19 +24,19 @@ fn count(value: &Value) -> u64 {
     value.as_u64().unwrap_or_else(|| panic!("a number, not {value}"))
 }
 
-/// How often each rule has fired in a process.
+/// How often each rule fired in a process.
 fn fired(report: &Value) -> Vec<u64> {
     report["faults"].as_array().unwrap().iter().map(|rule| count(&rule["fired"])).collect()
 }
 
-/// What a report says of a call: calls, failures by this errno, injected, limited.
+/// The counts of a call in a report: calls, failures with this errno, injected, limited.
 fn of_call(report: &Value, call: &str, errno: &str) -> (u64, u64, u64, u64) {
     let call = &report["calls"][call];
     let errors = call["errors"][errno].as_u64().unwrap_or(0);
     (count(&call["calls"]), errors, count(&call["injected"]), count(&call["limited"]))
 }
 
-/// Faults and calls agree: what fired is what was injected.
+/// Asserts that the counts of faults and calls agree: as many rules fired as results were injected.
 #[track_caller]
 fn agrees(report: &Value) {
     let injected: u64 = report["calls"].as_object().unwrap().values().map(|call| count(&call["injected"])).sum();
@@ -54,20 +54,20 @@ fn only_report(ended: &Ended) -> &Value {
     report
 }
 
-/// What became of a connection that asked for something.
+/// What happened to a connection that sent a request.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Answer {
     Served,
     Closed,
-    /// Taken, and left alone: neither an answer nor an end.
+    /// It was accepted, and neither answered nor closed.
     Silence,
 }
 
-/// For so long nothing must come of any connection, before those without an answer count as silent.
+/// If no connection receives anything for this long, those without an answer count as silent.
 const QUIET: Duration = Duration::from_secs(4);
 
-/// `number` connections one after another, all kept open to the end; each asks, and all are waited
-/// for together.
+/// Opens `number` connections one after another and keeps them open; each sends a request, and then
+/// the answers of all are waited for.
 fn ask(port: u16, request: &str, answer: &str, number: usize) -> Vec<Answer> {
     let mut streams = Vec::new();
     for _ in 0..number {
@@ -90,7 +90,7 @@ fn ask(port: u16, request: &str, answer: &str, number: usize) -> Vec<Answer> {
     answers.into_iter().map(|got| got.unwrap_or(Answer::Silence)).collect()
 }
 
-/// What has come; None: nothing yet.
+/// What has arrived; None: nothing yet.
 fn answer_of(stream: &mut TcpStream, answer: &str) -> Option<Answer> {
     let mut got = [0; 4096];
     match stream.read(&mut got) {
@@ -107,7 +107,7 @@ fn times(answers: &[Answer], of: Answer) -> usize {
     answers.iter().filter(|answer| **answer == of).count()
 }
 
-// --- Redis ----------------------------------------------------------------------------------------------------
+// --- Redis ---------------------------------------------------------------------------------------
 
 fn redis(server: &Path, options: &[(&str, &str)]) -> (Running, u16) {
     let dir = testkit::scratch("redis");
@@ -133,9 +133,9 @@ fn redis_without_an_instance_says_so_and_ends_with_1() {
     }
 }
 
-/// Redis 7.0 does not look at what connSetReadHandler returns for a new client: it keeps the
-/// connection, says nothing, and never reads from it. It serves those that it has, and new ones as
-/// soon as there is room.
+/// Redis 7.0 ignores the result of connSetReadHandler for a new client: it keeps the connection,
+/// logs nothing, and never reads from it. It serves the clients that it has, and new ones as soon
+/// as there is room.
 #[track_caller]
 fn redis_leaves_clients_alone(option: (&str, &str), clients: usize, room: usize) -> (Vec<Answer>, Ended) {
     let [server] = installed(["redis-server"]).unwrap();
@@ -143,7 +143,7 @@ fn redis_leaves_clients_alone(option: (&str, &str), clients: usize, room: usize)
     until_ready(&mut redis);
     let answers = ask(port, "PING\r\n", "+PONG\r\n", clients);
     let served = times(&answers, Answer::Served);
-    // What Redis watches for itself: where it listens, and what wakes it.
+    // Redis also watches its listening sockets and the descriptor that wakes it.
     assert!(served < room && served + 4 >= room, "{served} of {room}: {answers:?}");
     assert!(answers[..served].iter().all(|answer| *answer == Answer::Served), "the first are served: {answers:?}");
     assert_eq!(times(&answers, Answer::Closed), 0, "{answers:?}");
@@ -177,7 +177,7 @@ fn redis_takes_clients_that_it_cannot_watch_and_never_answers_them() {
     assert_eq!(report["limits"][0]["peak"], 20, "{report}");
 }
 
-// --- nginx ----------------------------------------------------------------------------------------------------
+// --- nginx ---------------------------------------------------------------------------------------
 
 fn nginx(server: &Path, options: &[(&str, &str)]) -> (Running, u16) {
     let port = free_port();
@@ -200,7 +200,7 @@ fn nginx_workers_without_an_instance_end_with_2_and_are_not_started_again() {
             (running.read("error.log").matches("exited with fatal code 2 and cannot be respawned").count() == 2)
                 .then_some(())
         });
-        // The master lives, and so does the socket that listens.
+        // The master lives, so the listening socket stays open.
         assert_eq!(ask(port, HELLO, "HTTP/1.1 200", 3), [Answer::Silence; 3]);
         let ended = nginx.end(libc::SIGQUIT);
         assert_eq!(ended.status.code(), Some(0), "{}", ended.log);
@@ -219,8 +219,8 @@ fn nginx_workers_that_cannot_watch_a_client_close_it_say_so_and_live_on() {
     let (nginx, port) = nginx(&server, &[("EPOLLSHIM_INJECT", NO_ROOM)]);
     let answers = ask(port, HELLO, "HTTP/1.1 200", 14);
     assert_eq!(times(&answers, Answer::Served), 0, "{answers:?}");
-    // One of each worker that took one; then it cannot watch its listening socket either, and is
-    // deaf.
+    // Each worker closes the first client that it accepts. Then it cannot watch its listening
+    // socket either, and accepts no more.
     assert!((1..=2).contains(&times(&answers, Answer::Closed)), "{answers:?}");
     let ended = nginx.end(libc::SIGQUIT);
     assert_eq!(ended.status.code(), Some(0), "{}", ended.log);
@@ -254,7 +254,7 @@ fn nginx_needs_one_instance_a_process() {
     }
 }
 
-// --- Python ---------------------------------------------------------------------------------------------------
+// --- Python --------------------------------------------------------------------------------------
 
 fn asyncio(python: &Path, options: &[(&str, &str)]) -> (Running, u16) {
     let script = testkit::root().join("tests/programs/echo.py");
@@ -272,7 +272,7 @@ fn asyncio_without_an_instance_takes_poll_and_serves_everybody() {
     assert_eq!(ended.status.code(), Some(7), "{}", ended.stderr);
     assert_eq!(ended.stderr, "", "it says nothing of it");
     assert!(ended.stdout.contains("served 8 connections"), "{}", ended.stdout);
-    // selectors tries one when it is imported, and asks no more.
+    // The module selectors tries to create one instance when it is imported, and none later.
     let report = only_report(&ended);
     assert_eq!(of_call(report, "epoll_create1", "EMFILE"), (1, 1, 1, 0), "{report}");
     assert_eq!(report["calls"].as_object().unwrap().len(), 1, "{report}");
@@ -283,7 +283,7 @@ fn asyncio_takes_clients_that_it_cannot_watch_and_never_answers_them() {
     let Some(python) = python() else { return };
     let (server, port) = asyncio(&python, &[("EPOLLSHIM_INJECT", NO_ROOM)]);
     let answers = ask(port, "hello", "hello", 6);
-    // Its own: the socket that wakes it, and the one that listens.
+    // asyncio also watches the socket that wakes it and the listening socket.
     let [served, silent] = [Answer::Served, Answer::Silence].map(|of| times(&answers, of));
     assert_eq!((served, silent), (2, 4), "{answers:?}");
     let ended = server.end(libc::SIGTERM);
@@ -293,9 +293,9 @@ fn asyncio_takes_clients_that_it_cannot_watch_and_never_answers_them() {
     assert_eq!(fired(only_report(&ended)), [4]);
 }
 
-// --- faults that cost nobody anything -------------------------------------------------------------------------
+// --- faults that cost nobody anything ------------------------------------------------------------
 
-/// What a kernel may do to any program at any wait.
+/// Faults that a kernel may cause at any wait of any program.
 const HARMLESS: [&str; 6] = [
     "epoll_wait:error=EINTR:prob=0.05",
     "epoll_wait:batch=1",
@@ -305,7 +305,7 @@ const HARMLESS: [&str; 6] = [
     "epoll_wait:timeout:prob=0.05",
 ];
 
-/// Every rule has fired; what it answers with EINTR is reported so.
+/// Asserts that every rule fired, and that results with EINTR are reported as such.
 #[track_caller]
 fn bit(report: &Value, rules: &str) {
     agrees(report);
@@ -346,8 +346,8 @@ fn nginx_serves_every_client_whatever_its_waits_do() {
         }
         let ended = nginx.end(libc::SIGQUIT);
         assert_eq!(ended.status.code(), Some(0), "{rules}: {}", ended.log);
-        // No kernel ends a wait without a time limit with nothing, and nginx says so; it goes on
-        // all the same.
+        // No kernel returns 0 events from a wait without a timeout. nginx logs this error, and
+        // continues.
         let known =
             if rules.contains("timeout") { "epoll_wait() returned no events without timeout" } else { "(none)" };
         for line in ended.log.lines().filter(|line| !line.contains(known)) {
@@ -356,8 +356,8 @@ fn nginx_serves_every_client_whatever_its_waits_do() {
         let workers: Vec<_> =
             ended.reports.values().filter(|report| report["calls"]["epoll_wait"].is_object()).collect();
         assert_eq!(workers.len(), 2, "{rules}");
-        // A worker may get too few of the connections to meet a rule of chance; both together do
-        // not.
+        // One worker may accept too few connections for a random rule to fire; at least one of the
+        // two accepts enough.
         assert!(workers.iter().any(|report| fired(report).iter().all(|fired| *fired > 0)), "{rules}: {workers:?}");
         for report in workers {
             agrees(report);
@@ -378,9 +378,9 @@ fn asyncio_serves_every_client_whatever_its_waits_do() {
     }
 }
 
-// --- Python's own tests ---------------------------------------------------------------------------------------
+// --- Python's own tests --------------------------------------------------------------------------
 
-/// What each test of epoll and selectors came to, from regrtest's JUnit file.
+/// The outcome of each test of epoll and selectors, from regrtest's JUnit file.
 fn outcomes(python: &Path, options: &[(&str, &str)]) -> BTreeMap<String, &'static str> {
     let xml = testkit::scratch("python").join("outcomes.xml");
     let mut command = Command::new(python);
@@ -416,12 +416,13 @@ fn python_s_own_tests_come_to_the_same_with_what_never_bites_and_with_the_log_on
     assert!(std::fs::metadata(&log).unwrap().len() > 1000);
 }
 
-// --- without descriptors --------------------------------------------------------------------------------------
+// --- without descriptors -------------------------------------------------------------------------
 
-/// The calls of a program that opens files and takes clients.
+/// The calls with which a program opens files and accepts clients.
 const NO_DESCRIPTOR: &str = "socket,accept4,openat:error=EMFILE:when=";
 
-/// Redis says so, and takes the client when it asks again: the connection is still there.
+/// Redis logs the error, and accepts the client when it retries: the connection is still in the
+/// queue.
 #[test]
 fn redis_that_has_no_descriptor_for_a_client_says_so_and_serves_it_later() {
     let Some([server]) = installed(["redis-server"]) else { return };
@@ -435,7 +436,7 @@ fn redis_that_has_no_descriptor_for_a_client_says_so_and_serves_it_later() {
     assert_eq!(fired(ended.reports.values().next().unwrap()), [3]);
 }
 
-/// Redis ends with 1 where it cannot make the socket on which it listens.
+/// Redis ends with 1 if it cannot create its listening socket.
 #[test]
 fn redis_that_has_no_descriptor_to_listen_ends_with_1() {
     let Some([server]) = installed(["redis-server"]) else { return };
@@ -443,7 +444,7 @@ fn redis_that_has_no_descriptor_to_listen_ends_with_1() {
     assert_eq!(ended.status.code(), Some(1), "{}{}", ended.stdout, ended.stderr);
 }
 
-/// nginx says so, leaves its listening sockets alone for half a second, and takes the client then.
+/// nginx logs the error, does not accept for half a second, and then accepts the client.
 #[test]
 fn nginx_that_has_no_descriptor_for_a_client_says_so_and_serves_it_later() {
     let Some([server]) = installed(["nginx"]) else { return };
@@ -456,7 +457,7 @@ fn nginx_that_has_no_descriptor_for_a_client_says_so_and_serves_it_later() {
     assert!(said == all && (1..=2).contains(&all), "{said} of {all}: {}", ended.log);
 }
 
-/// curl ends with 7 (CURLE_COULDNT_CONNECT) where it has no socket.
+/// curl ends with 7 (CURLE_COULDNT_CONNECT) if it cannot create a socket.
 #[test]
 fn curl_that_has_no_descriptor_for_a_socket_ends_with_7() {
     let Some([curl]) = installed(["curl"]) else { return };
@@ -472,7 +473,7 @@ fn curl_that_has_no_descriptor_for_a_socket_ends_with_7() {
     assert!(String::from_utf8_lossy(&output.stderr).starts_with("curl: (7) "), "{}", testkit::show(&output));
 }
 
-/// Python raises the error where the call stands, and goes on.
+/// Python raises an OSError for each failed call, and continues after it is caught.
 #[test]
 fn python_raises_an_oserror_for_each_call_without_a_descriptor() {
     let Some(python) = python() else { return };

@@ -1,6 +1,6 @@
 //! Each defect has a program that has it (`c-tests/findings/NAME.c`) and a fixed twin (the same
-//! with `-DFIXED`): the first must be found, with the descriptors and the line that it tells
-//! itself, the second must give nothing above `info`.
+//! with `-DFIXED`): the first must be found, with the descriptors and the line that it prints
+//! itself; the second must have no finding above `info`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 #[path = "findings/batch.rs"]
@@ -50,13 +50,13 @@ fn serious(report: &Value) -> Vec<&Value> {
     report["findings"].as_array().unwrap().iter().filter(|finding| finding["severity"] != "info").collect()
 }
 
-/// The program has the defect, and the report names it: severity, descriptors and place. Returns
-/// the finding.
+/// Asserts that the report of the program has this finding, with its severity, descriptors and
+/// place. Returns the finding.
 fn is_found(program: &str, id: &str, severity: &str) -> Value {
     is_found_with(program, id, severity, &[])
 }
 
-/// The same with options of the shim's.
+/// [`is_found`] with options of the shim.
 fn is_found_with(program: &str, id: &str, severity: &str, options: &[(&str, &str)]) -> Value {
     let (binary, report, told) = examine_with(program, &[], options);
     let findings = report["findings"].as_array().unwrap();
@@ -91,7 +91,7 @@ fn examine(program: &str, flags: &[&str]) -> (PathBuf, Value, (i64, i64)) {
     examine_with(program, flags, &[])
 }
 
-/// The same with options of the shim's.
+/// [`examine`] with options of the shim.
 fn examine_with(program: &str, flags: &[&str], options: &[(&str, &str)]) -> (PathBuf, Value, (i64, i64)) {
     let binary = c_program_with(&format!("findings/{program}"), flags);
     let path = scratch(program).join("report");

@@ -9,7 +9,8 @@ fn document(path: &str) -> String {
     std::fs::read_to_string(testkit::root().join(path)).unwrap()
 }
 
-/// A document with the text between two lines replaced. EPOLLSHIM_BLESS=1 writes it.
+/// Asserts that a document has this text between two lines. With EPOLLSHIM_BLESS=1, replaces the
+/// text.
 fn has(path: &str, [begin, end]: [&str; 2], wanted: &str) {
     let text = document(path);
     let (before, rest) = text.split_once(&format!("{begin}\n")).unwrap_or_else(|| panic!("{path} has no line {begin}"));

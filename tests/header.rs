@@ -1,4 +1,4 @@
-//! The committed header is what cbindgen makes of src/capi.rs.
+//! The committed header equals the output of cbindgen for src/capi.rs.
 
 #![allow(clippy::expect_used)]
 

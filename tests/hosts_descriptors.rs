@@ -401,8 +401,8 @@ fn a_log_or_recording_that_is_exchanged_while_the_program_runs_is_left_alone() {
     assert!(report(&directory.join("report.json"))["log"]["dropped"].as_u64().unwrap() > 0);
 }
 
-/// A recording belongs to its user alone: nobody else can truncate it, which would end the program
-/// by SIGBUS (docs/recording.md).
+/// Only the owner of a recording can open it: no other user can truncate it, which would end the
+/// program by SIGBUS (docs/recording.md).
 #[test]
 fn a_recording_a_log_and_a_session_are_for_their_user_alone() {
     let directory = scratch("modes");

@@ -105,7 +105,7 @@ fn a_recording_has_the_stacks_and_the_census() {
     assert!(!notes.contains("kind 9") && !notes.contains("kind 10"), "{notes}");
 }
 
-/// What was walked once is read from then on (src/stacks/recalled.rs).
+/// A stack that was walked once is then read from a cache (src/stacks/recalled.rs).
 #[test]
 fn each_path_to_a_call_keeps_its_own_stack_however_often_it_is_taken() {
     let binary = c_program_with("stacks_paths", &["-fomit-frame-pointer"]);

@@ -61,7 +61,7 @@ fn each_call_that_closes_or_copies_is_a_point_with_its_stack_and_what_it_is_give
             of("close_range", "close_range", "nothing"),
             of("close", "close", "timerfd"),
             of("close", "close", "epoll"),
-            // The descriptor is not open any more.
+            // The descriptor is no longer open.
             of("close", "close", "nothing"),
         ]
     );

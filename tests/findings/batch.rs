@@ -9,7 +9,7 @@ const PROGRAM: &str = "cases/httpzig_208";
 fn httpzig_208_the_handler_of_one_event_closes_the_descriptor_of_the_next() {
     for (mode, site, says) in [
         ("bad", "HERE", "takes it for the other file's"),
-        // It passes over such events, which is not seen.
+        // The program skips such events, which the library cannot see.
         ("ok", "HERE", "takes it for the other file's"),
         ("sockets", "HERE", "takes it for the other file's"),
         ("thread", "HERE", "takes it for the other file's"),

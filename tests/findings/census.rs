@@ -22,7 +22,7 @@ fn descriptors_that_are_closed_but_for_a_few_that_become_more() {
 
 #[test]
 fn a_descriptor_that_is_closed_twice() {
-    // Nobody else is there who could get the number in between.
+    // No other thread exists that could get the number in between.
     is_found_with("double_close", "double-close", "warning", CENSUS);
     is_fixed_with("double_close", CENSUS);
 }

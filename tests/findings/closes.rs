@@ -1,5 +1,6 @@
-//! Descriptors that are closed twice, handed on, added again or waited for by several: what is
-//! certain, what is a suspicion, and what is no defect (`c-tests/findings/cases/NAME.c`).
+//! Descriptors that are closed twice, inherited, added again, or waited for by several threads:
+//! which cases are certain, which are suspicions, and which are not defects
+//! (`c-tests/findings/cases/NAME.c`).
 
 use super::{line_marked, line_of, serious};
 use serde_json::Value;
@@ -24,7 +25,7 @@ fn examine(name: &'static str, arguments: &[&str], options: &[(&str, &str)]) -> 
     let what = format!("{name} {}", arguments.join(" "));
     let binary = c_program_with(&format!("findings/cases/{name}"), &[]);
     let folder = scratch(&what.replace(' ', "_"));
-    // Processes that give up root write their reports, too.
+    // Processes that give up root write reports as well.
     std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o777)).unwrap();
     let path = folder.join("report");
     let run = run(under_shim(Command::new(&binary).args(arguments).envs(options.iter().copied()), &path));
@@ -80,7 +81,7 @@ fn a_close_that_hits_what_another_thread_opened_is_named_where_its_owner_fails()
             finding,
             "a thread closed the number twice, and the second close hit what another thread had opened in between",
         );
-        // The owner's own call is right.
+        // The owner's own call is not a defect.
         let others: Vec<&Value> = done.serious().into_iter().filter(|other| *other != finding).collect();
         assert!(others.iter().all(|other| other["id"] == "ctl-error" && mode == "add"), "{mode}: {others:#?}");
         if mode == "x" {
@@ -152,7 +153,7 @@ fn a_descriptor_whose_number_is_passed_on_is_meant_for_the_program() {
     ];
     let more = ["listen", "path", "proc"].map(|place| (place, "execve"));
     let passed = CALLS.into_iter().flat_map(|how| [("environment", how), ("argument", how)]).chain(more);
-    // The process's own environment names the number, too.
+    // The environment of the process names the number as well.
     let options = [CENSUS[0], ("CAME_WITH", "4")];
     for (place, how) in passed {
         let done = examine("number_passed_on", &[place, how], &options);
@@ -180,7 +181,7 @@ fn an_add_of_what_is_watched_already_says_what_is_in_force() {
         ("edge", "warning", 1200, "the new event mask was NOT applied"),
         ("disarmed", "warning", 1200, "the new event mask was NOT applied"),
         ("data", "warning", 1200, "the new event data was NOT applied"),
-        // From the fourth on, which is looked at again.
+        // The events differ from the fourth ADD on: the library reads the interest again.
         ("later", "warning", 1197, "the new event mask was NOT applied"),
     ] {
         let done = examine("celery_add", &[mode], &[]);
@@ -195,7 +196,7 @@ fn an_add_of_what_is_watched_already_says_what_is_in_force() {
 
 /// Whether this process may give its children another user.
 fn is_root() -> bool {
-    // SAFETY: no arguments.
+    // SAFETY: geteuid has no arguments and cannot fail.
     let is_root = unsafe { libc::geteuid() } == 0;
     if !is_root {
         eprintln!("skipped: only root can start processes of other users");

@@ -1,6 +1,7 @@
-//! What is judged at the end is judged for a process that had none: killed from outside, and while
-//! it runs. (fd-leak: tests/ends.rs. It is judged by whether the growth goes on, which it does not
-//! while a program waits to be killed.)
+//! Findings that are evaluated at exit are also found in a process that never exits: one that was
+//! killed from outside, and one that still runs. (For fd-leak see tests/ends.rs: it depends on
+//! whether the number of descriptors keeps growing, which it does not while a program waits to be
+//! killed.)
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -12,8 +13,8 @@ use testkit::{c_program_with, reports, run, scratch, shim, under_shim};
 
 type Told = Vec<(String, String, String, i64)>;
 
-/// Of each finding above info, and of those that are never more, the id, severity, place and
-/// descriptor.
+/// Id, severity, place and descriptor of each finding above `info`, and of each finding that is
+/// never above it.
 fn told(of: &Value) -> Told {
     let text = |finding: &Value, key: &str| finding[key].as_str().unwrap_or("").to_owned();
     let mut all: Told = of["findings"]
@@ -30,7 +31,7 @@ fn told(of: &Value) -> Told {
     all
 }
 
-/// What the command tells of a process whose recording is in that folder.
+/// The command's report of a process whose recording is in that folder.
 fn recorded(folder: &Path, pid: u32) -> Value {
     let command = shim().with_file_name("epollshim");
     let output = Command::new(command).args(["report", "--format", "json"]).arg(folder).output().unwrap();
@@ -40,7 +41,7 @@ fn recorded(folder: &Path, pid: u32) -> Value {
     own.unwrap_or_else(|| panic!("{report:#}")).clone()
 }
 
-/// What `top` tells of it.
+/// The view of the process in `top`.
 fn viewed(folder: &Path, pid: u32) -> Value {
     let mut command = Command::new(shim().with_file_name("epollshim"));
     let output = command.args(["top", "--once", "-d", "0.1", "--format", "json"]).arg(folder).output().unwrap();
@@ -49,19 +50,20 @@ fn viewed(folder: &Path, pid: u32) -> Value {
     all.iter().find(|process| process["pid"] == pid).unwrap_or_else(|| panic!("{view:#}")).clone()
 }
 
-/// The report of the process that has forked the others.
+/// The report of the process that forked the others.
 fn of_parent(all: &[Value]) -> Value {
     let has_child = |one: &&Value| all.iter().any(|other| other["process"]["ppid"] == one["process"]["pid"]);
     all.iter().find(has_child).unwrap_or(&all[0]).clone()
 }
 
-/// The program says the same of itself when it exits, and when it is killed at that place; and
-/// while it is still there.
+/// Asserts that a program has the same findings when it exits, when it is killed at that place, and
+/// while it still runs.
 pub fn is_told_after_a_kill(program: &str, options: &[(&str, &str)], flags: &[&str]) {
     is_told_after_a_kill_and(program, options, flags, "1");
 }
 
-/// The same, with the program's calls before it is killed (`STAYS` of finding.h).
+/// The same, with `stays` for the calls that the program makes before it is killed (`STAYS` of
+/// finding.h).
 fn is_told_after_a_kill_and(program: &str, options: &[(&str, &str)], flags: &[&str], stays: &str) {
     let binary = c_program_with(&format!("findings/{program}"), flags);
     let folder = scratch(&format!("killed-{program}"));
@@ -85,8 +87,8 @@ fn is_told_after_a_kill_and(program: &str, options: &[(&str, &str)], flags: &[&s
     assert_eq!(told(&dead), expected, "{program}, killed: {dead:#}");
 }
 
-/// Starts a program that stays (`STAYS` of finding.h) once it has printed its descriptors, and
-/// waits for that.
+/// Starts a program that waits to be killed after it has printed its descriptors (`STAYS` of
+/// finding.h), and waits until it has printed them.
 fn started(command: &mut Command, recording: &Path, stays: &str) -> Child {
     let mut child = command
         .env("LD_PRELOAD", shim())
@@ -102,14 +104,14 @@ fn started(command: &mut Command, recording: &Path, stays: &str) -> Child {
     child
 }
 
-/// The program's binary, and what the command tells of it when it was killed at its end.
+/// The program's binary, and the command's report of it after it was killed at its end.
 pub fn told_after_a_kill(program: &str, flags: &[&str]) -> (PathBuf, Value) {
     let binary = c_program_with(&format!("findings/{program}"), flags);
     let dead = dead(program, Command::new(&binary).env("EPOLLSHIM_CENSUS", "1"));
     (binary, dead)
 }
 
-/// What the command tells of a program that was killed at its end.
+/// The command's report of a program that was killed at its end.
 pub fn dead(program: &str, command: &mut Command) -> Value {
     let recording = scratch(&format!("dead-{program}")).join("rec");
     let mut child = started(command, &recording, "1");

@@ -1,6 +1,6 @@
-//! Leaks that the interest list hides: what is watched stays open though its other end is gone, is
-//! watched by an instance that is left behind itself, or is needed by nobody; and instances that
-//! were lost before they were used.
+//! Leaks of descriptors that are still in an interest list: their peer is gone, the instance that
+//! watches them is itself leaked, or the program no longer needs them. And instances that leaked
+//! before they were used.
 
 use super::killed::{is_told_after_a_kill, told_after_a_kill};
 use super::{examine_with, is_found_with, line_marked, line_of, serious};
@@ -9,7 +9,7 @@ use std::path::Path;
 
 const CENSUS: &[(&str, &str)] = &[("EPOLLSHIM_CENSUS", "1")];
 
-/// The only finding of that id, which is at that severity, and was made at the marked line.
+/// Returns the only finding of that id, which must have this severity and the marked line.
 fn found<'a>(report: &'a Value, binary: &Path, id: &str, severity: &str, at: (&str, &str)) -> &'a Value {
     let findings = report["findings"].as_array().unwrap();
     let of_id: Vec<&Value> = findings.iter().filter(|one| one["id"] == id && one["severity"] != "info").collect();
@@ -25,7 +25,8 @@ fn has_nothing(program: &str, flags: &[&str]) {
     assert!(serious.is_empty(), "{program} {flags:?}: {serious:#?}");
 }
 
-/// The program has this one defect, with its descriptor and place, and its fixed twin has none.
+/// Asserts that the program has this one defect, with its descriptor and place, and that its fixed
+/// twin has none.
 fn leaks(program: &str, flags: &[&str], severity: &str, mark: &str) -> Value {
     let (binary, report, told) = examine_with(program, flags, CENSUS);
     let finding = found(&report, &binary, "fd-leak", severity, (program, mark));
@@ -56,7 +57,7 @@ fn squeak_684_sockets_in_close_wait_that_are_watched() {
 fn unix_sockets_and_pipes_whose_other_end_is_gone() {
     for (flag, mark) in [("-DUNIX", "PAIR"), ("-DREADERS", "PIPE"), ("-DWRITERS", "PIPE")] {
         let finding = leaks("lingering", &[flag], "warning", mark);
-        // Each call made two, of which the far one was closed.
+        // Each call created two descriptors, and the program closed the second one.
         assert!(message(&finding).starts_with("150 of 300 "), "{finding:#}");
     }
     is_told_after_a_kill("lingering", CENSUS, &["-DUNIX"]);
@@ -154,7 +155,7 @@ fn the_first_emfile_is_judged_whichever_call_meets_it() {
             let [report] = of[..] else { panic!("{flags:?}: {reports:#?}") };
             let mark = if way == "-DWATCHED" { "BY_ACCEPT" } else { &way[2..] };
             let exhausted = found(report, &binary, "exhausted", "error", ("emfile", mark));
-            // A pipe needs two.
+            // A pipe uses two descriptors.
             let open = if way == "-DBY_PIPE" { 63 } else { 64 };
             let held = format!("of 64 (RLIMIT_NOFILE); {open} were open: ");
             assert!(message(exhausted).contains(&held), "{exhausted:#}");

@@ -63,7 +63,7 @@ fn minus_one_for_a_descriptor_is_an_ignored_error() {
     }
 }
 
-/// The program's error is that it goes on; that a fault made the call fail is not.
+/// The defect is that the program continues, not that an injected fault made the call fail.
 #[test]
 fn it_is_found_after_an_injected_error_too() {
     for (program, inject) in [

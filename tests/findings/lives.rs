@@ -1,4 +1,4 @@
-//! How long instances live, who gets them along, and what they are close to.
+//! How long instances live, which processes inherit them, and which limits they are close to.
 
 use super::{c_program_with, is_fixed, is_found, line_marked, line_of};
 use serde_json::Value;
@@ -28,7 +28,7 @@ fn nothing_serious(program: &str, flags: &[&str], arguments: &[&str]) {
     assert!(serious.is_empty(), "{program} {flags:?} {arguments:?}: {serious:#?}");
 }
 
-/// A place as addr2line's line of the program.
+/// The line of a place in the program, by addr2line.
 fn line(binary: &std::path::Path, place: &Value) -> usize {
     line_of(binary, place.as_str().unwrap_or_else(|| panic!("no place: {place}")))
 }
@@ -68,7 +68,7 @@ fn so_it_is_by_vfork_and_by_an_exec_of_the_process_itself() {
 fn an_exec_that_fails_hands_nothing_on() {
     let (_, reports) = reports_of("no_cloexec", &[], &["failing"]);
     let [finding] = of_id(&reports, "no-cloexec")[..] else { panic!("{reports:#?}") };
-    // A child was forked all the same.
+    // A child was forked nevertheless.
     assert_eq!(finding["severity"], "info");
 }
 
@@ -86,7 +86,7 @@ fn a_program_that_was_handed_an_instance_says_so() {
     let reports = came(&[], &[]);
     let [finding] = of_id(&reports, "no-cloexec")[..] else { panic!("{reports:#?}") };
     assert_eq!((&finding["severity"], &finding["epfd"]), (&"warning".into(), &20.into()));
-    // It has close-on-exec, or it is handed on to be used.
+    // The descriptor has close-on-exec, or the child uses it.
     for (flags, arguments) in [(&["-DFIXED"][..], &[][..]), (&[][..], &["parent", "used"][..])] {
         let reports = came(flags, arguments);
         assert!(reports.iter().all(|report| super::serious(report).is_empty()), "{reports:#?}");
@@ -100,7 +100,7 @@ fn an_instance_used_on_both_sides_of_a_fork() {
     assert_eq!(finding["severity"], "error");
     assert_eq!(line(&binary, &finding["site"]), line_marked("fork_shared", "HERE"));
     assert_ne!(finding["other_site"], Value::Null);
-    // The parent, which finds it, is the last to end.
+    // The parent, whose report has the finding, ends last.
     assert_eq!(finding["epfd"], reports[1]["instances"]["list"][0]["epfds"][0]);
     nothing_serious("fork_shared", &["-DFIXED"], &[]);
 }
@@ -118,7 +118,7 @@ fn close_to_the_limit_of_descriptors_and_beyond() {
     let (binary, reports) = reports_of("near_limit", &[], &[]);
     let [met, judged] = of_id(&reports, "near-limit")[..] else { panic!("{reports:#?}") };
     let (met, judged) = if met["site"].is_null() { (judged, met) } else { (met, judged) };
-    // What was met is `exhausted`.
+    // The limit that was reached is the finding `exhausted`.
     assert_eq!((&met["severity"], &judged["severity"]), (&"warning".into(), &"info".into()));
     assert_eq!(line(&binary, &met["site"]), line_marked("near_limit", "HERE"));
     assert!(met["message"].as_str().unwrap().starts_with("epoll_create failed with EMFILE"), "{met:#}");

@@ -1,14 +1,14 @@
-//! Loops that burn a processor, after public reports (`c-tests/findings/cases/`, which tell what
-//! happened there), each with relatives and its fixed twin. They go on by processor time, so that a
-//! busy machine finds the same.
+//! Loops that use up a processor, after public bug reports (`c-tests/findings/cases/` describe
+//! them), each with variants and a fixed twin. The loops run for a given processor time, so that
+//! the findings are the same on a busy machine.
 
 use super::{examine_with, line_marked, line_of, serious};
 use serde_json::Value;
 
 const CENSUS: &[(&str, &str)] = &[("EPOLLSHIM_CENSUS", "1")];
 
-/// The one finding above info of a program: its id, severity, descriptor, and the lines of its
-/// places that end in these marks.
+/// Returns the only finding above `info` of a program, which must have this id and severity, the
+/// program's descriptor, and places at the lines with these marks.
 fn has(program: &str, flags: &[&str], (id, severity): (&str, &str), marks: (&str, &str)) -> Value {
     let (binary, report, told) = examine_with(program, flags, &[]);
     let all = serious(&report);
@@ -74,7 +74,7 @@ fn a_unix_socket_whose_peer_lives_spins_if_it_is_not_read_or_not_written() {
     }
 }
 
-/// One after the other: datagrams of one would hide that there are none of another.
+/// The programs run one after another: the datagrams of one could hide that another received none.
 #[test]
 fn a_datagram_socket_whose_error_nobody_takes_spins() {
     for flags in [&[][..], &["-DSIX"]] {
@@ -114,7 +114,7 @@ fn smol_109_a_timer_of_less_than_a_millisecond_polls_only_where_it_is_rounded_do
     assert!(findings.iter().all(|finding| finding["id"] != "poll-loop"), "{findings:#?}");
 }
 
-/// The only finding of this id, of any severity.
+/// The only finding `churn`, of any severity.
 fn churn(flags: &[&str]) -> Option<Value> {
     let (binary, report, _) = examine_with("cases/gunicorn_churn", flags, &[]);
     let finding = report["findings"].as_array().unwrap().iter().find(|finding| finding["id"] == "churn")?.clone();

@@ -1,4 +1,5 @@
-//! Findings that a file names are not told, and what each line did is.
+//! Findings that a suppressions file names are not reported, and the report shows what each line of
+//! the file suppressed.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -1,4 +1,4 @@
-//! How the exit report's text tells a finding.
+//! The text of a finding in the exit report.
 
 use std::process::Command;
 
@@ -18,7 +18,7 @@ fn a_finding_is_told_first_and_in_80_columns_however_its_program_is_called() {
         assert!(lines.next().unwrap().starts_with("  info     size-lie       epfd 3"), "{findings}");
         assert!(lines.all(|line| line.starts_with("           ")), "{findings}");
         assert!(findings.contains(&format!("  created at {}+0x", "n".repeat(length))), "{findings}");
-        // A place is never cut off.
+        // A place is never truncated.
         assert!(findings.lines().all(|line| line.len() <= 80 || line.contains(" at nnn")), "{findings}");
     }
 }

@@ -1,4 +1,4 @@
-//! Defects of loops that wait, and of what they wait for together.
+//! Defects of loops that wait, and of threads that wait for the same events.
 
 use super::{examine, is_fixed, is_found};
 
@@ -47,7 +47,7 @@ fn a_loop_that_never_waits_polls() {
     is_fixed("poll_loop");
 }
 
-/// A timer that is due within a millisecond makes the same calls.
+/// A program with a timer that is due within a millisecond makes the same calls.
 #[test]
 fn a_loop_that_waits_a_millisecond_at_a_time_may_have_a_timer() {
     let (_, report, _) = examine("poll_loop_short", &[]);

@@ -25,7 +25,7 @@ fn one_wait() -> Command {
     command
 }
 
-/// Both ways to end keep their status: after `exit` of main, and by `_exit`.
+/// Asserts that the exit status is kept, both after a return from main and after `_exit`.
 #[track_caller]
 fn keeps_its_status(mut command: impl FnMut() -> Command) -> Vec<Output> {
     [("41", "exit"), ("42", "_exit")]
@@ -54,7 +54,8 @@ fn a_closed_stderr_costs_nothing_and_what_opens_in_its_place_is_not_written_to()
     keeps_its_status(|| {
         let mut command = one_wait();
         command.env("FILE", &file);
-        // SAFETY: close is safe after fork; descriptor 2 is the child's to close.
+        // SAFETY: close is async-signal-safe, and after fork descriptor 2 belongs to the child
+        // alone.
         unsafe {
             command.pre_exec(|| {
                 libc::close(2);
@@ -73,7 +74,7 @@ fn a_full_pipe_that_nobody_reads_does_not_hold_the_program_up() {
         fill(&writer);
         let mut command = one_wait();
         command.stderr(writer);
-        // It stays open, and unread, until this test's process ends.
+        // The reading end stays open, and is not read, until the process of this test ends.
         let _ = reader.into_raw_fd();
         command
     });
@@ -94,7 +95,7 @@ fn a_full_socket_that_nobody_reads_does_not_hold_the_program_up() {
 /// Writes until the next byte would block.
 fn fill(writer: &impl AsRawFd) {
     let fd = writer.as_raw_fd();
-    // SAFETY: the descriptor is open; the buffer is as long as said.
+    // SAFETY: the descriptor is open, and the buffer has the length that is passed.
     unsafe {
         let flags = libc::fcntl(fd, libc::F_GETFL);
         libc::fcntl(fd, libc::F_SETFL, flags | libc::O_NONBLOCK);
@@ -178,7 +179,7 @@ fn script(script: &str, report: impl AsRef<OsStr>, prepare: impl FnOnce(&mut Com
 #[test]
 fn programs_of_one_script_lose_no_report() {
     let dir = scratch("script");
-    // One after another, in sessions of their own, and at once.
+    // Programs one after another, in sessions of their own, and at the same time.
     let text = "$0 1; $0 2 _exit; setsid $0 3; setsid sh -c \"$0 4\"; $0 5 & $0 6 & $0 7 family & wait; exec $0 47";
     for _ in 0..3 {
         for format in ["json", "text"] {
@@ -217,7 +218,7 @@ fn a_torn_report_does_not_spoil_the_next() {
 
 #[test]
 fn a_relative_name_is_below_the_directory_where_the_program_started() {
-    // What looks like a pattern there is none.
+    // Names that look like patterns and are not.
     for name in ["plain", "100%", "%p%%e"] {
         let dir = scratch("relative").join(name);
         std::fs::create_dir(&dir).unwrap();
@@ -242,13 +243,13 @@ fn a_relative_name_without_a_directory_stays_relative() {
         command.current_dir(&dir);
     });
     one_line(&output, &["'report'", "ENOENT"]);
-    // A directory too deep to be named: what is there by its relative name is found.
+    // The path of this directory is too long: files in it are found by their relative names.
     let report = dir.join("report");
     File::create(&report).unwrap();
     let below = CString::new("d".repeat(200)).unwrap();
     let mut command = with("EPOLLSHIM_REPORT", "report");
     command.current_dir(&dir).arg("46");
-    // SAFETY: system calls only, with strings of the test's own.
+    // SAFETY: after fork the closure only makes system calls, with strings that it owns.
     unsafe {
         command.pre_exec(move || {
             for _ in 0..30 {

@@ -1,4 +1,4 @@
-//! What was found in servers that are well: nothing at error, and each warning is explained.
+//! The findings in healthy servers: none is an error, and each warning is explained.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
@@ -8,12 +8,12 @@ use serde_json::Value;
 use super::Place;
 use testkit::{reports, shim, show};
 
-/// A warning that is true of a server that works: its id, words of its message, and why it is no
+/// A warning that is true of a server that works: its id, words of its message, and why it is not a
 /// defect there.
 pub type Explained = (&'static str, &'static str, &'static str);
 
-/// The findings of all exit reports, and of the recordings of the same processes. How many
-/// processes were recorded.
+/// The number of recorded processes, and the findings of all exit reports and of the recordings of
+/// the same processes.
 pub fn found(place: &Place) -> (usize, Vec<Value>) {
     let mut all = Vec::new();
     let files = std::fs::read_dir(place.path("reports")).unwrap().map(|entry| entry.unwrap().path());
@@ -33,7 +33,8 @@ pub fn found(place: &Place) -> (usize, Vec<Value>) {
     (recorded.len(), all)
 }
 
-/// Nothing is an error, and each warning is in the table. A line of words for what was found.
+/// Asserts that nothing is an error, and that each warning is in the table. Returns a line of text
+/// with the findings.
 #[track_caller]
 pub fn is_explained(name: &str, findings: &[Value], explained: &[Explained]) -> String {
     let mut sums: BTreeMap<String, usize> = BTreeMap::new();

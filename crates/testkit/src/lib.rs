@@ -3,11 +3,11 @@
 //! | to | use |
 //! |---|---|
 //! | find the built library and command | [`shim`], [`binary`], [`root`] |
-//! | compile a C program once for all tests | [`c_program`], [`c_program_with`], [`compile::program`] |
+//! | compile a C program | [`c_program`], [`c_program_with`], [`compile::program`] |
 //! | have a folder for a test's files | [`scratch`] |
 //! | run a program until it ends, and get its output | [`run`], [`output`] |
 //! | wait for something, with a deadline for the whole test only | [`until`] |
-//! | find a program on this machine, or skip the test | [`installed`], [`tool`], [`have`], [`skipped`] |
+//! | find a program, or skip the test | [`installed`], [`tool`], [`have`], [`skipped`] |
 //! | read what the library reported | [`under_shim`], [`report`], [`reports`], [`layout`] |
 //! | check a document | [`schema`], [`browser`] |
 //!
