@@ -1,12 +1,12 @@
 /*
- * dirwatch: prints what happens in a directory, one line per event.
+ * dirwatch: says what happens in a directory, a line an event.
  *
  *     cc -o dirwatch examples/dirwatch.c
  *     ./dirwatch /tmp                                              until SIGINT or SIGTERM
  *     LD_PRELOAD=target/release/libepollshim.so ./dirwatch -n 5 /tmp   five events, then a report
  *
- * It is written like a program of 2005: epoll_create(size) promises that it will watch two
- * descriptors. Linux has ignored this size since 2.6.8; the shim still reports it.
+ * It is written as programs of 2005 are: it makes its instance by epoll_create(size), and promises that it
+ * will watch two descriptors. The kernel has ignored that promise since Linux 2.6.8; the shim still shows it.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -62,7 +62,7 @@ static int signals(void)
     return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
-/* Prints the pending events. Returns how many more to print: 0 if the directory is gone. */
+/* Prints what inotify has; returns how many events may still be printed, 0 when the directory is gone. */
 static long drain(int inotify, const char *directory, long left)
 {
     char buffer[16 * (sizeof(struct inotify_event) + NAME_MAX + 1)]

@@ -1,5 +1,5 @@
-//! The samples of README.md and docs/ are what the programs print. Figures, process ids, addresses,
-//! offsets and times are not compared. `make samples` rewrites them (EPOLLSHIM_BLESS=1).
+//! The samples of README.md and docs/ are what the programs print. Figures, process ids, addresses, offsets and times are not compared.
+//! `make samples` writes them anew (EPOLLSHIM_BLESS=1).
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::net::{TcpListener, TcpStream};
@@ -15,8 +15,7 @@ fn epollshim() -> Command {
     command
 }
 
-/// Replaces each number with its unit and separators (`1.27 us`, `3,056`, `+0xcd`) by N, a row of
-/// numbers by one N, and the space between columns by one space.
+/// Numbers with what belongs to them (`1.27 us`, `3,056`, `+0xcd`) are N, rows of them one N, and columns one space apart.
 fn masked(line: &str) -> String {
     let mut words: Vec<String> = Vec::new();
     for word in line.split_whitespace() {
@@ -47,11 +46,10 @@ fn masked(line: &str) -> String {
     words.join(" ").replace(" is open", " are open").replace(" was ", " were ")
 }
 
-/// Compares a sample with what was printed. The sample is the indented lines of a document, from
-/// the line that begins with `first` to the next text. Lines of `...` divide it into parts; each
-/// part must have been printed in one piece, in this order.
+/// Compares a sample, the indented lines of a document from the one that begins with `first` on to the next text, with what was
+/// printed: what stands between lines of `...` was printed in one piece, in that order.
 fn is_real(path: &str, first: &str, printed: &str) {
-    // Two threads must not write samples into the same document.
+    // Two samples of a document are not written at a time.
     static ONE: Mutex<()> = Mutex::new(());
     let _one = ONE.lock();
     let file = root().join(path);
@@ -72,7 +70,7 @@ fn is_real(path: &str, first: &str, printed: &str) {
         if index > 0 {
             real.push("...".to_owned());
         }
-        // The command line of the sample is not part of the output.
+        // The command line of the sample is not printed.
         let is_command = |line: &&&str| line.starts_with("$ ");
         let commands = piece.iter().take_while(is_command).count();
         real.extend(piece[..commands].iter().map(|line| (*line).to_owned()));
@@ -176,7 +174,7 @@ loop.close()
     is_real("README.md", "epollshim: python3 (pid ", &run(&mut command).stderr);
 }
 
-/// The names of stacks in the order in which they appear. Each build has other names.
+/// The names of stacks, which each build has of its own, in the order in which they come.
 fn stacks(text: &str) -> Vec<&str> {
     let mut found: Vec<&str> = Vec::new();
     for (at, key) in text.match_indices("stack=") {

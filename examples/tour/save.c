@@ -1,4 +1,4 @@
-/* Counts the lines of its input, writes the number to "lines", and appends it to "history". */
+/* Counts the lines of its input, and saves the number in "lines" and behind those of before in "history". */
 #include <stdio.h>
 
 static void save(int lines) {
