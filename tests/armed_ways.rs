@@ -193,7 +193,7 @@ fn a_log_to_a_file_changes_nothing() {
 }
 
 #[test]
-fn a_rule_whose_turn_never_comes_changes_nothing() {
+fn a_rule_that_never_fires_changes_nothing() {
     all_are_the_same(Armed::Rule);
 }
 

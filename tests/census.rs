@@ -117,7 +117,7 @@ fn line_of(binary: &Path, site: &str) -> usize {
 }
 
 #[test]
-fn what_is_open_at_the_end_is_what_valgrind_says() {
+fn descriptors_open_at_the_end_are_those_that_valgrind_lists() {
     for name in ["census_leaks", "findings/fd_leak", "findings/fd_leak_slowly"] {
         let program = c_program(name);
         let Some(valgrinds) = valgrinds(&program) else { return };
@@ -133,7 +133,7 @@ fn what_is_open_at_the_end_is_what_valgrind_says() {
 }
 
 #[test]
-fn a_process_that_only_opens_files_is_told_of_with_a_census_and_silent_without() {
+fn a_process_that_only_opens_files_has_a_report_with_a_census_and_none_without() {
     let program = c_program("census_leaks");
     let stderr = |census: &str| {
         run(Command::new(&program)

@@ -328,7 +328,7 @@ fn a_birth_or_a_death_costs_few_instructions_with_a_census() {
 
 /// 60 ns per birth or death: about 300 instructions, of which two are locked.
 #[test]
-fn a_census_in_a_recording_costs_few_instructions_more_a_birth_or_a_death() {
+fn a_census_in_a_recording_costs_few_instructions_more_per_birth_or_death() {
     if !have("valgrind") {
         return;
     }
@@ -498,7 +498,7 @@ fn nothing_in_the_library_can_panic() {
 /// (src/hooks/entry.rs). (An alignment is that of the whole section; nothing else in it is aligned
 /// to a page.)
 #[test]
-fn what_hot_calls_read_is_one_cache_line_and_their_code_begins_a_page() {
+fn hot_calls_read_one_cache_line_and_their_code_begins_a_page() {
     if !have("nm") || !have("readelf") {
         return;
     }

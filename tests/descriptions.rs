@@ -145,7 +145,7 @@ fn is_as_the_kernel_has_it(done: &Done, report: &Value) {
 }
 
 #[test]
-fn each_descriptor_is_what_the_kernel_says_also_where_no_number_is_free() {
+fn each_descriptor_is_described_as_by_the_kernel_also_if_no_number_is_free() {
     for how in [&["open"][..], &["open", "full"]] {
         let done = done(how, "0", "json");
         is_as_the_kernel_has_it(&done, &report(&done.report));
@@ -154,7 +154,7 @@ fn each_descriptor_is_what_the_kernel_says_also_where_no_number_is_free() {
 }
 
 #[test]
-fn text_names_paths_and_addresses_and_groups_what_is_alike() {
+fn text_names_paths_and_addresses_and_groups_equal_descriptors() {
     let done = done(&["open"], "0", "text");
     for text in [done.text.clone(), recorded(&done.folder, "text")] {
         let has = |part: &str| assert!(text.contains(part), "{part}\n{text}");
@@ -184,7 +184,7 @@ fn is_the_watched_connection(done: &Done, descriptor: &Value) {
 }
 
 #[test]
-fn what_is_closed_by_then_is_described_as_it_was_when_the_finding_was_made() {
+fn a_descriptor_closed_before_the_report_is_described_as_it_was_at_the_finding() {
     for (id, mode) in [("ghost", "ghost"), ("stale-data", "stale")] {
         let done = done(&[mode, "kill"], "8", "json");
         let found = finding(&recorded_json(&done.folder), id);
@@ -204,7 +204,7 @@ fn what_is_closed_by_then_is_described_as_it_was_when_the_finding_was_made() {
 }
 
 #[test]
-fn a_double_close_says_what_it_was_and_names_three_places() {
+fn a_double_close_describes_the_descriptor_and_names_three_places() {
     let done = done(&["double"], "8", "json");
     for report in [report(&done.report), recorded_json(&done.folder)] {
         let found = finding(&report, "double-close");
@@ -224,7 +224,7 @@ fn a_double_close_says_what_it_was_and_names_three_places() {
 }
 
 #[test]
-fn a_census_without_a_finding_still_lets_a_forked_child_tell_what_it_came_with() {
+fn a_forked_child_reports_what_it_inherited_and_created_without_a_finding() {
     let folder = scratch("descriptions-fork");
     let run = run(Command::new(c_program("descriptions_fork"))
         .env("LD_PRELOAD", testkit::shim())

@@ -296,7 +296,7 @@ fn installed() -> BTreeSet<String> {
 }
 
 #[test]
-fn the_deb_has_the_same_files_and_what_debian_asks_of_a_package() {
+fn the_deb_has_the_same_files_and_what_debian_requires_of_a_package() {
     if !made() || !have("dpkg-deb") {
         return;
     }

@@ -76,7 +76,7 @@ fn by_run(binary: &Path, way: &str, arguments: &[&str]) -> Value {
     report["processes"][0].clone()
 }
 
-fn each_way_tells_the_same(arguments: &[&str]) {
+fn each_end_gives_the_same_facts(arguments: &[&str]) {
     let binary = c_program("ways_to_end");
     let mut first: Option<Value> = None;
     let mut wrong = Vec::new();
@@ -120,13 +120,13 @@ fn each_way_tells_the_same(arguments: &[&str]) {
 }
 
 #[test]
-fn with_descriptors_to_spare() {
-    each_way_tells_the_same(&[]);
+fn with_free_descriptors() {
+    each_end_gives_the_same_facts(&[]);
 }
 
 #[test]
-fn with_no_descriptor_free_and_none_to_be_had() {
-    each_way_tells_the_same(&["full"]);
+fn with_no_descriptor_free_at_the_limit() {
+    each_end_gives_the_same_facts(&["full"]);
 }
 
 /// A program of c-tests/survives.c, to be run with a census and a recording in that folder.
@@ -147,7 +147,7 @@ fn finding<'a>(process: &'a Value, id: &str) -> &'a Value {
 }
 
 #[test]
-fn a_program_that_makes_no_epoll_call_has_a_recording_whatever_ends_it() {
+fn a_program_that_makes_no_epoll_call_has_a_recording_however_it_ends() {
     let folder = scratch("opens").join("rec");
     run(&mut surviving(&["opens"], &folder));
     let process = recorded(&folder);
@@ -172,7 +172,7 @@ fn told(arguments: &[&str]) -> Option<Value> {
 }
 
 #[test]
-fn a_leak_is_told_while_the_program_runs_by_a_snapshot_and_after_a_kill() {
+fn a_leak_is_reported_live_in_a_snapshot_and_after_a_kill() {
     let folder = scratch("waits").join("rec");
     let mut child = surviving(&["waits"], &folder).stdout(Stdio::null()).spawn().unwrap();
     let pid = child.id().to_string();
@@ -231,7 +231,7 @@ fn the_child_of_a_fork_has_a_census_of_its_own() {
 }
 
 #[test]
-fn what_is_armed_is_in_the_recording_with_its_counts() {
+fn armed_rules_and_limits_are_in_the_recording_with_their_counts() {
     let folder = scratch("armed").join("rec");
     let mut child = surviving(&["waits"], &folder)
         .env("EPOLLSHIM_INJECT", "epoll_wait:error=EINTR:when=3+3")

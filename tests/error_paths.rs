@@ -126,7 +126,7 @@ fn until_ready(redis: &mut Running) {
 }
 
 #[test]
-fn redis_without_an_instance_says_so_and_ends_with_1() {
+fn redis_without_an_instance_logs_an_error_and_ends_with_1() {
     let Some([server]) = installed(["redis-server"]) else { return };
     for (option, limited) in [(("EPOLLSHIM_INJECT", NO_INSTANCE), 0), (("EPOLLSHIM_LIMIT", "instances=0"), 1)] {
         let ended = redis(&server, &[option]).0.ended();
@@ -218,7 +218,7 @@ fn nginx_workers_without_an_instance_end_with_2_and_are_not_started_again() {
 }
 
 #[test]
-fn nginx_workers_that_cannot_watch_a_client_close_it_say_so_and_live_on() {
+fn nginx_workers_that_cannot_watch_a_client_close_it_log_an_error_and_continue() {
     let Some([server]) = installed(["nginx"]) else { return };
     let (nginx, port) = nginx(&server, &[("EPOLLSHIM_INJECT", NO_ROOM)]);
     let answers = ask(port, HELLO, "HTTP/1.1 200", 14);
@@ -244,7 +244,7 @@ fn nginx_workers_that_cannot_watch_a_client_close_it_say_so_and_live_on() {
 }
 
 #[test]
-fn nginx_needs_one_instance_a_process() {
+fn nginx_needs_one_instance_per_process() {
     let Some([server]) = installed(["nginx"]) else { return };
     let (nginx, port) = nginx(&server, &[("EPOLLSHIM_LIMIT", "instances=1")]);
     assert_eq!(ask(port, HELLO, "HTTP/1.1 200", 20), [Answer::Served; 20]);
@@ -268,7 +268,7 @@ fn asyncio(python: &Path, options: &[(&str, &str)]) -> (Running, u16) {
 }
 
 #[test]
-fn asyncio_without_an_instance_takes_poll_and_serves_everybody() {
+fn asyncio_without_an_instance_uses_poll_and_serves_every_client() {
     let Some(python) = python() else { return };
     let (server, port) = asyncio(&python, &[("EPOLLSHIM_INJECT", NO_INSTANCE)]);
     load::echo(port, 8, 20);

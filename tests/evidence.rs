@@ -51,7 +51,7 @@ fn records_all(directory: &Path) {
 }
 
 #[test]
-fn with_every_number_taken_for_good_all_is_told() {
+fn with_all_descriptor_numbers_in_use_the_evidence_is_complete() {
     let directory = scratch("numbers");
     let ended = run(&mut watched(&["numbers", "64"], &directory));
     assert!(ended.status.success() && ended.stderr.is_empty(), "{}{}", ended.stdout, ended.stderr);
@@ -66,7 +66,7 @@ fn with_every_number_taken_for_good_all_is_told() {
 /// RLIMIT_NPROC prevents the helper from starting, and no descriptor number is free for the files
 /// that the library would open instead.
 #[test]
-fn with_no_number_and_no_helper_what_is_lost_is_announced_and_no_success() {
+fn with_no_free_number_and_no_helper_lost_evidence_is_reported_as_a_failure() {
     let open = Open::new("alone");
     let mut command = watched(&["alone", "64"], &open.0);
     command.env_remove("EPOLLSHIM_LOG").env("EPOLLSHIM_REPORT", "stderr").env("EPOLLSHIM_REPORT_FORMAT", "text");
@@ -119,7 +119,7 @@ impl Drop for Open {
 }
 
 #[test]
-fn with_no_address_space_left_all_is_told() {
+fn with_no_address_space_left_the_evidence_is_complete() {
     let directory = scratch("memory");
     let ended = run(&mut watched(&["memory"], &directory));
     assert!(ended.status.success() && ended.stderr.is_empty(), "{}{}", ended.stdout, ended.stderr);
@@ -129,7 +129,7 @@ fn with_no_address_space_left_all_is_told() {
 }
 
 #[test]
-fn a_recording_goes_on_when_root_becomes_another_user() {
+fn a_recording_continues_when_root_becomes_another_user() {
     // SAFETY: geteuid cannot fail and has no arguments.
     if unsafe { libc::geteuid() } != 0 {
         return skipped("not root: no program can change its user", false);

@@ -3,7 +3,7 @@
 #![allow(clippy::expect_used)]
 
 #[test]
-fn the_header_is_what_the_source_says() {
+fn the_header_matches_the_source() {
     let root = testkit::root();
     let config = cbindgen::Config::from_file(root.join("cbindgen.toml")).expect("cbindgen.toml");
     let made = cbindgen::Builder::new()

@@ -225,7 +225,7 @@ fn redis([server, benchmark]: &[PathBuf; 2], mode: Option<Mode>, preloads: &str)
 }
 
 #[test]
-fn redis_serves_a_load_whatever_is_preloaded_beside_the_shim() {
+fn redis_serves_a_load_with_each_other_library_preloaded() {
     let Some(programs) = installed(["redis-server", "redis-benchmark"]) else { return };
     let answers = redis(&programs, None, "");
     assert!(answers.starts_with("+PONG\r\n+OK\r\n$5\r\nvalue\r\n"), "{answers}");
@@ -301,7 +301,7 @@ fn every_real_function_is_the_one_that_dlsym_finds_in_another_preload() {
 }
 
 #[test]
-fn a_sanitizer_behind_the_shim_stays_in_the_chain() {
+fn a_sanitizer_after_the_shim_stays_in_the_chain() {
     for sanitizer in ["address", "thread"] {
         let flag = format!("-fsanitize={sanitizer}");
         let interposed = lookups(&[&flag], &[]);
@@ -350,7 +350,7 @@ fn tool(command: &mut Command) -> String {
 }
 
 #[test]
-fn the_library_calls_nothing_that_may_allocate_load_or_lock_but_in_its_constructor() {
+fn only_the_constructor_calls_functions_that_may_allocate_load_or_lock() {
     let imports = tool(Command::new("nm").args(["-D", "--undefined-only", "--format=posix"]).arg(shim()));
     let strange: Vec<&str> = imports
         .lines()

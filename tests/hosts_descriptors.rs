@@ -139,7 +139,7 @@ fn a_wait_for_any_child_meets_none_of_the_shims() {
 
 /// The program may unshare its user namespace, which a process with several threads may not.
 #[test]
-fn a_program_of_one_thread_has_one_thread_behind_every_call() {
+fn a_program_of_one_thread_has_one_thread_after_every_call() {
     for mode in MODES {
         let directory = scratch("single");
         let mut command = Command::new(looks());
@@ -152,7 +152,7 @@ fn a_program_of_one_thread_has_one_thread_behind_every_call() {
 /// After unshare(CLONE_NEWPID) the kernel refuses threads. As a last resort, lines and the report
 /// are written through the program's own table.
 #[test]
-fn where_no_helper_can_be_had_nothing_is_lost() {
+fn without_a_helper_nothing_is_lost() {
     if !is_root() {
         return skipped("not root: no pid namespace can be made", false);
     }
@@ -208,7 +208,7 @@ fn somebody_uses(directory: &Path) -> bool {
 }
 
 #[test]
-fn a_kill_amid_lines_of_the_log_leaves_whole_lines_and_nobody() {
+fn a_kill_while_the_log_is_written_leaves_whole_lines_and_no_process() {
     for delay in 0..20 {
         let directory = scratch("killed");
         let mut command = Command::new(looks());
@@ -233,7 +233,7 @@ fn a_kill_amid_lines_of_the_log_leaves_whole_lines_and_nobody() {
 /// ^Z: the parent is notified every time that the program has stopped, however many lines are being
 /// written.
 #[test]
-fn a_stop_amid_lines_of_the_log_is_told_to_the_parent() {
+fn a_stop_while_the_log_is_written_notifies_the_parent() {
     let directory = scratch("stopped");
     let mut command = Command::new(looks());
     Mode::Default.preload(&mut command, &directory).env("EPOLLSHIM_LOG", directory.join("log"));
@@ -293,7 +293,7 @@ fn refused(option: &str, value: &Path, also: &[(&str, &str)], word: &str) {
 }
 
 #[test]
-fn what_another_user_put_in_the_place_of_a_log_recording_or_session_is_refused() {
+fn a_log_recording_or_session_of_another_user_is_refused() {
     if !is_root() {
         return skipped("not root: no file can be given to another user", false);
     }

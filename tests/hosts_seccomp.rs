@@ -150,7 +150,7 @@ fn a_program_without_the_processor_s_counter_may_wait() {
 }
 
 #[test]
-fn a_filter_from_before_exec_kills_nobody() {
+fn a_filter_from_before_exec_kills_no_process() {
     let (program, _) = program();
     for way in ["launch", "launch-errno"] {
         for mode in MODES {

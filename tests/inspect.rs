@@ -127,7 +127,7 @@ fn a_one_shot_interest_that_is_not_armed_again_is_found_though_data_goes_on_to_c
 }
 
 #[test]
-fn a_ghost_is_found_whatever_its_number_is_now() {
+fn a_ghost_is_found_whether_its_number_is_closed_or_reused() {
     for (kind, severity, message) in [
         ("closed", "warning", "the descriptor is closed"),
         ("other", "warning", "another file's"),
@@ -175,7 +175,7 @@ fn a_loop_that_spins_is_found_and_one_that_computes_is_not() {
 }
 
 #[test]
-fn a_healthy_process_is_shown_with_who_waits_where() {
+fn a_healthy_process_is_shown_with_the_threads_that_wait() {
     let program = Stuck::start("healthy", &[]);
     let start = Instant::now();
     let process = loop {
@@ -330,7 +330,7 @@ fn a_process_of_another_user_is_refused_with_the_remedy() {
 }
 
 #[test]
-fn a_process_in_namespaces_of_its_own_is_looked_at_there() {
+fn a_process_in_its_own_namespaces_is_inspected_there() {
     let program = testkit::c_program("inspect/edge_lost");
     let may = Command::new("unshare").args(["--user", "--map-root-user", "--net", "--pid", "--fork", "true"]).output();
     if !may.is_ok_and(|output| output.status.success()) {
@@ -349,7 +349,7 @@ fn a_process_in_namespaces_of_its_own_is_looked_at_there() {
 }
 
 #[test]
-fn what_is_refused_is_named_and_the_rest_is_shown() {
+fn refused_calls_are_named_and_the_rest_is_shown() {
     let refused = |pid: u32| {
         let inspector = testkit::shim().with_file_name("epollshim");
         let mut command = Command::new(testkit::c_program("inspect/refused"));

@@ -56,7 +56,7 @@ const KINDS: [(&str, Option<&str>); 8] = [
 ];
 
 #[test]
-fn all_that_is_printed_is_in_the_schema() {
+fn all_output_is_in_the_schema() {
     let Some(python) = python() else { return };
     let programs: Vec<Stuck> = KINDS.iter().map(|(name, argument)| Stuck::start(name, *argument)).collect();
     let mut pids: Vec<String> = programs.iter().map(|program| program.1.to_string()).collect();
@@ -73,7 +73,7 @@ fn all_that_is_printed_is_in_the_schema() {
 }
 
 #[test]
-fn what_is_not_in_the_schema_is_refused() {
+fn output_that_is_not_in_the_schema_is_refused() {
     let Some(python) = python() else { return };
     let program = Stuck::start("ghosts", Some("closed"));
     let right: Value = serde_json::from_str(&inspected(None, &[program.1.to_string()])).unwrap();

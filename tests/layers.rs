@@ -321,7 +321,7 @@ fn no_folder_is_in_a_ring_with_another() {
 }
 
 #[test]
-fn no_ring_of_files_is_larger_than_it_was_and_small_ones_lie_in_one_folder() {
+fn no_ring_of_files_is_larger_than_it_was_and_small_ones_are_in_one_folder() {
     let arrows = arrows();
     let rings = rings(&arrows);
     let names = |ring: &BTreeSet<Vec<String>>| -> Vec<_> { ring.iter().map(|module| module.join("/")).collect() };
@@ -375,7 +375,7 @@ fn rings_are_found() {
 const ASSEMBLY: &str = "arch";
 
 #[test]
-fn assembly_lies_in_one_folder_and_has_at_most_five_templates_of_entries() {
+fn assembly_is_in_one_folder_and_has_at_most_five_templates_of_entries() {
     let source = testkit::root().join("src");
     let mut files = Vec::new();
     sources(&source, &mut files);

@@ -112,6 +112,6 @@ hosts! {
 /// docs/hosts.md has the results of these hosts; EPOLLSHIM_BLESS=1 writes it.
 #[test]
 #[ignore = "make test-hosts"]
-fn the_table_of_hosts_is_what_they_gave() {
+fn the_table_of_hosts_has_their_results() {
     table::is_current();
 }

@@ -109,13 +109,13 @@ fn differences(bare: &Outcomes, shimmed: &Outcomes) -> BTreeSet<String> {
 }
 
 #[test]
-fn python_s_tests_of_epoll_and_descriptors_come_to_the_same() {
+fn python_s_tests_of_epoll_and_descriptors_have_the_same_outcomes() {
     let modules = ["test_epoll", "test_selectors", "test_subprocess", "test_fcntl", "test_posix", "test_socketserver"];
     same_outcomes(&modules, 300, &[Under::SilentShim, Under::Shim]);
 }
 
 #[test]
-fn python_s_tests_of_asyncio_come_to_the_same() {
+fn python_s_tests_of_asyncio_have_the_same_outcomes() {
     same_outcomes(&["test_asyncio"], 1500, &[Under::Shim]);
 }
 

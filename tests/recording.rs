@@ -122,7 +122,7 @@ fn tables_that_grow_under_threads_miss_nothing_in_a_process_that_is_killed() {
 }
 
 #[test]
-fn threads_that_begin_together_all_have_their_place() {
+fn threads_that_start_together_all_have_their_place() {
     let program = c_program("record_threads");
     for round in 0..10 {
         let directory = scratch("record-threads");
@@ -209,7 +209,7 @@ fn every_process_that_makes_an_epoll_call_has_a_file_and_no_other_has() {
 }
 
 #[test]
-fn a_directory_that_takes_no_recording_is_said_before_main() {
+fn a_directory_that_cannot_hold_a_recording_is_reported_before_main() {
     let directory = scratch("record-bad");
     let file = directory.join("file");
     std::fs::write(&file, "").unwrap();

@@ -34,7 +34,7 @@ fn program() -> std::path::PathBuf {
 }
 
 #[test]
-fn an_instance_is_told_with_its_callers_also_without_frame_pointers() {
+fn an_instance_is_reported_with_its_callers_also_without_frame_pointers() {
     let binary = program();
     let path = scratch("stacks").join("report");
     let run = run(under_shim(Command::new(&binary).env("EPOLLSHIM_STACKS", "16").env("EPOLLSHIM_CENSUS", "1"), &path));
@@ -70,7 +70,7 @@ fn a_stack_is_as_deep_as_asked_and_absent_where_none_is() {
 }
 
 #[test]
-fn text_tells_the_callers_indented() {
+fn text_lists_the_callers_indented() {
     let run = run(Command::new(program()).env("LD_PRELOAD", shim()).env("EPOLLSHIM_STACKS", "8"));
     assert!(
         run.stderr.lines().filter(|line| line.starts_with("           by stacks+0x")).count() >= 9,

@@ -53,7 +53,7 @@ fn with_census(binary: &Path, arguments: &[&str], options: &[(&str, &str)]) -> (
 }
 
 #[test]
-fn what_streams_open_and_close_is_followed_to_the_last_number() {
+fn descriptors_that_streams_open_and_close_are_all_followed() {
     let program = c_program("streams");
     let native = run(&mut Command::new(&program));
     assert!(native.status.success(), "{}", native.stdout);
@@ -89,7 +89,7 @@ fn with_every_option_a_program_gets_what_it_gets_natively() {
 }
 
 #[test]
-fn a_stream_that_nobody_closes_is_named_where_the_program_opened_it() {
+fn a_stream_that_is_never_closed_is_named_where_the_program_opened_it() {
     for (make, end, kind) in [
         ("fopen(\"/dev/null\",\"r\")", "fclose", "files"),
         ("fopen64(\"/dev/null\",\"re\")", "fclose", "files"),
@@ -162,7 +162,7 @@ fn a_cpp_stream_is_named_by_the_programs_own_line() {
 }
 
 #[test]
-fn what_a_started_program_inherits_is_told_whatever_starts_it() {
+fn descriptors_that_a_started_program_inherits_are_reported_for_each_call_that_starts_one() {
     let name = "findings/fd_inherited_started";
     let binary = c_program(name);
     for (how, inherits) in [
@@ -329,7 +329,7 @@ fn a_path_of_null_is_logged_as_such() {
 
 /// Existing programs print the same bare and with a census.
 #[test]
-fn programs_of_others_do_what_they_do_without() {
+fn existing_programs_behave_the_same_with_a_census() {
     let scripts: [(&str, &[&str]); 4] = [
         (
             "bash",

@@ -26,7 +26,7 @@ fn bit(report: &Value, rules: &str) {
 }
 
 #[test]
-fn redis_serves_every_client_whatever_its_waits_do() {
+fn redis_serves_every_client_despite_faults_in_its_waits() {
     let Some([server, benchmark]) = installed(["redis-server", "redis-benchmark"]) else { return };
     for rules in HARMLESS {
         let (mut redis, port) = redis(&server, &[("EPOLLSHIM_INJECT", rules), ("EPOLLSHIM_SEED", "7")]);
@@ -43,7 +43,7 @@ fn redis_serves_every_client_whatever_its_waits_do() {
 }
 
 #[test]
-fn nginx_serves_every_client_whatever_its_waits_do() {
+fn nginx_serves_every_client_despite_faults_in_its_waits() {
     let Some([server, wrk]) = installed(["nginx", "wrk"]) else { return };
     for rules in HARMLESS {
         let (nginx, port) = nginx(&server, &[("EPOLLSHIM_INJECT", rules), ("EPOLLSHIM_SEED", "7")]);
@@ -74,7 +74,7 @@ fn nginx_serves_every_client_whatever_its_waits_do() {
 }
 
 #[test]
-fn asyncio_serves_every_client_whatever_its_waits_do() {
+fn asyncio_serves_every_client_despite_faults_in_its_waits() {
     let Some(python) = python() else { return };
     for rules in HARMLESS {
         let (server, port) = asyncio(&python, &[("EPOLLSHIM_INJECT", rules), ("EPOLLSHIM_SEED", "7")]);
@@ -107,7 +107,7 @@ fn outcomes(python: &Path, options: &[(&str, &str)]) -> BTreeMap<String, &'stati
 }
 
 #[test]
-fn python_s_own_tests_come_to_the_same_with_what_never_bites_and_with_the_log_on() {
+fn python_s_own_tests_have_the_same_outcomes_with_rules_that_never_fire_and_with_a_log() {
     let Some(python) = python_with_tests() else { return };
     let log = testkit::scratch("log").join("log");
     let bare = outcomes(&python, &[]);

@@ -8,7 +8,7 @@ const NO_DESCRIPTOR: &str = "socket,accept4,openat:error=EMFILE:when=";
 /// Redis logs the error, and accepts the client when it retries: the connection is still in the
 /// queue.
 #[test]
-fn redis_that_has_no_descriptor_for_a_client_says_so_and_serves_it_later() {
+fn redis_that_has_no_descriptor_for_a_client_logs_an_error_and_serves_it_later() {
     let Some([server]) = installed(["redis-server"]) else { return };
     let (mut redis, port) = redis(&server, &[("EPOLLSHIM_INJECT", "accept4:error=EMFILE:when=1..3")]);
     until_ready(&mut redis);
@@ -30,7 +30,7 @@ fn redis_that_has_no_descriptor_to_listen_ends_with_1() {
 
 /// nginx logs the error, does not accept for half a second, and then accepts the client.
 #[test]
-fn nginx_that_has_no_descriptor_for_a_client_says_so_and_serves_it_later() {
+fn nginx_that_has_no_descriptor_for_a_client_logs_an_error_and_serves_it_later() {
     let Some([server]) = installed(["nginx"]) else { return };
     let (nginx, port) = nginx(&server, &[("EPOLLSHIM_INJECT", "accept4:error=EMFILE:when=1")]);
     assert_eq!(ask(port, HELLO, "HTTP/1.1 200", 2), [Answer::Served; 2]);

@@ -42,7 +42,7 @@ fn told(rules: &str) -> Vec<String> {
 }
 
 #[test]
-fn each_call_that_closes_or_copies_is_a_point_with_its_stack_and_what_it_is_given() {
+fn each_call_that_closes_or_copies_is_a_point_with_its_stack_and_descriptor() {
     let of = |call: &str, caller: &str, on: &str| format!("{call} from of_{caller} on {on}");
     assert_eq!(
         told("close,dup,dup2,dup3,fcntl,close_range:delay_enter=0"),
@@ -68,7 +68,7 @@ fn each_call_that_closes_or_copies_is_a_point_with_its_stack_and_what_it_is_give
 }
 
 #[test]
-fn of_epoll_ctl_the_target_is_told() {
+fn a_point_of_epoll_ctl_names_its_target() {
     let of = |caller: &str, on: &str| format!("epoll_ctl from of_{caller} on {on}");
     assert_eq!(
         told("epoll_ctl:delay_enter=0:op=DEL"),
@@ -110,7 +110,7 @@ fn report(recording: &Path, format: &str) -> String {
 }
 
 #[test]
-fn what_fired_last_is_in_the_recording_of_a_process_that_was_killed() {
+fn the_last_faults_are_in_the_recording_of_a_process_that_was_killed() {
     let rules = "close:error=EIO:when=3;epoll_ctl:error=ENOENT:op=DEL:when=2+";
     let (recording, log) = killed(rules, "8");
     let all: Value = serde_json::from_str(&report(&recording, "json")).unwrap();
@@ -140,7 +140,7 @@ fn what_fired_last_is_in_the_recording_of_a_process_that_was_killed() {
 }
 
 #[test]
-fn the_last_sixteen_are_kept_and_no_stack_is_told_where_none_can_be_walked() {
+fn the_last_sixteen_are_kept_and_have_no_stack_if_none_can_be_walked() {
     let (recording, log) = killed("all:delay_enter=0", "0");
     let all: Value = serde_json::from_str(&report(&recording, "json")).unwrap();
     let firings = all["processes"][0]["faults"][0]["firings"].as_array().unwrap().clone();

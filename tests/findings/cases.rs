@@ -48,7 +48,7 @@ fn netty_16240_a_socket_that_is_registered_before_it_is_bound() {
 }
 
 #[test]
-fn haproxy_411_writability_that_nobody_uses() {
+fn haproxy_411_writability_that_is_not_used() {
     is_diagnosed("haproxy_411", "spin");
 }
 

@@ -101,7 +101,7 @@ fn a_close_of_what_another_thread_opened_is_a_suspicion_as_long_as_its_owner_doe
 }
 
 #[test]
-fn descriptors_that_are_handed_over_and_closed_once_are_none() {
+fn descriptors_that_are_handed_over_and_closed_once_are_no_finding() {
     for mode in ["ok", "handed"] {
         let done = examine("fdsan", &[mode], CENSUS);
         assert!(done.of("use-after-close").is_empty() && done.of("double-close").is_empty(), "{:#?}", done.reports);
@@ -117,7 +117,7 @@ fn a_sweep_closes_nothing_twice_wherever_it_hits() {
 }
 
 #[test]
-fn who_closes_what_a_sweep_has_closed_is_no_defect_and_what_a_loop_ended_is_one() {
+fn closing_again_after_a_sweep_is_no_defect_and_after_a_loop_over_a_list_is_one() {
     for how in ["owner_first", "owner_last"] {
         let done = examine("sweep", &[how], CENSUS);
         says(done.one("double-close", "info"), "a loop of closes had closed the number");
@@ -130,7 +130,7 @@ fn who_closes_what_a_sweep_has_closed_is_no_defect_and_what_a_loop_ended_is_one(
 }
 
 #[test]
-fn a_listening_socket_that_goes_to_every_program_is_named_with_both_places() {
+fn a_listening_socket_that_every_program_inherits_is_named_with_both_places() {
     for how in ["fork", "vfork", "system", "popen", "spawn", "spawnp"] {
         let done = examine("retroshare_51", &[how], CENSUS);
         let finding = done.one("fd-inherited", "warning");
@@ -173,7 +173,7 @@ fn a_descriptor_whose_number_is_passed_on_is_meant_for_the_program() {
 }
 
 #[test]
-fn an_add_of_what_is_watched_already_says_what_is_in_force() {
+fn an_add_of_a_registered_descriptor_reports_what_was_not_applied() {
     for (mode, severity, count, message) in [
         ("same", "info", 1200, "with the same events and data: the call is not needed"),
         ("all", "info", 1200, "with the same events and data: the call is not needed"),

@@ -58,13 +58,13 @@ fn of_parent(all: &[Value]) -> Value {
 
 /// Asserts that a program has the same findings when it exits, when it is killed at that place, and
 /// while it still runs.
-pub fn is_told_after_a_kill(program: &str, options: &[(&str, &str)], flags: &[&str]) {
-    is_told_after_a_kill_and(program, options, flags, "1");
+pub fn is_found_after_a_kill(program: &str, options: &[(&str, &str)], flags: &[&str]) {
+    is_found_after_a_kill_and(program, options, flags, "1");
 }
 
 /// The same, with `stays` for the calls that the program makes before it is killed (`STAYS` of
 /// finding.h).
-fn is_told_after_a_kill_and(program: &str, options: &[(&str, &str)], flags: &[&str], stays: &str) {
+fn is_found_after_a_kill_and(program: &str, options: &[(&str, &str)], flags: &[&str], stays: &str) {
     let binary = c_program_with(&format!("findings/{program}"), flags);
     let folder = scratch(&format!("killed-{program}"));
     let (at, recording) = (folder.join("report"), folder.join("rec"));
@@ -105,7 +105,7 @@ fn started(command: &mut Command, recording: &Path, stays: &str) -> Child {
 }
 
 /// The program's binary, and the command's report of it after it was killed at its end.
-pub fn told_after_a_kill(program: &str, flags: &[&str]) -> (PathBuf, Value) {
+pub fn report_after_a_kill(program: &str, flags: &[&str]) -> (PathBuf, Value) {
     let binary = c_program_with(&format!("findings/{program}"), flags);
     let dead = dead(program, Command::new(&binary).env("EPOLLSHIM_CENSUS", "1"));
     (binary, dead)
@@ -122,54 +122,54 @@ pub fn dead(program: &str, command: &mut Command) -> Value {
 
 #[test]
 fn abandoned_loops() {
-    is_told_after_a_kill("leak", &[], &[]);
-    is_told_after_a_kill("leak", &[], &["-DFIXED"]);
-    is_told_after_a_kill("leak_pool", &[], &["-DFIXED"]);
+    is_found_after_a_kill("leak", &[], &[]);
+    is_found_after_a_kill("leak", &[], &["-DFIXED"]);
+    is_found_after_a_kill("leak_pool", &[], &["-DFIXED"]);
 }
 
 #[test]
 fn limits_that_are_near() {
-    is_told_after_a_kill("near_limit", &[], &[]);
-    is_told_after_a_kill("near_limit", &[], &["-DFIXED"]);
-    is_told_after_a_kill("limited", &[("EPOLLSHIM_LIMIT", "watches=3")], &[]);
-    is_told_after_a_kill("limited", &[("EPOLLSHIM_LIMIT", "watches=30")], &["-DFIXED"]);
+    is_found_after_a_kill("near_limit", &[], &[]);
+    is_found_after_a_kill("near_limit", &[], &["-DFIXED"]);
+    is_found_after_a_kill("limited", &[("EPOLLSHIM_LIMIT", "watches=3")], &[]);
+    is_found_after_a_kill("limited", &[("EPOLLSHIM_LIMIT", "watches=30")], &["-DFIXED"]);
 }
 
 #[test]
 fn loops_that_poll() {
-    is_told_after_a_kill("poll_loop", &[], &[]);
-    is_told_after_a_kill("poll_loop", &[], &["-DFIXED"]);
+    is_found_after_a_kill("poll_loop", &[], &[]);
+    is_found_after_a_kill("poll_loop", &[], &["-DFIXED"]);
 }
 
 #[test]
 fn instances_that_end_as_soon_as_they_are_made() {
-    is_told_after_a_kill_and("cases/gunicorn_churn", &[], &["-DCOSTLY"], "calls");
-    is_told_after_a_kill("cases/gunicorn_churn", &[], &["-DFIXED"]);
+    is_found_after_a_kill_and("cases/gunicorn_churn", &[], &["-DCOSTLY"], "calls");
+    is_found_after_a_kill("cases/gunicorn_churn", &[], &["-DFIXED"]);
 }
 
 #[test]
 fn loops_that_are_late() {
-    is_told_after_a_kill("late_loop", &[], &[]);
-    is_told_after_a_kill("late_loop", &[], &["-DFIXED"]);
+    is_found_after_a_kill("late_loop", &[], &[]);
+    is_found_after_a_kill("late_loop", &[], &["-DFIXED"]);
 }
 
 #[test]
-fn what_is_found_as_it_happens() {
+fn findings_that_are_made_when_they_happen() {
     for program in ["size_lie", "ghost", "spin_hup", "full_batch", "double_close", "cases/fibers_19"] {
-        is_told_after_a_kill(program, &[("EPOLLSHIM_CENSUS", "1")], &[]);
+        is_found_after_a_kill(program, &[("EPOLLSHIM_CENSUS", "1")], &[]);
     }
     for program in ["ghost_quiet", "ghost_forked"] {
-        is_told_after_a_kill_and(program, &[], &[], "calls");
-        is_told_after_a_kill_and(program, &[], &["-DFIXED"], "calls");
+        is_found_after_a_kill_and(program, &[], &[], "calls");
+        is_found_after_a_kill_and(program, &[], &["-DFIXED"], "calls");
     }
-    is_told_after_a_kill("cases/pantavisor_699", &[], &[]);
-    is_told_after_a_kill("cases/pantavisor_699", &[], &["-DNO_DEL"]);
+    is_found_after_a_kill("cases/pantavisor_699", &[], &[]);
+    is_found_after_a_kill("cases/pantavisor_699", &[], &["-DNO_DEL"]);
 }
 
 #[test]
-fn what_related_processes_share() {
+fn findings_about_related_processes() {
     for program in ["no_cloexec", "fork_shared", "herd"] {
-        is_told_after_a_kill_and(program, &[], &[], "calls");
-        is_told_after_a_kill_and(program, &[], &["-DFIXED"], "calls");
+        is_found_after_a_kill_and(program, &[], &[], "calls");
+        is_found_after_a_kill_and(program, &[], &["-DFIXED"], "calls");
     }
 }

@@ -2,7 +2,7 @@
 //! watches them is itself leaked, or the program no longer needs them. And instances that leaked
 //! before they were used.
 
-use super::killed::{is_told_after_a_kill, told_after_a_kill};
+use super::killed::{is_found_after_a_kill, report_after_a_kill};
 use super::{examine_with, is_found_with, line_marked, line_of, serious};
 use serde_json::Value;
 use std::path::Path;
@@ -49,8 +49,8 @@ fn squeak_684_sockets_in_close_wait_that_are_watched() {
     );
     super::is_fixed_with("cases/squeak_684", CENSUS);
     leaks("cases/squeak_684", &["-DTHREADS"], "error", "HERE");
-    is_told_after_a_kill("cases/squeak_684", CENSUS, &[]);
-    is_told_after_a_kill("cases/squeak_684", CENSUS, &["-DFIXED"]);
+    is_found_after_a_kill("cases/squeak_684", CENSUS, &[]);
+    is_found_after_a_kill("cases/squeak_684", CENSUS, &["-DFIXED"]);
 }
 
 #[test]
@@ -60,25 +60,25 @@ fn unix_sockets_and_pipes_whose_other_end_is_gone() {
         // Each call created two descriptors, and the program closed the second one.
         assert!(message(&finding).starts_with("150 of 300 "), "{finding:#}");
     }
-    is_told_after_a_kill("lingering", CENSUS, &["-DUNIX"]);
+    is_found_after_a_kill("lingering", CENSUS, &["-DUNIX"]);
 }
 
 #[test]
 fn one_in_twelve_beside_many_that_live() {
     let finding = leaks("lingering", &["-DQUIET"], "warning", "PAIR");
     assert!(message(&finding).starts_with("350 of 8,800 sockets"), "{finding:#}");
-    let (binary, dead) = told_after_a_kill("lingering", &["-DQUIET"]);
+    let (binary, dead) = report_after_a_kill("lingering", &["-DQUIET"]);
     let finding = found(&dead, &binary, "fd-leak", "warning", ("lingering", "PAIR"));
     assert!(message(finding).starts_with("350 of 8,800 sockets"), "{finding:#}");
 }
 
 #[test]
-fn one_in_a_hundred_beneath_some_that_nobody_watches() {
+fn one_in_a_hundred_among_some_unwatched() {
     let finding = leaks("fd_leak_quiet", &[], "warning", "HERE");
     assert!(message(&finding).starts_with("140 of 12,020 sockets"), "{finding:#}");
-    let (binary, dead) = told_after_a_kill("fd_leak_quiet", &[]);
+    let (binary, dead) = report_after_a_kill("fd_leak_quiet", &[]);
     found(&dead, &binary, "fd-leak", "warning", ("fd_leak_quiet", "HERE"));
-    let (_, dead) = told_after_a_kill("fd_leak_quiet", &["-DFIXED"]);
+    let (_, dead) = report_after_a_kill("fd_leak_quiet", &["-DFIXED"]);
     assert!(serious(&dead).is_empty(), "{dead:#}");
 }
 
@@ -91,11 +91,11 @@ fn living_connections_are_no_leak() {
 }
 
 fn is_told_nothing_after_a_kill(flag: &str) {
-    is_told_after_a_kill("no_lingering", CENSUS, &[flag, "-DFIXED"]);
+    is_found_after_a_kill("no_lingering", CENSUS, &[flag, "-DFIXED"]);
 }
 
 #[test]
-fn timers_and_eventfds_that_the_loop_watches_for_nobody() {
+fn timers_and_eventfds_that_are_still_watched_and_no_longer_needed() {
     for (flags, mark) in [(&[][..], "TIMER"), (&["-DEVENTFDS"], "EVENTFD")] {
         let finding = leaks("silent", flags, "warning", mark);
         assert!(message(&finding).starts_with("200 of 200 "), "{finding:#}");
@@ -103,7 +103,7 @@ fn timers_and_eventfds_that_the_loop_watches_for_nobody() {
 }
 
 #[test]
-fn pyroscope_126_what_only_a_left_instance_watches_is_left_too() {
+fn pyroscope_126_descriptors_watched_only_by_a_leaked_instance_are_leaked_too() {
     let program = "cases/pyroscope_126";
     for (flags, mark) in [(&[][..], "TIMER"), (&["-DEVENTFDS"], "EVENTFD"), (&["-DTHREADS"], "TIMER")] {
         let (binary, report, told) = examine_with(program, flags, CENSUS);
@@ -112,7 +112,7 @@ fn pyroscope_126_what_only_a_left_instance_watches_is_left_too() {
         assert_eq!(finding["fd"], told.1, "{flags:?}: {finding:#}");
         assert!(message(finding).starts_with("150 of 150 "), "{finding:#}");
         has_nothing(program, &[flags, &["-DFIXED"]].concat());
-        let (binary, dead) = told_after_a_kill(program, flags);
+        let (binary, dead) = report_after_a_kill(program, flags);
         found(&dead, &binary, "leak", "error", (program, "INSTANCE"));
         let finding = found(&dead, &binary, "fd-leak", "error", (program, mark));
         assert!(message(finding).starts_with("150 of 150 "), "{finding:#}");
@@ -130,11 +130,11 @@ fn soa_16_instances_that_were_lost_before_they_were_used() {
     }
     for flags in [&["-DFIXED"], &["-DAHEAD"]] {
         has_nothing(program, flags);
-        let (_, dead) = told_after_a_kill(program, flags);
+        let (_, dead) = report_after_a_kill(program, flags);
         assert!(serious(&dead).is_empty(), "{flags:?}: {dead:#}");
     }
     for flags in [&[][..], &["-DWAKES"]] {
-        let (binary, dead) = told_after_a_kill(program, flags);
+        let (binary, dead) = report_after_a_kill(program, flags);
         found(&dead, &binary, "leak", "warning", (program, "HERE"));
     }
 }
@@ -161,6 +161,6 @@ fn the_first_emfile_is_judged_whichever_call_meets_it() {
             assert!(message(exhausted).contains(&held), "{exhausted:#}");
             found(report, &binary, "fd-leak", "error", ("emfile", mark));
         }
-        is_told_after_a_kill("emfile", CENSUS, &[way]);
+        is_found_after_a_kill("emfile", CENSUS, &[way]);
     }
 }

@@ -18,7 +18,7 @@ fn a_descriptor_closed_while_a_dup_keeps_its_file_is_a_ghost() {
 }
 
 #[test]
-fn a_ghost_that_nobody_calls_for_is_found_at_the_end() {
+fn a_ghost_without_further_calls_is_found_at_the_end() {
     is_found_and_fixed("ghost_quiet", "ghost", "error");
 }
 
@@ -102,7 +102,7 @@ fn a_close_under_a_waiting_thread_is_found_with_both_places() {
 }
 
 #[test]
-fn what_correct_programs_do_is_no_defect() {
+fn correct_programs_have_no_finding() {
     for report in reports_of("healthy_ledger") {
         has_nothing_serious(&report);
     }

@@ -34,7 +34,7 @@ fn line(binary: &std::path::Path, place: &Value) -> usize {
 }
 
 #[test]
-fn a_loop_a_job_that_nobody_closes() {
+fn one_unclosed_loop_per_job() {
     let finding = is_found("leak", "leak", "error");
     let message = finding["message"].as_str().unwrap();
     assert!(message.starts_with("16 instances are open, of 16 made here, 15 of them idle"), "{message}");
@@ -54,7 +54,7 @@ fn an_instance_without_cloexec_that_an_exec_handed_on() {
 }
 
 #[test]
-fn so_it_is_by_vfork_and_by_an_exec_of_the_process_itself() {
+fn an_exec_after_vfork_or_without_a_fork_hands_it_on_too() {
     for how in ["vfork", "in-place"] {
         let (binary, reports) = reports_of("no_cloexec", &[], &[how]);
         let [finding] = of_id(&reports, "no-cloexec")[..] else { panic!("{how}: {reports:#?}") };
@@ -73,7 +73,7 @@ fn an_exec_that_fails_hands_nothing_on() {
 }
 
 #[test]
-fn a_program_that_was_handed_an_instance_says_so() {
+fn a_program_that_inherited_an_instance_reports_it() {
     let came = |flags: &[&str], arguments: &[&str]| {
         let binary = c_program_with("findings/came_by_exec", flags);
         let path = scratch("came").join("report");
@@ -106,7 +106,7 @@ fn an_instance_used_on_both_sides_of_a_fork() {
 }
 
 #[test]
-fn an_instance_that_only_one_process_goes_on_to_use_is_not_shared() {
+fn an_instance_that_only_one_process_continues_to_use_is_not_shared() {
     for how in ["daemon", "prefork"] {
         let (_, reports) = reports_of("fork_shared", &[], &[how]);
         assert!(of_id(&reports, "fork-shared").is_empty(), "{how}: {reports:#?}");
@@ -130,7 +130,7 @@ fn close_to_the_limit_of_descriptors_and_beyond() {
 }
 
 #[test]
-fn a_limit_that_the_user_has_set_is_told_if_it_is_close_or_has_refused() {
+fn a_limit_of_the_user_is_reported_if_it_is_close_or_was_reached() {
     for (limit, severity, said) in [
         ("watches=3", "warning", "the limit watches=3: 3 at the peak, and 1 call refused"),
         ("watches=1", "info", "the limit watches=1: 1 at the peak"),

@@ -59,7 +59,7 @@ fn loops_that_arm_again_what_they_have_answered_are_healthy() {
 }
 
 #[test]
-fn gaia_723_a_socket_is_watched_for_room_after_its_own_shutdown() {
+fn gaia_723_a_socket_is_watched_for_writability_after_its_own_shutdown() {
     for flags in [&[][..], &["-DTCP"]] {
         says(&spins("cases/gaia_723", flags, "error"), "after a shutdown there is nothing");
         is_well("cases/gaia_723", flags);
@@ -76,7 +76,7 @@ fn a_unix_socket_whose_peer_lives_spins_if_it_is_not_read_or_not_written() {
 
 /// The programs run one after another: the datagrams of one could hide that another received none.
 #[test]
-fn a_datagram_socket_whose_error_nobody_takes_spins() {
+fn a_datagram_socket_whose_error_is_never_read_spins() {
     for flags in [&[][..], &["-DSIX"]] {
         says(&spins("spin_udp", flags, "error"), "clear the pending error");
         is_well("spin_udp", flags);
@@ -92,7 +92,7 @@ fn netty_rebuilds_its_instance_and_the_descriptor_stays_as_it_is() {
 }
 
 #[test]
-fn pantavisor_699_a_child_keeps_what_the_parent_closed_before_it_took_it_out() {
+fn pantavisor_699_a_child_keeps_a_descriptor_that_the_parent_closed_before_its_del() {
     for (flags, words) in [
         (&[][..], "EPOLL_CTL_DEL failed with EBADF"),
         (&["-DNO_DEL"], "the descriptor was closed, and waits continued"),

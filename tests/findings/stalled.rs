@@ -99,7 +99,7 @@ fn readers_that_pause_on_purpose_are_info() {
 }
 
 #[test]
-fn what_is_read_soon_or_need_not_be_read_is_nothing() {
+fn data_that_is_read_soon_or_need_not_be_read_is_no_finding() {
     for mode in ["short", "wake", "brief"] {
         let (_, report, _) = examine("paused", mode, &[]);
         assert!(of(&report, "stalled").is_empty() && serious(&report).is_empty(), "{mode}: {report:#}");
@@ -108,7 +108,7 @@ fn what_is_read_soon_or_need_not_be_read_is_nothing() {
 
 /// The recording contains the finding after SIGKILL.
 #[test]
-fn a_killed_process_has_said_so_while_it_ran() {
+fn a_killed_process_has_the_finding_in_its_recording() {
     for (program, why) in [("cases/davici_4", EDGE), ("cases/pjsip_3018", ONE_SHOT)] {
         let binary = c_program_with(&format!("findings/{program}"), &[]);
         let report = dead(program, Command::new(&binary).arg("bad"));

@@ -49,7 +49,7 @@ fn a_finding_is_known_by_its_object_or_its_exported_function() {
 }
 
 #[test]
-fn an_exported_function_is_found_however_the_program_is_linked() {
+fn an_exported_function_is_found_with_every_kind_of_linking() {
     for flag in ["-no-pie", "-Wl,--hash-style=sysv", "-Wl,--hash-style=gnu", "-s"] {
         let binary = c_program_with("findings/size_lie", &["-DCLOSED", flag]);
         let report = told(&binary, "size-lie:^main$");

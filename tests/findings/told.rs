@@ -5,7 +5,7 @@ use std::process::Command;
 use testkit::{c_program_with, copy, run, scratch, shim};
 
 #[test]
-fn a_finding_is_told_first_and_in_80_columns_however_its_program_is_called() {
+fn a_finding_comes_first_and_fits_80_columns_for_every_length_of_the_program_name() {
     let program = c_program_with("findings/size_lie", &["-DCLOSED"]);
     for length in [8, 40, 57] {
         let binary = scratch("told").join("n".repeat(length));

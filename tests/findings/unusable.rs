@@ -48,7 +48,7 @@ fn waits_that_fail_in_a_row_are_an_ignored_error() {
 }
 
 #[test]
-fn waits_that_fail_now_and_then_or_by_a_fault_are_none() {
+fn waits_that_fail_sometimes_or_by_a_fault_are_no_finding() {
     for mode in ["ok", "few", "now_and_then"] {
         let (_, report, _) = examine("failed_waits", mode, &[]);
         assert!(serious(&report).is_empty(), "{mode}: {report:#}");
@@ -142,7 +142,7 @@ fn without_a_census_the_kinds_come_from_the_kernel() {
 
 /// A call that fails repeatedly: bun #32705.
 #[test]
-fn accepting_on_and_on_at_the_limit_is_an_error_and_backing_off_is_none() {
+fn accepting_repeatedly_at_the_limit_is_an_error_and_backing_off_is_not() {
     let (binary, report, (epfd, listener)) = examine("cases/bun_32705", "bad", CENSUS);
     for (id, key) in [("exhausted", "site"), ("exhausted", "other_site"), ("fd-leak", "site")] {
         let found = of(&report, id);

@@ -63,7 +63,7 @@ fn a_directory_that_others_may_write_is_refused_before_main() {
 }
 
 #[test]
-fn what_is_no_directory_is_refused_before_main() {
+fn a_session_that_is_no_directory_is_refused_before_main() {
     let directory = scratch("session");
     let file = directory.join("file");
     fs::write(&file, "").unwrap();
@@ -98,7 +98,7 @@ fn another_users_directory_is_refused_before_main() {
 }
 
 #[test]
-fn a_file_of_another_kind_is_a_message_and_no_crash() {
+fn a_file_of_another_kind_is_reported_without_a_crash() {
     for content in [&b"this is no session of epollshim's"[..], &[0xff; 600_000], &[0, 0, 0, 0, 0, 0, 0, 1]] {
         let directory = scratch("session");
         fs::write(directory.join("limits.1"), content).unwrap();
@@ -224,7 +224,7 @@ fn each_user_has_a_session_of_his_own() {
 /// If a directory, a file or a symbolic link of that name exists, another name is used, and one
 /// line names it.
 #[test]
-fn a_default_session_that_is_another_users_is_passed_over() {
+fn a_default_session_of_another_user_is_ignored() {
     if !is_root() {
         return skipped("not root: there is but one user", false);
     }

@@ -8,7 +8,7 @@ use testkit::layout::Small;
 use testkit::{root, scratch, shim};
 
 #[test]
-fn no_descriptor_of_the_log_is_there_between_calls() {
+fn between_calls_no_descriptor_of_the_log_is_open() {
     let log = scratch("descriptors").join("log");
     assert_eq!(tally(&undisturbed(&["descriptors", "calls=20"], &log)[0]).1, 0);
     undisturbed(&["descriptors"], "stderr");
@@ -30,7 +30,7 @@ fn a_path_that_cannot_be_written_is_refused_at_load() {
 }
 
 #[test]
-fn a_device_that_takes_nothing_drops_every_line_and_the_report_says_so() {
+fn a_file_that_accepts_no_bytes_drops_every_line_and_the_report_counts_them() {
     for path in [OsStr::new("/proc/version"), OsStr::new("/dev/full")] {
         let (written, dropped, calls) = tally(&undisturbed(&["calls=30"], path)[0]);
         assert_eq!((written, dropped), (0, calls), "{}", path.to_string_lossy());

@@ -49,7 +49,7 @@ fn the_report_goes_to_stderr_by_default() {
 }
 
 #[test]
-fn a_closed_stderr_costs_nothing_and_what_opens_in_its_place_is_not_written_to() {
+fn a_closed_stderr_is_ignored_and_a_file_opened_in_its_place_is_not_written() {
     let file = scratch("closed").join("file");
     keeps_its_status(|| {
         let mut command = one_wait();
@@ -68,7 +68,7 @@ fn a_closed_stderr_costs_nothing_and_what_opens_in_its_place_is_not_written_to()
 }
 
 #[test]
-fn a_full_pipe_that_nobody_reads_does_not_hold_the_program_up() {
+fn a_full_pipe_that_is_never_read_does_not_block_the_program() {
     keeps_its_status(|| {
         let (reader, writer) = pipe().unwrap();
         fill(&writer);
@@ -81,7 +81,7 @@ fn a_full_pipe_that_nobody_reads_does_not_hold_the_program_up() {
 }
 
 #[test]
-fn a_full_socket_that_nobody_reads_does_not_hold_the_program_up() {
+fn a_full_socket_that_is_never_read_does_not_block_the_program() {
     keeps_its_status(|| {
         let (reader, writer) = UnixStream::pair().unwrap();
         fill(&writer);
@@ -217,7 +217,7 @@ fn a_torn_report_does_not_spoil_the_next() {
 }
 
 #[test]
-fn a_relative_name_is_below_the_directory_where_the_program_started() {
+fn a_relative_name_is_relative_to_the_directory_where_the_program_started() {
     // Names that look like patterns and are not.
     for name in ["plain", "100%", "%p%%e"] {
         let dir = scratch("relative").join(name);
@@ -308,7 +308,7 @@ fn a_wrong_option_is_one_line_and_exit_2_before_main() {
 }
 
 #[test]
-fn a_wrong_option_that_is_to_be_ignored_is_one_line_and_the_program_runs() {
+fn a_wrong_option_that_may_be_ignored_is_one_line_and_the_program_runs() {
     let command = || {
         let mut command = with("EPOLLSHIM_REPORT_FORMAT", "xml");
         command.env("EPOLLSHIM_ON_BAD_CONFIG", "ignore");
@@ -320,7 +320,7 @@ fn a_wrong_option_that_is_to_be_ignored_is_one_line_and_the_program_runs() {
 }
 
 #[test]
-fn a_program_that_is_not_meant_is_left_alone() {
+fn a_program_that_is_not_selected_is_left_alone() {
     let dir = scratch("only");
     let report = dir.join("report");
     for output in keeps_its_status(|| {
@@ -340,7 +340,7 @@ fn a_program_that_is_not_meant_is_left_alone() {
 }
 
 #[test]
-fn no_report_is_none_at_all() {
+fn with_report_none_nothing_is_written() {
     for output in keeps_its_status(|| with("EPOLLSHIM_REPORT", "none")) {
         assert!(output.stderr.is_empty() && output.stdout.is_empty(), "{}", show(&output));
     }

@@ -23,7 +23,7 @@ fn each_finding_is_explained_and_all_are_listed() {
 }
 
 #[test]
-fn an_unknown_finding_is_an_error_of_use_in_one_line() {
+fn an_unknown_finding_is_a_usage_error_in_one_line() {
     let output = run(&["explain", "gost"]);
     assert_eq!(output.status.code(), Some(2));
     assert_eq!(stderr(&output), "epollshim: there is no finding 'gost'; did you mean ghost?\n");

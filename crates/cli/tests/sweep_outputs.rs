@@ -123,7 +123,7 @@ fn runs(file: &Path) -> Vec<String> {
 }
 
 #[test]
-fn a_sweep_that_was_killed_goes_on_and_makes_no_trial_twice() {
+fn a_sweep_that_was_killed_continues_and_makes_no_trial_twice() {
     let directory = scratch("resume");
     let (program, kept, noted) = (program("many"), directory.join("kept"), directory.join("runs"));
     let command = || {
@@ -339,7 +339,7 @@ fn a_page_has_the_finds_and_what_was_tried_and_needs_nothing_else() {
 }
 
 #[test]
-fn what_is_written_as_json_is_in_the_schema() {
+fn the_json_output_matches_the_schema() {
     let python = match schema::python() {
         Ok(python) => python,
         Err(why) => return common::skipped(why, false),

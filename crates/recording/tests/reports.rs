@@ -137,7 +137,7 @@ fn a_value_that_a_fault_made_up_is_no_failure_and_made_nothing() {
 }
 
 #[test]
-fn names_that_would_command_a_terminal_or_a_page_do_not() {
+fn names_with_escape_sequences_or_markup_are_escaped() {
     let evil = b"\x1b]0;x\x07<b>\"&'";
     let mut made = Recording::new(5, evil, SECOND, 4);
     made.arguments(&[b"</script><script>alert(1)</script>", b"a\nb\"c\\", b"\xff\xfe"]);

@@ -52,7 +52,7 @@ fn the_census_is_shown_by_kind_and_by_place() {
 }
 
 #[test]
-fn what_nobody_has_judged_is_judged_by_the_reader() {
+fn the_reader_evaluates_a_process_that_never_exited() {
     let path = testkit::scratch("files").join(format!("epollshim.judged.{}.rec", std::process::id()));
     for (is_killed, expected) in [(true, vec!["fd-leak info 1", "leak info 1"]), (false, Vec::new())] {
         let mut made = common::with_stacks();
