@@ -77,7 +77,7 @@ tested: toolchain
 # entries. Not included: tests/cost.rs, which counts the instructions of the entries in assembly,
 # and the tests of the command, of reports and of readers, which do not depend on the entries.
 PORTABLE := $(TARGET)/portable
-PORTABLE_TESTS := c_programs armed_ways recorded_programs recording recording_full census limits log faults stacks findings \
+PORTABLE_TESTS := c_programs armed recorded_programs recording recording_full census limits log faults stacks findings \
     hosts_exact hosts_halfway hosts_owner hosts_descriptors
 test-portable: toolchain programs
 	$(CARGO) build --release --features portable --target-dir $(PORTABLE)

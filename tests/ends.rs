@@ -26,23 +26,23 @@ const REPORTED: [&str; 5] = ["exit", "_exit", "quick_exit", "pthread_exit", "exi
 fn recorded(folder: &Path) -> Value {
     let command = shim().with_file_name("epollshim");
     let output = Command::new(command).args(["report", "--format", "json"]).arg(folder).output().unwrap();
-    let told = String::from_utf8_lossy(&output.stderr).into_owned();
-    let report: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {told}"));
+    let printed = String::from_utf8_lossy(&output.stderr).into_owned();
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {printed}"));
     assert_eq!(report["processes"].as_array().map(Vec::len), Some(1), "{report:#}");
     report["processes"][0].clone()
 }
 
 /// The facts that do not depend on how the process ends: the findings (id, severity, place,
-/// message), the sums of the census, and its rows for the program's own call sites.
-fn facts(told: &Value) -> Value {
-    let mut findings: Vec<String> = told["findings"]
+/// message), the sums of the census, and its rows for the call sites of the program itself.
+fn facts(report: &Value) -> Value {
+    let mut findings: Vec<String> = report["findings"]
         .as_array()
         .unwrap()
         .iter()
         .map(|one| format!("{} {} {} {}", one["id"], one["severity"], one["site"], one["message"]))
         .collect();
     findings.sort();
-    let census = &told["census"];
+    let census = &report["census"];
     let mut rows: Vec<String> = census["sites"]
         .as_array()
         .unwrap()
@@ -100,12 +100,12 @@ fn each_end_gives_the_same_facts(arguments: &[&str]) {
         if REPORTED.contains(&way) && !is_abort {
             views.push(("exit report", report(&exit)));
         }
-        for (view, told) in views {
+        for (view, report) in views {
             if view != "exit report" {
-                assert_eq!(told["process"]["end"], end, "{way}, {view}: {told:#}");
-                assert_eq!(told["recording"]["partial"], false, "{way}, {view}: {told:#}");
+                assert_eq!(report["process"]["end"], end, "{way}, {view}: {report:#}");
+                assert_eq!(report["recording"]["partial"], false, "{way}, {view}: {report:#}");
             }
-            let facts = facts(&told);
+            let facts = facts(&report);
             let expected = first.get_or_insert_with(|| facts.clone());
             if *expected != facts {
                 wrong.push(format!("{way}, {view}: {facts:#}"));

@@ -25,6 +25,8 @@ mod ledger;
 mod lives;
 #[allow(dead_code)]
 mod programs;
+#[path = "findings/report_text.rs"]
+mod report_text;
 #[path = "findings/spinning.rs"]
 mod spinning;
 #[path = "findings/stalled.rs"]
@@ -33,8 +35,6 @@ mod stalled;
 mod sums;
 #[path = "findings/suppressions.rs"]
 mod suppressions;
-#[path = "findings/told.rs"]
-mod told;
 #[path = "findings/unusable.rs"]
 mod unusable;
 #[path = "findings/waits.rs"]

@@ -89,8 +89,8 @@ fn output_that_is_not_in_the_schema_is_refused() {
         let mut wrong = right.clone();
         *wrong.pointer_mut(&place).unwrap_or_else(|| panic!("no {place}: {right:#}")) = value;
         let output = testkit::schema::validate(python, "inspect", "as-shipped", &wrong.to_string());
-        let told = String::from_utf8(output.stdout).unwrap();
-        assert!(output.status.code() == Some(1) && told.starts_with("$."), "{place}: {told}");
+        let printed = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.code() == Some(1) && printed.starts_with("$."), "{place}: {printed}");
     }
     // An additional key is valid (of a later version); a missing key is an error.
     let mut later = right.clone();

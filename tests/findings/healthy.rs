@@ -69,17 +69,17 @@ fn nginx_with_two_workers() {
     let Some([server, wrk]) = installed(["nginx", "wrk"]) else { return };
     let port = free_port();
     let (dir, words) = nginx_directory(port);
-    let told = dir.clone();
+    let place = dir.clone();
     let mut nginx = Running::start(Mode::Shim, dir, &server, &words.each_ref().map(String::as_str));
     nginx.until_listening(port);
     for path in ["page", "proxied", "hello"] {
         requests(&wrk, port, path);
     }
-    // nginx starts new workers; the old ones end when they have served their requests. SAFETY: kill
-    // accesses no memory. The process is a child of this one that was not yet waited for, so its
-    // pid is not reused.
+    // nginx starts new workers; the old ones end when they have served their requests.
+    // SAFETY: kill accesses no memory. The process is a child of this one that was not yet waited
+    // for, so its pid is not reused.
     assert_eq!(unsafe { libc::kill(nginx.pid(), libc::SIGHUP) }, 0);
-    nginx.until("the old workers have ended", |_| (files(&told, "report-").len() == 2).then_some(()));
+    nginx.until("the old workers have ended", |_| (files(&place, "report-").len() == 2).then_some(()));
     requests(&wrk, port, "page");
     is_well("nginx", &nginx.end(libc::SIGQUIT), 5, &[]);
 }
@@ -224,7 +224,7 @@ fn reports_of_haproxy(server: &Path, wrk: &Path, mode: &str) -> Option<Vec<Value
     let config = dir.join("haproxy.cfg");
     std::fs::write(&config, text.replace("127.0.0.1:OTHER", &format!("127.0.0.1:{other}"))).unwrap();
     // The master executes itself again, so it has two reports.
-    let (told, pattern) = (dir.clone(), dir.join("told-%p-%t.json"));
+    let (place, pattern) = (dir.clone(), dir.join("findings-%p-%t.json"));
     let options = [("EPOLLSHIM_REPORT", pattern.to_str().unwrap())];
     let mut haproxy = Running::start_with(&options, dir, server, &[mode, "-f", config.to_str().unwrap()]);
     haproxy.until_listening(port);
@@ -239,7 +239,7 @@ fn reports_of_haproxy(server: &Path, wrk: &Path, mode: &str) -> Option<Vec<Value
         return None;
     }
     assert_eq!(ended.status.signal(), None, "{}", ended.stderr);
-    Some(files(&told, "told-").iter().map(|path| report(path)).collect())
+    Some(files(&place, "findings-").iter().map(|path| report(path)).collect())
 }
 
 #[test]

@@ -8,7 +8,7 @@ use testkit::{c_program_with, copy, run, scratch, shim};
 fn a_finding_comes_first_and_fits_80_columns_for_every_length_of_the_program_name() {
     let program = c_program_with("findings/size_lie", &["-DCLOSED"]);
     for length in [8, 40, 57] {
-        let binary = scratch("told").join("n".repeat(length));
+        let binary = scratch("text").join("n".repeat(length));
         copy(&program, &binary);
         let run = run(Command::new(&binary).env("LD_PRELOAD", shim()));
         let findings = run.stderr.split("\n\n").nth(1).unwrap();
