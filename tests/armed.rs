@@ -174,9 +174,9 @@ fn all_are_the_same(armed: Armed) {
         {
             for report in reports {
                 let log = &report["log"];
-                let told = log["written"].as_u64().unwrap() + log["dropped"].as_u64().unwrap();
+                let logged = log["written"].as_u64().unwrap() + log["dropped"].as_u64().unwrap();
                 let calls = report["calls"].as_object().unwrap().values();
-                assert_eq!(told, calls.map(|call| call["calls"].as_u64().unwrap()).sum::<u64>(), "{name}: {report}");
+                assert_eq!(logged, calls.map(|call| call["calls"].as_u64().unwrap()).sum::<u64>(), "{name}: {report}");
             }
         }
     }

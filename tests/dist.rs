@@ -369,7 +369,7 @@ fn the_rpm_has_the_same_files_and_installs() {
     assert_eq!(host, "localhost");
     // SAFETY: geteuid has no arguments and cannot fail.
     if unsafe { libc::geteuid() } != 0 {
-        eprintln!("skipped: only root installs a package in a root of its own");
+        eprintln!("skipped: only root can install a package into another root directory");
         return;
     }
     let other = scratch("rpm-root");
@@ -415,7 +415,7 @@ fn each_cargo_package_of_this_project_has_the_same_licence() {
 
 /// Runs `make dist` again in a clone of the last commit: two builds, in two directories.
 #[test]
-#[ignore = "builds everything anew: make test-dist"]
+#[ignore = "builds everything again: make test-dist"]
 fn two_builds_in_two_directories_have_the_same_bytes() {
     if !made() {
         return;

@@ -166,7 +166,7 @@ fn a_program_that_makes_no_epoll_call_has_a_recording_however_it_ends() {
 }
 
 /// The command's output as JSON; None if it is not JSON.
-fn told(arguments: &[&str]) -> Option<Value> {
+fn json_of(arguments: &[&str]) -> Option<Value> {
     let output = Command::new(shim().with_file_name("epollshim")).args(arguments).output().unwrap();
     serde_json::from_slice(&output.stdout).ok()
 }
@@ -177,9 +177,9 @@ fn a_leak_is_reported_live_in_a_snapshot_and_after_a_kill() {
     let mut child = surviving(&["waits"], &folder).stdout(Stdio::null()).spawn().unwrap();
     let pid = child.id().to_string();
     let at = folder.to_str().unwrap();
-    let is_leak = |told: &Option<Value>| {
-        told.as_ref().is_some_and(|told| {
-            let findings = told["processes"][0]["findings"].as_array();
+    let is_leak = |report: &Option<Value>| {
+        report.as_ref().is_some_and(|report| {
+            let findings = report["processes"][0]["findings"].as_array();
             findings.is_some_and(|all| all.iter().any(|one| one["id"] == "fd-leak" && one["severity"] == "error"))
         })
     };
@@ -187,8 +187,8 @@ fn a_leak_is_reported_live_in_a_snapshot_and_after_a_kill() {
     let began = Instant::now();
     while began.elapsed() < Duration::from_secs(100) && !(is_leak(&live) && is_leak(&snapshot)) {
         std::thread::sleep(Duration::from_millis(100));
-        live = told(&["report", "--format", "json", at]);
-        snapshot = told(&["ctl", &pid, "snapshot", "--format", "json"]);
+        live = json_of(&["report", "--format", "json", at]);
+        snapshot = json_of(&["ctl", &pid, "snapshot", "--format", "json"]);
     }
     child.kill().unwrap();
     child.wait().unwrap();
@@ -217,7 +217,7 @@ fn call_sites_in_a_library_that_was_loaded_late_are_known_after_a_kill() {
 fn the_child_of_a_fork_has_a_census_of_its_own() {
     let folder = scratch("child").join("rec");
     run(&mut surviving(&["child"], &folder));
-    let report = told(&["report", "--format", "json", folder.to_str().unwrap()]).unwrap();
+    let report = json_of(&["report", "--format", "json", folder.to_str().unwrap()]).unwrap();
     let processes = report["processes"].as_array().unwrap();
     assert_eq!(processes.len(), 2, "{report:#}");
     let (mut opened, mut born): (Vec<_>, Vec<_>) = processes
@@ -243,7 +243,8 @@ fn armed_rules_and_limits_are_in_the_recording_with_their_counts() {
     let mut process = Value::Null;
     while began.elapsed() < Duration::from_secs(100) && process["limits"][0]["denied"].as_u64() < Some(3) {
         std::thread::sleep(Duration::from_millis(100));
-        process = told(&["report", "--format", "json", at]).map_or(Value::Null, |told| told["processes"][0].clone());
+        process =
+            json_of(&["report", "--format", "json", at]).map_or(Value::Null, |report| report["processes"][0].clone());
     }
     child.kill().unwrap();
     child.wait().unwrap();

@@ -157,7 +157,7 @@ fn redis_leaves_clients_alone(option: (&str, &str), clients: usize, room: usize)
     let ended = redis.end(libc::SIGTERM);
     assert_eq!(ended.status.code(), Some(0), "{}{}", ended.stdout, ended.stderr);
     assert!(ended.stdout.contains("Redis is now ready to exit, bye bye..."), "{}", ended.stdout);
-    assert!(!ended.stdout.contains("No space left"), "it says nothing of it: {}", ended.stdout);
+    assert!(!ended.stdout.contains("No space left"), "it logs nothing about it: {}", ended.stdout);
     (answers, ended)
 }
 
@@ -274,7 +274,7 @@ fn asyncio_without_an_instance_uses_poll_and_serves_every_client() {
     load::echo(port, 8, 20);
     let ended = server.end(libc::SIGTERM);
     assert_eq!(ended.status.code(), Some(7), "{}", ended.stderr);
-    assert_eq!(ended.stderr, "", "it says nothing of it");
+    assert_eq!(ended.stderr, "", "it prints nothing about it");
     assert!(ended.stdout.contains("served 8 connections"), "{}", ended.stdout);
     // The module selectors tries to create one instance when it is imported, and none later.
     let report = only_report(&ended);

@@ -83,14 +83,14 @@ fn with_no_free_number_and_no_helper_lost_evidence_is_reported_as_a_failure() {
     }
     // The program has no finding `ghost`, so `check` fails only because evidence is missing.
     let epollshim = || Command::new(shim().with_file_name("epollshim"));
-    let told = epollshim().args(["report", "--fail-on", "ghost"]).arg(open.0.join("rec")).output().unwrap();
-    assert_eq!(told.status.code(), Some(1), "{}", show(&told));
-    assert!(show(&told).contains("the file could not grow: EMFILE"), "{}", show(&told));
+    let output = epollshim().args(["report", "--fail-on", "ghost"]).arg(open.0.join("rec")).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", show(&output));
+    assert!(show(&output).contains("the file could not grow: EMFILE"), "{}", show(&output));
     let mut command = epollshim();
     command.args(["run", "--record-ring=full", "--fail-on", "ghost", "--"]).arg(program()).args(["alone", "64"]);
-    let told = command.output().unwrap();
-    assert_eq!(told.status.code(), Some(1), "{}", show(&told));
-    assert!(show(&told).contains("PARTIAL"), "{}", show(&told));
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", show(&output));
+    assert!(show(&output).contains("PARTIAL"), "{}", show(&output));
     // The same with a report that goes to a file.
     let mut command = watched(&["alone", "64"], &open.0);
     let ended = run(command.env_remove("EPOLLSHIM_LOG").env("EPOLLSHIM_REPORT", open.0.join("text")));
@@ -132,7 +132,7 @@ fn with_no_address_space_left_the_evidence_is_complete() {
 fn a_recording_continues_when_root_becomes_another_user() {
     // SAFETY: geteuid cannot fail and has no arguments.
     if unsafe { libc::geteuid() } != 0 {
-        return skipped("not root: no program can change its user", false);
+        return skipped("not root: a program cannot change its user", false);
     }
     for words in [&["user"][..], &["user", "raw"], &["user", "chroot"]] {
         let open = Open::new(&words.join("-"));

@@ -153,8 +153,8 @@ fn systemd_accepts_the_drop_in() {
         command.args(["verify", "--man=no"]).arg(units.join("redis-server.service"));
         // Messages about other units of this machine are ignored.
         let output = command.env("SYSTEMD_UNIT_PATH", format!("{}:", units.display())).output().unwrap();
-        let told = String::from_utf8_lossy(&output.stderr).into_owned();
-        told.lines().filter(|line| line.contains("epollshim.conf")).map(str::to_owned).collect::<Vec<_>>()
+        let messages = String::from_utf8_lossy(&output.stderr).into_owned();
+        messages.lines().filter(|line| line.contains("epollshim.conf")).map(str::to_owned).collect::<Vec<_>>()
     };
     assert_eq!(verify(&example("systemd/epollshim.conf")), [""; 0]);
     // systemd-analyze reports a drop-in that it does not accept.

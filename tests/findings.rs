@@ -58,15 +58,15 @@ fn is_found(program: &str, id: &str, severity: &str) -> Value {
 
 /// [`is_found`] with options of the shim.
 fn is_found_with(program: &str, id: &str, severity: &str, options: &[(&str, &str)]) -> Value {
-    let (binary, report, told) = examine_with(program, &[], options);
+    let (binary, report, printed) = examine_with(program, &[], options);
     let findings = report["findings"].as_array().unwrap();
     let mut matching = findings.iter().filter(|finding| finding["id"] == id);
     let finding = matching.next().unwrap_or_else(|| panic!("{program}: no {id} among {findings:#?}"));
     assert!(matching.next().is_none(), "{program}: {id} twice: {findings:#?}");
     assert_eq!(finding["severity"], severity, "{program}: {finding:#}");
     let number = |fd: i64| if fd < 0 { Value::Null } else { fd.into() };
-    assert_eq!(finding["epfd"], number(told.0), "{program}: {finding:#}");
-    assert_eq!(finding["fd"], number(told.1), "{program}: {finding:#}");
+    assert_eq!(finding["epfd"], number(printed.0), "{program}: {finding:#}");
+    assert_eq!(finding["fd"], number(printed.1), "{program}: {finding:#}");
     let site = finding["site"].as_str().unwrap_or_else(|| panic!("{program}: no site: {finding:#}"));
     assert_eq!(line_of(&binary, site), line_marked(program, "HERE"), "{program}: {site}: {finding:#}");
     let others: Vec<_> = serious(&report).into_iter().filter(|finding| finding["id"] != id).cloned().collect();
@@ -97,8 +97,9 @@ fn examine_with(program: &str, flags: &[&str], options: &[(&str, &str)]) -> (Pat
     let path = scratch(program).join("report");
     let run = run(under_shim(Command::new(&binary).envs(options.iter().copied()), &path));
     assert!(run.status.success(), "{program}: {}\n{}", run.status, run.stderr);
-    let told: Vec<i64> = run.stdout.lines().last().unwrap().split(' ').map(|number| number.parse().unwrap()).collect();
-    (binary, report(&path), (told[0], told[1]))
+    let printed: Vec<i64> =
+        run.stdout.lines().last().unwrap().split(' ').map(|number| number.parse().unwrap()).collect();
+    (binary, report(&path), (printed[0], printed[1]))
 }
 
 /// Every report of a run of a program, the children's among them.

@@ -19,8 +19,5 @@ fn the_header_matches_the_source() {
         std::fs::write(&path, &text).expect("include/epollshim.h");
     }
     let committed = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(
-        committed == text,
-        "include/epollshim.h is not what src/capi.rs gives; `make header` makes it anew\n{text}"
-    );
+    assert!(committed == text, "include/epollshim.h does not match src/capi.rs; run `make header`\n{text}");
 }

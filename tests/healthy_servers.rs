@@ -45,7 +45,7 @@ fn is_well(name: &str, start: fn(&Place) -> Option<Serving>, explained: &[Explai
         serving.end();
         let outside = is_explained(&format!("{name}, by inspect"), &watched.findings, explained_outside);
         let line = format!(
-            "{name} ({}): {:.0} requests a second, {:.0} while it is looked at ({} times; ratio {:.2}); inspect found {outside}",
+            "{name} ({}): {:.0} requests per second, {:.0} while it is inspected ({} times; ratio {:.2}); inspect found {outside}",
             if is_preloaded { "with the library" } else { "bare" },
             rate.per_second(),
             watched.rate.per_second(),
@@ -178,7 +178,7 @@ fn puma() {
         (
             "ctl-error",
             "EPOLL_CTL_ADD) failed with EEXIST",
-            "true: libev leaves out EPOLL_CTL_DEL before it adds anew; on EEXIST it calls EPOLL_CTL_MOD where the mask differs \
+            "true: libev leaves out EPOLL_CTL_DEL before it adds again; on EEXIST it calls EPOLL_CTL_MOD where the mask differs \
              (ev_epoll.c)",
         ),
         (

@@ -465,7 +465,7 @@ fn memory_is_failed_around_and_within_an_allocator_that_must_not_be_re_entered()
         let failed = run(command.env("EPOLLSHIM_RECORD", folder.join("rec")).env("EPOLLSHIM_INJECT", rules));
         assert_eq!(failed.stdout, "done\n", "{place:?}: {}\n{}", failed.status, failed.stderr);
         let log = std::fs::read_to_string(folder.join("log")).unwrap();
-        let told = |call: &str| log.lines().filter(|line| line.contains(&format!(" call={call} "))).count();
-        assert!(told("malloc") > 50 && told("realloc") > 50 && told("mmap") > 0, "{place:?}: {log:.1000}");
+        let times = |call: &str| log.lines().filter(|line| line.contains(&format!(" call={call} "))).count();
+        assert!(times("malloc") > 50 && times("realloc") > 50 && times("mmap") > 0, "{place:?}: {log:.1000}");
     }
 }

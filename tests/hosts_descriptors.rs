@@ -154,7 +154,7 @@ fn a_program_of_one_thread_has_one_thread_after_every_call() {
 #[test]
 fn without_a_helper_nothing_is_lost() {
     if !is_root() {
-        return skipped("not root: no pid namespace can be made", false);
+        return skipped("not root: cannot create a pid namespace", false);
     }
     for mode in MODES {
         let directory = scratch("namespace");
@@ -295,7 +295,7 @@ fn refused(option: &str, value: &Path, also: &[(&str, &str)], word: &str) {
 #[test]
 fn a_log_recording_or_session_of_another_user_is_refused() {
     if !is_root() {
-        return skipped("not root: no file can be given to another user", false);
+        return skipped("not root: cannot give a file to another user", false);
     }
     let directory = scratch("others");
     let (file, link) = (directory.join("file"), directory.join("link"));
@@ -322,7 +322,7 @@ fn a_log_recording_or_session_of_another_user_is_refused() {
 #[test]
 fn a_report_is_not_written_through_another_users_link() {
     if !is_root() {
-        return skipped("not root: no file can be given to another user", false);
+        return skipped("not root: cannot give a file to another user", false);
     }
     let directory = scratch("report");
     let (file, link) = (directory.join("file"), directory.join("link"));
@@ -365,7 +365,7 @@ fn a_link_of_ones_own_leads_to_the_log() {
 #[test]
 fn a_log_or_recording_that_is_exchanged_while_the_program_runs_is_left_alone() {
     if !is_root() {
-        return skipped("not root: no file can be given to another user", false);
+        return skipped("not root: cannot give a file to another user", false);
     }
     let directory = scratch("exchanged");
     let (file, log) = (directory.join("file"), directory.join("log"));

@@ -457,7 +457,7 @@ fn mlockall_and_later_calls_succeed_as_an_ordinary_user() {
     }
     // SAFETY: geteuid has no arguments and cannot fail.
     if unsafe { libc::geteuid() } != 0 {
-        eprintln!("skipped: only root becomes a user without rights");
+        eprintln!("skipped: only root can become a user without rights");
         return;
     }
     let (library, program) = for_everybody();

@@ -73,7 +73,7 @@ fn held(run: &Limited, key: &str, limit: u64, calls: &[&str]) {
     assert!(limited > 0, "{report}");
     assert_eq!(entry["denied"], limited, "{report}");
     assert_eq!(entry["let_through"], 0, "{entry}");
-    assert_eq!(run.stderr(), "", "a limit that denies says nothing");
+    assert_eq!(run.stderr(), "", "a limit that denies prints nothing");
 }
 
 // ---- the table ----

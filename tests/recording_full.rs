@@ -260,7 +260,7 @@ fn the_file_never_grows_beyond_its_size_and_counts_dropped_records() {
 #[test]
 fn a_disk_that_becomes_full_stops_the_recording_which_counts_dropped_records() {
     let Some(small) = Small::mount("full-disk", "1m") else {
-        eprintln!("SKIPPED: a small file system needs root and mount");
+        eprintln!("skipped: a small file system needs root and mount");
         return;
     };
     let directory = scratch("full-disk-counts");
@@ -292,7 +292,7 @@ fn end_of_input(mut child: Child) {
 #[test]
 fn a_disk_that_has_space_again_is_used_again() {
     let Some(small) = Small::mount("full-again", "1m") else {
-        eprintln!("SKIPPED: a small file system needs root and mount");
+        eprintln!("skipped: a small file system needs root and mount");
         return;
     };
     let counts = scratch("full-again-counts").join("counts");

@@ -58,13 +58,13 @@ fn an_instance_is_reported_with_its_callers_also_without_frame_pointers() {
 #[test]
 fn a_stack_is_as_deep_as_asked_and_absent_where_none_is() {
     let binary = program();
-    for (depth, told) in [("2", 2), ("1", 1), ("0", 0)] {
+    for (depth, frames) in [("2", 2), ("1", 1), ("0", 0)] {
         let path = scratch("stacks").join("report");
         let run = run(under_shim(Command::new(&binary).env("EPOLLSHIM_STACKS", depth), &path));
         assert!(run.status.success(), "{}", run.stderr);
         let report = report(&path);
         let instance = &report["instances"]["list"][0];
-        assert_eq!(instance["stack"].as_array().unwrap().len(), told, "{depth}: {instance:#}");
+        assert_eq!(instance["stack"].as_array().unwrap().len(), frames, "{depth}: {instance:#}");
         assert!(instance["site"].as_str().unwrap().starts_with("stacks+0x"), "{instance:#}");
     }
 }

@@ -359,7 +359,7 @@ fn existing_programs_behave_the_same_with_a_census() {
     ];
     for (program, arguments) in scripts {
         let Ok(bare) = Command::new(program).args(arguments).output() else {
-            eprintln!("skipped: no {program}");
+            eprintln!("skipped: {program} is not installed");
             continue;
         };
         let bare = String::from_utf8_lossy(&bare.stdout).into_owned();

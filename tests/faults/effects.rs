@@ -199,8 +199,8 @@ fn an_impossible_fault_must_be_allowed_and_is_marked_in_the_report() {
     command.arg("3").env("EPOLLSHIM_INJECT_IMPOSSIBLE", "1");
     let (_, report) =
         reported(&mut command, "epoll_wait:forge=EPOLLRDHUP;epoll_wait:delay_exit=1us;epoll_ctl:retval=1");
-    let told: Vec<_> = report["faults"].as_array().unwrap().iter().map(|fault| fault["legal"].clone()).collect();
-    assert_eq!(told, [false, true, false], "{}", report["faults"]);
+    let legal: Vec<_> = report["faults"].as_array().unwrap().iter().map(|fault| fault["legal"].clone()).collect();
+    assert_eq!(legal, [false, true, false], "{}", report["faults"]);
     assert_eq!(report["faults"][0]["fired"], 3);
 }
 

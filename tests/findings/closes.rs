@@ -30,8 +30,9 @@ fn examine(name: &'static str, arguments: &[&str], options: &[(&str, &str)]) -> 
     let path = folder.join("report");
     let run = run(under_shim(Command::new(&binary).args(arguments).envs(options.iter().copied()), &path));
     assert!(run.status.success(), "{what}: {}\n{}", run.status, run.stderr);
-    let told: Vec<i64> = run.stdout.lines().last().unwrap().split(' ').map(|number| number.parse().unwrap()).collect();
-    Done { name, what, binary, reports: reports(&path), epfd: told[0], fd: told[1] }
+    let printed: Vec<i64> =
+        run.stdout.lines().last().unwrap().split(' ').map(|number| number.parse().unwrap()).collect();
+    Done { name, what, binary, reports: reports(&path), epfd: printed[0], fd: printed[1] }
 }
 
 impl Done {

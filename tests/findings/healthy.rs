@@ -35,13 +35,13 @@ fn are_well(name: &str, reports: &[Value], processes: usize, explained: &[Explai
             println!("  {finding}");
             let is_explained = finding["severity"] == "info"
                 || finding["severity"] == "warning"
-                    && explained.iter().any(|(id, words, _)| finding["id"] == *id && told(finding).contains(words));
+                    && explained.iter().any(|(id, words, _)| finding["id"] == *id && message(finding).contains(words));
             assert!(is_explained, "{name}: {finding:#}\n{:#}", report["calls"]);
         }
     }
 }
 
-fn told(finding: &Value) -> &str {
+fn message(finding: &Value) -> &str {
     finding["message"].as_str().unwrap()
 }
 

@@ -11,13 +11,13 @@ use serde_json::Value;
 
 use testkit::{c_program_with, reports, run, scratch, shim, under_shim};
 
-type Told = Vec<(String, String, String, i64)>;
+type Summary = Vec<(String, String, String, i64)>;
 
 /// Id, severity, place and descriptor of each finding above `info`, and of each finding that is
 /// never above it.
-fn told(of: &Value) -> Told {
+fn summary(of: &Value) -> Summary {
     let text = |finding: &Value, key: &str| finding[key].as_str().unwrap_or("").to_owned();
-    let mut all: Told = of["findings"]
+    let mut all: Summary = of["findings"]
         .as_array()
         .unwrap()
         .iter()
@@ -70,7 +70,7 @@ fn is_found_after_a_kill_and(program: &str, options: &[(&str, &str)], flags: &[&
     let (at, recording) = (folder.join("report"), folder.join("rec"));
     let of_exit = run(under_shim(Command::new(&binary).envs(options.iter().copied()), &at));
     assert!(of_exit.status.success(), "{program}: {}", of_exit.stderr);
-    let expected = told(&of_parent(&reports(&at)));
+    let expected = summary(&of_parent(&reports(&at)));
     assert_eq!(expected.is_empty(), flags.contains(&"-DFIXED"), "{program}: {expected:#?}");
     let mut child = started(Command::new(&binary).envs(options.iter().copied()), &recording, stays);
     let live = recorded(&recording, child.id());
@@ -80,11 +80,11 @@ fn is_found_after_a_kill_and(program: &str, options: &[(&str, &str)], flags: &[&
     let dead = recorded(&recording, child.id());
     assert_eq!(live["process"]["end"], "running", "{program}");
     assert_eq!(dead["process"]["end"], "signal", "{program}");
-    assert_eq!(told(&live), expected, "{program}, while it runs: {live:#}");
+    assert_eq!(summary(&live), expected, "{program}, while it runs: {live:#}");
     let known: Vec<_> = expected.iter().map(|(id, severity, ..)| (id.clone(), severity.clone())).collect();
-    let shown: Vec<_> = told(&view).into_iter().map(|(id, severity, ..)| (id, severity)).collect();
+    let shown: Vec<_> = summary(&view).into_iter().map(|(id, severity, ..)| (id, severity)).collect();
     assert_eq!(shown, known, "{program}, by top: {view:#}");
-    assert_eq!(told(&dead), expected, "{program}, killed: {dead:#}");
+    assert_eq!(summary(&dead), expected, "{program}, killed: {dead:#}");
 }
 
 /// Starts a program that waits to be killed after it has printed its descriptors (`STAYS` of

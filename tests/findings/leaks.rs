@@ -28,9 +28,9 @@ fn has_nothing(program: &str, flags: &[&str]) {
 /// Asserts that the program has this one defect, with its descriptor and place, and that its fixed
 /// twin has none.
 fn leaks(program: &str, flags: &[&str], severity: &str, mark: &str) -> Value {
-    let (binary, report, told) = examine_with(program, flags, CENSUS);
+    let (binary, report, printed) = examine_with(program, flags, CENSUS);
     let finding = found(&report, &binary, "fd-leak", severity, (program, mark));
-    assert_eq!(finding["fd"], told.1, "{flags:?}: {finding:#}");
+    assert_eq!(finding["fd"], printed.1, "{flags:?}: {finding:#}");
     assert_eq!(serious(&report).len(), 1, "{flags:?}: {report:#}");
     has_nothing(program, &[flags, &["-DFIXED"]].concat());
     finding.clone()
@@ -106,10 +106,10 @@ fn timers_and_eventfds_that_are_still_watched_and_no_longer_needed() {
 fn pyroscope_126_descriptors_watched_only_by_a_leaked_instance_are_leaked_too() {
     let program = "cases/pyroscope_126";
     for (flags, mark) in [(&[][..], "TIMER"), (&["-DEVENTFDS"], "EVENTFD"), (&["-DTHREADS"], "TIMER")] {
-        let (binary, report, told) = examine_with(program, flags, CENSUS);
+        let (binary, report, printed) = examine_with(program, flags, CENSUS);
         found(&report, &binary, "leak", "error", (program, "INSTANCE"));
         let finding = found(&report, &binary, "fd-leak", "error", (program, mark));
-        assert_eq!(finding["fd"], told.1, "{flags:?}: {finding:#}");
+        assert_eq!(finding["fd"], printed.1, "{flags:?}: {finding:#}");
         assert!(message(finding).starts_with("150 of 150 "), "{finding:#}");
         has_nothing(program, &[flags, &["-DFIXED"]].concat());
         let (binary, dead) = report_after_a_kill(program, flags);
@@ -123,9 +123,9 @@ fn pyroscope_126_descriptors_watched_only_by_a_leaked_instance_are_leaked_too() 
 fn soa_16_instances_that_were_lost_before_they_were_used() {
     let program = "cases/soa_16";
     for (flags, severity) in [(&[][..], "warning"), (&["-DWAKES"], "warning"), (&["-DSECONDS=11"], "error")] {
-        let (binary, report, told) = examine_with(program, flags, &[]);
+        let (binary, report, printed) = examine_with(program, flags, &[]);
         let finding = found(&report, &binary, "leak", severity, (program, "HERE"));
-        assert_eq!(finding["epfd"], told.0, "{flags:?}: {finding:#}");
+        assert_eq!(finding["epfd"], printed.0, "{flags:?}: {finding:#}");
         assert!(message(finding).contains(" made here, 12 of them never waited on: "), "{finding:#}");
     }
     for flags in [&["-DFIXED"], &["-DAHEAD"]] {

@@ -10,11 +10,11 @@ const CENSUS: &[(&str, &str)] = &[("EPOLLSHIM_CENSUS", "1")];
 /// Returns the only finding above `info` of a program, which must have this id and severity, the
 /// program's descriptor, and places at the lines with these marks.
 fn has(program: &str, flags: &[&str], (id, severity): (&str, &str), marks: (&str, &str)) -> Value {
-    let (binary, report, told) = examine_with(program, flags, &[]);
+    let (binary, report, printed) = examine_with(program, flags, &[]);
     let all = serious(&report);
     let [finding] = all[..] else { panic!("{program} {flags:?}: {all:#?}\n{:#}", report["calls"]) };
     assert_eq!((&finding["id"], &finding["severity"]), (&id.into(), &severity.into()), "{program}: {finding:#}");
-    let fd = if told.1 < 0 { Value::Null } else { told.1.into() };
+    let fd = if printed.1 < 0 { Value::Null } else { printed.1.into() };
     assert_eq!(finding["fd"], fd, "{program}: {finding:#}");
     for (place, mark) in [("site", marks.0), ("other_site", marks.1)].into_iter().filter(|(_, mark)| !mark.is_empty()) {
         let site = finding[place].as_str().unwrap_or_else(|| panic!("{program}: no {place}: {finding:#}"));

@@ -14,8 +14,9 @@ pub fn examine(program: &str, mode: &str, options: &[(&str, &str)]) -> (PathBuf,
     let path = scratch(&format!("{program}_{mode}")).join("report");
     let run = run(under_shim(Command::new(&binary).arg(mode).envs(options.iter().copied()), &path));
     assert!(run.status.success(), "{program} {mode}: {}\n{}", run.status, run.stderr);
-    let told: Vec<i64> = run.stdout.lines().last().unwrap().split(' ').map(|number| number.parse().unwrap()).collect();
-    (binary, report(&path), (told[0], told[1]))
+    let printed: Vec<i64> =
+        run.stdout.lines().last().unwrap().split(' ').map(|number| number.parse().unwrap()).collect();
+    (binary, report(&path), (printed[0], printed[1]))
 }
 
 pub fn of<'report>(report: &'report Value, id: &str) -> Vec<&'report Value> {

@@ -65,7 +65,7 @@ fn a_limit_on_the_size_of_files_does_not_kill_the_program() {
 #[test]
 fn a_disk_that_is_full_for_a_while_tears_no_line() {
     let Some(small) = Small::mount("small", "16k") else {
-        return testkit::skipped("no tmpfs can be mounted here", true);
+        return testkit::skipped("cannot mount a tmpfs here", true);
     };
     let (log, ballast) = (small.0.join("log"), small.0.join("ballast"));
     std::fs::write(&ballast, [b'.'; 8192]).unwrap();

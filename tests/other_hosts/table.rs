@@ -104,7 +104,7 @@ fn block() -> Option<String> {
 pub fn is_current() {
     let Some(made) = block() else {
         // The test of each row reports its own failure.
-        testkit::skipped("the table of hosts: a host is not here, or a row of it failed", true);
+        testkit::skipped("the table of hosts: a host could not be made, or a row of it failed", true);
         return;
     };
     let text = document();

@@ -17,13 +17,13 @@ pub type Explained = (&'static str, &'static str, &'static str);
 pub fn found(place: &Place) -> (usize, Vec<Value>) {
     let mut all = Vec::new();
     let files = std::fs::read_dir(place.path("reports")).unwrap().map(|entry| entry.unwrap().path());
-    let told: Vec<Value> = files.flat_map(|path| reports(&path)).collect();
+    let reported: Vec<Value> = files.flat_map(|path| reports(&path)).collect();
     let command = shim().with_file_name("epollshim");
     let output = Command::new(command).args(["report", "--format", "json"]).arg(place.path("rec")).output().unwrap();
     assert!(output.status.success(), "{}", show(&output));
     let recorded: Value = serde_json::from_slice(&output.stdout).unwrap();
     let recorded = recorded["processes"].as_array().unwrap();
-    for process in told.iter().chain(recorded) {
+    for process in reported.iter().chain(recorded) {
         for finding in process["findings"].as_array().unwrap() {
             let mut finding = finding.clone();
             finding["process"] = process["process"]["program"].clone();

@@ -25,7 +25,7 @@ fn serving(
 fn root_and<const N: usize>(programs: [&str; N]) -> Option<[PathBuf; N]> {
     // SAFETY: geteuid cannot fail and has no arguments.
     if unsafe { libc::geteuid() } != 0 {
-        skipped("servers that have a user of their own are started by root", true);
+        skipped("only root can start servers that have a user of their own", true);
         return None;
     }
     installed(programs)

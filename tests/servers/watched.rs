@@ -61,8 +61,8 @@ fn inspect(family: &BTreeSet<i32>) -> Vec<Value> {
     let all: Value =
         serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", show(&output)));
     for error in all["errors"].as_array().unwrap() {
-        let told = error["error"].as_str().unwrap();
-        let has_ended = ["there is no process", "has ended"].iter().any(|words| told.contains(words));
+        let message = error["error"].as_str().unwrap();
+        let has_ended = ["there is no process", "has ended"].iter().any(|words| message.contains(words));
         assert!(has_ended, "{}", show(&output));
     }
     let processes = all["processes"].as_array().unwrap().clone();

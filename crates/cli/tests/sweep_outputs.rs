@@ -250,7 +250,7 @@ fn a_terminal_shows_how_far_a_sweep_is_and_a_log_does_not() {
         |line: &&&str| line.starts_with('[') && line.contains(" of 12 trials, ") && line.contains(" a second, ");
     assert!(drawn.iter().any(|line| is_bar(&line)), "{text:?}");
     let bar_ends = text.rfind("\x1b[K").unwrap();
-    assert!(text.find("Finds: 1").unwrap() > bar_ends, "the result stands below: {text:?}");
+    assert!(text.find("Finds: 1").unwrap() > bar_ends, "the result is below: {text:?}");
 
     let output = self::text(&[], &[program.to_str().unwrap()]);
     assert_eq!(stderr(&output), "");

@@ -36,12 +36,12 @@ fn a_ring_that_has_wrapped_gives_the_last_calls_in_order() {
 #[test]
 fn with_all_records_kept_the_areas_are_merged_and_dropped_records_are_reported_with_a_fix() {
     let process = read(&full(4300, SECOND).bytes).unwrap();
-    let told: Vec<[u64; 5]> = process
+    let counts: Vec<[u64; 5]> = process
         .threads
         .iter()
         .map(|thread| [thread.begun, thread.seen, thread.dropped, thread.overwritten, thread.unfinished])
         .collect();
-    assert_eq!(told, [[1253, 1213, 40, 0, 0], [20, 20, 0, 0, 0]]);
+    assert_eq!(counts, [[1253, 1213, 40, 0, 0], [20, 20, 0, 0, 0]]);
     let numbers: Vec<u64> = process.threads[0].records.iter().map(|record| record.number).collect();
     assert_eq!(numbers, (0..1213).collect::<Vec<_>>());
     assert_eq!(process.notes.kept, Vec::<String>::new());

@@ -208,8 +208,8 @@ fn suppressed_findings_are_in_no_format_and_each_rule_shows_its_count() {
     let directory = Directory::new("suppressed");
     let mut set = two_servers(&directory);
     set.suppress(b"# known\nghost:^/srv/server$\nctl-error:libloop.so\nnonsense\nsize-lie:serv*r\n");
-    let told: Vec<_> = set.suppressions.iter().map(|one| (one.rule.as_str(), one.findings)).collect();
-    assert_eq!(told, [("ghost:^/srv/server$", 1), ("ctl-error:libloop.so", 0), ("size-lie:serv*r", 2)]);
+    let counts: Vec<_> = set.suppressions.iter().map(|one| (one.rule.as_str(), one.findings)).collect();
+    assert_eq!(counts, [("ghost:^/srv/server$", 1), ("ctl-error:libloop.so", 0), ("size-lie:serv*r", 2)]);
     for format in Format::ALL {
         let text = rendered(&set, format);
         for gone in ["but epoll_create promised", "error: ghost", "\"ghost\",severity", "type=\"error\""] {

@@ -65,8 +65,8 @@ fn the_reader_evaluates_a_process_that_never_exited() {
         fs::write(&path, &made.bytes).unwrap();
         let set = load(&path).unwrap();
         fs::remove_file(&path).unwrap();
-        let told = |one: &Finding| format!("{} {} {}", one.id.name(), one.severity.name(), one.count);
-        let mut found: Vec<String> = set.processes[0].findings.iter().map(told).collect();
+        let line = |one: &Finding| format!("{} {} {}", one.id.name(), one.severity.name(), one.count);
+        let mut found: Vec<String> = set.processes[0].findings.iter().map(line).collect();
         found.sort_unstable();
         assert_eq!(found, expected);
     }

@@ -59,7 +59,7 @@ pub fn python_with_tests() -> Option<PathBuf> {
         (!path.is_empty()).then(|| PathBuf::from(path))
     });
     if found.is_none() {
-        skipped("no python3 here has its own tests (Debian: libpython3.11-testsuite)", false);
+        skipped("python3 has no tests of its own (Debian: libpython3.11-testsuite)", false);
     }
     found
 }
