@@ -1,5 +1,4 @@
-//! The table of functions (crates/format/src/functions.rs) and the lists in the documents that
-//! follow from it.
+//! The table of functions (crates/format/src/functions.rs) and the lists in the documents that follow from it.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use epollshim_format::function::TABLE;
@@ -9,8 +8,7 @@ fn document(path: &str) -> String {
     std::fs::read_to_string(testkit::root().join(path)).unwrap()
 }
 
-/// Asserts that a document has this text between two lines. With EPOLLSHIM_BLESS=1, replaces the
-/// text.
+/// A document with the text between two lines replaced. EPOLLSHIM_BLESS=1 writes it.
 fn has(path: &str, [begin, end]: [&str; 2], wanted: &str) {
     let text = document(path);
     let (before, rest) = text.split_once(&format!("{begin}\n")).unwrap_or_else(|| panic!("{path} has no line {begin}"));
