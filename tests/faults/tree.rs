@@ -126,5 +126,5 @@ fn without_a_session_such_rules_are_refused_before_main() {
     std::fs::set_permissions(&open, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
     let run = run(&mut command("work", "dup:error=EIO:scope=tree", Some(&open)));
     assert_eq!(run.status.code(), Some(2), "{}", run.stderr);
-    assert!(run.stderr.contains("nobody else may write in it"), "{}", run.stderr);
+    assert!(run.stderr.contains("no other user may write in it"), "{}", run.stderr);
 }

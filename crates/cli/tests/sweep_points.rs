@@ -110,7 +110,7 @@ fn the_same_fault_in_each_process_finds_what_one_does_not() {
 fn calls_that_are_made_and_then_fail_are_tried_on_request() {
     let program = program("del_again");
     let (all, status) = swept(&[], &[program.to_str().unwrap()]);
-    assert_eq!((finds(&all).len(), status), (0, 0), "resources alone, as long as nobody asks: {all}");
+    assert_eq!((finds(&all).len(), status), (0, 0), "by default only failures of resources are tried: {all}");
     stays("del_again", &["--calls", "epoll_ctl", "--errors", "ENOENT"], "spin");
     let (all, _) = swept(&["--calls", "epoll_ctl", "--errors", "ENOENT"], &[program.to_str().unwrap()]);
     let trial = &trials(&all)[0];

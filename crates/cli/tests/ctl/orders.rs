@@ -144,8 +144,8 @@ fn a_request_to_a_waiting_program_stays_pending_until_the_wait_ends() {
     refused(&output, 3, "no epoll call returned within 0.3 s; the request stays pending");
     // It waits for the given time. That it does not wait for the later call is shown by its end.
     assert!(began.elapsed() >= Duration::from_millis(300));
-    // A snapshot that nobody waits for does not stay pending. The pending order does, and more are
-    // appended to it. A report on what is recorded needs no answer.
+    // A snapshot does not stay pending if no command waits for it. The pending order does, and more
+    // are appended to it. A report on what is recorded needs no answer.
     let output = puppet.running.ctl(&["--wait", "0.1", "snapshot"]);
     assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
     assert!(

@@ -255,7 +255,7 @@ fn processes_that_still_run_are_named_with_the_command_that_reports_them() {
     // SAFETY: takes nothing, cannot fail.
     let is_root = unsafe { libc::geteuid() } == 0;
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
-    // Root's directory is inside one that nobody else can list.
+    // Root's directory is inside one that no other user can list.
     assert_eq!(mode(kept), if is_root { 0o711 } else { 0o700 });
     let first = fs::read_dir(kept).unwrap().next().unwrap().unwrap().path();
     assert!(!is_root || mode(&first) == 0o1733, "{}", first.display());
