@@ -1,4 +1,4 @@
-// An HTTP server: prints its port, answers each request with its contents, and exits with 5 after
+// An HTTP server: prints its port, answers with method and URL, and exits with 5 after
 // SIGTERM.
 'use strict';
 const http = require('node:http');
