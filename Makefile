@@ -1,11 +1,12 @@
-# The front door: `make help` says what is behind it.
+# `make help` lists the targets.
 
 CARGO ?= cargo
 CC ?= cc
 PREFIX ?= /usr/local
 DESTDIR ?=
 BINDIR ?= $(PREFIX)/bin
-# The command finds the library beside itself, in ../lib, ../lib64, ../lib/x86_64-linux-gnu or ../lib/epollshim.
+# The command looks for the library beside itself, and in ../lib, ../lib64,
+# ../lib/x86_64-linux-gnu and ../lib/epollshim.
 LIBDIR ?= $(PREFIX)/lib
 INCLUDEDIR ?= $(PREFIX)/include
 DATADIR ?= $(PREFIX)/share
@@ -22,43 +23,37 @@ ASSETS := $(TARGET)/release/assets
 .PHONY: tested help sweeps build release assets dist test test-dist test-hosts test-portable test-servers test-sweep-calm calm demo bench soak fuzz functions samples header install uninstall toolchain programs
 
 help:
-	@echo 'make            build the library and the command: $(LIBRARY), $(COMMAND);'
-	@echo '                manual pages and completions: $(ASSETS)'
-	@echo 'make demo       build it, and show it on a real server and on a small program'
-	@echo 'make test       everything: format, lints, tests on C programs, real servers and Python'
-	@echo '                (EPOLLSHIM_CFLAGS=FLAGS: compile the C programs of the tests with these as well, such as'
-	@echo '                -ftrivial-auto-var-init=pattern)'
-	@echo 'make test-portable  the tests on C programs with entries in plain Rust (cargo build --features portable)'
-	@echo 'make test-servers   19 servers under load, for 20 seconds each, and again beside 8 busy processes: is what is found in them true,'
-	@echo '                and what does epollshim inspect cost them? (SERVERS=NAMES: these alone)'
-	@echo 'make test-sweep-calm  500 runs of small programs and servers in which nothing fails, two and eight at a time, beside a busy process,'
-	@echo '                judged as if a call had failed: none may be suspicious (SWEEP_CALM_RUNS=NUMBER); and what the sweep itself costs'
-	@echo 'make test-hosts     the files of make dist on other hosts: Debian bullseye to sid, musl, without libgcc_s (as root; docs/hosts.md)'
-	@echo 'make sweeps     epollshim sweep on ten programs, and docs/sweeps.md anew (SWEEPS=NAMES: these alone, the others as they were)'
-	@echo 'make calm       the tests CALM_ROUNDS times (5) beside two busy processes: which of them failed, and how often?'
-	@echo 'make bench      what a call costs under the shim, beside a plain forwarder; what servers pay'
-	@echo 'make soak       a crowd of threads and signal handlers, again and again: is every step followed?'
-	@echo 'make fuzz       arbitrary bytes for each grammar of the options and for recordings, for FUZZ_SECONDS each (60)'
-	@echo 'make functions  write the lists of functions in docs/ anew from crates/format/src/functions.rs'
-	@echo 'make samples    write the samples of README.md and docs/ anew, as the programs print them now'
-	@echo 'make header     write include/epollshim.h anew from src/capi.rs'
-	@echo 'make install    copy all of it, the header and a pkg-config file below $(DESTDIR)$(PREFIX)'
-	@echo '                (PREFIX=, DESTDIR=, BINDIR=, LIBDIR=, INCLUDEDIR=, DATADIR=, MANDIR=, PKGCONFIGDIR=)'
-	@echo 'make dist       a tarball, a .deb and a .rpm with a static command, the debug files, and SHA256SUMS: $(TARGET)/dist'
-	@echo 'make test-dist  makes them twice, from two directories: the same bytes? And lintian, rpm, and the tests of the command on the static one'
-	@echo 'make uninstall  remove what was installed with the same PREFIX=, DESTDIR=...'
+	@echo 'make                  build the library and the command, with manual pages and completions'
+	@echo 'make demo             build, and run the shim on a real server and on a small program'
+	@echo 'make test             format, lints, and all tests (EPOLLSHIM_CFLAGS=: more flags for C programs)'
+	@echo 'make test-portable    tests of C programs on hooks in plain Rust (features = portable)'
+	@echo 'make test-servers     19 servers under load, idle and busy machine (SERVERS=NAMES: only these)'
+	@echo 'make test-sweep-calm  sweeps without faults report nothing (SWEEP_CALM_RUNS=500)'
+	@echo 'make test-hosts       the packages on Debian bullseye to sid, and musl (root; docs/hosts.md)'
+	@echo 'make test-dist        make the packages twice and compare them; lintian, rpm, static command'
+	@echo 'make sweeps           sweep ten programs, and rewrite docs/sweeps.md (SWEEPS=NAMES: only these)'
+	@echo 'make calm             repeat all tests beside two busy processes (CALM_ROUNDS=5)'
+	@echo 'make bench            measure what a call costs under the shim, and what servers pay'
+	@echo 'make soak             repeat the tests of races and threads many times'
+	@echo 'make fuzz             fuzz the grammars of options, and the reader of recordings (FUZZ_SECONDS=60)'
+	@echo 'make functions        regenerate the lists of functions in docs/'
+	@echo 'make samples          regenerate the samples of output in README.md and docs/'
+	@echo 'make header           regenerate include/epollshim.h from src/capi.rs'
+	@echo 'make dist             build a tarball, a .deb, a .rpm and SHA256SUMS into $(TARGET)/dist'
+	@echo 'make install          install below $(DESTDIR)$(PREFIX) (PREFIX=, DESTDIR=, BINDIR=, LIBDIR=...)'
+	@echo 'make uninstall        remove what make install installed with the same variables'
 
 build: release assets
 
 release: toolchain
 	$(CARGO) build --release
 
-# With the tests' profile: link-time optimisation takes longer than all that it does.
+# Uses the tests' profile: link-time optimisation would take longer than the program runs.
 assets: toolchain
 	$(CARGO) run --quiet --profile checks --package epollshim-cli --example assets -- '$(ASSETS)'
 
-# What a test needs and the machine lacks is installed when this runs as root, else named in one line.
-# NO_SKIP=1: a test that would skip for want of a program fails instead.
+# Installs, if run as root, the programs that tests need and the machine lacks; otherwise prints
+# their names. NO_SKIP=1: a test that would skip because a program is missing fails instead.
 test: toolchain programs
 	$(CARGO) fmt --all --check
 	scripts/prose
@@ -70,8 +65,8 @@ test: toolchain programs
 	sh scripts/check-header include/epollshim.h
 	CARGO='$(CARGO)' scripts/run-tests --profile checks --workspace
 
-# The tests try the library as it is shipped, and a command that is built without link-time optimisation,
-# which would take a minute: $(TESTED) has both, and the manual pages and completions.
+# The tests use the library as it is shipped, and a command without link-time optimisation, which
+# would take a minute. $(TESTED) contains both, and the manual pages and completions.
 TESTED := $(TARGET)/tested/release
 tested: toolchain
 	$(CARGO) build --release --package epollshim
@@ -80,18 +75,20 @@ tested: toolchain
 	ln -f '$(LIBRARY)' '$(TARGET)/checks/epollshim' '$(TESTED)'
 	'$(TARGET)/checks/examples/assets' '$(TESTED)/assets'
 
-# The library with entries in plain Rust, in a directory of its own, and the tests that concern entries. Not tests/cost.rs, which counts
-# the instructions of those in assembly, nor the tests of the command, of reports and of readers, to which the library is the same.
+# The library with entries in plain Rust, in a directory of its own, and the tests that concern
+# entries. Not included: tests/cost.rs, which counts the instructions of the entries in assembly,
+# and the tests of the command, of reports and of readers, which do not depend on the entries.
 PORTABLE := $(TARGET)/portable
-PORTABLE_TESTS := c_programs armed_ways recorded_programs recording recording_full census limits log faults stacks findings \
+PORTABLE_TESTS := c_programs armed recorded_programs recording recording_full census limits log faults stacks findings \
     hosts_exact hosts_halfway hosts_owner hosts_descriptors
 test-portable: toolchain programs
 	$(CARGO) build --release --features portable --target-dir $(PORTABLE)
 	LIBRARY_UNDER_TEST=$(abspath $(PORTABLE))/release/libepollshim.so \
 	    $(CARGO) test --profile checks $(addprefix --test ,$(PORTABLE_TESTS))
 
-# As root, which installs the servers that the machine lacks (some 1 GB, most of it wine), and starts them with users of their own. NAMES are those of the
-# tests in tests/healthy_servers.rs. Both runs together take 20 minutes.
+# Run it as root: it installs missing servers (about 1 GB, mostly wine), and starts each with its
+# own user. NAMES are those of the tests in tests/healthy_servers.rs. Each server is loaded for 20
+# seconds, first alone, then beside 8 busy processes: 20 minutes together.
 SERVERS ?=
 test-servers: toolchain programs
 	bash scripts/need node postgres apache2 mosquitto squid unbound named mariadbd php-fpm puma celery wine
@@ -107,8 +104,8 @@ test-sweep-calm: toolchain programs
 	$(MAKE) --no-print-directory tested
 	SWEEP_CALM_RUNS=$(SWEEP_CALM_RUNS) $(CARGO) test --profile checks --package epollshim-cli --lib sweep::c -- --include-ignored --nocapture
 
-# As root, in root directories of Debian's packages below $(TARGET)/hosts (1.5 GB; once 7 minutes, then 10). EPOLLSHIM_BLESS=1 writes
-# docs/hosts.md.
+# Run it as root. It makes root directories of Debian's packages below $(TARGET)/hosts (1.5 GB,
+# once, 7 minutes); the tests take 10 minutes. EPOLLSHIM_BLESS=1 writes docs/hosts.md.
 test-hosts: export HOSTS_FILES := $(abspath $(TARGET))/hosts/files
 test-hosts: toolchain programs dist
 	$(MAKE) --no-print-directory tested
@@ -116,14 +113,15 @@ test-hosts: toolchain programs dist
 	tar -xzf $(TARGET)/dist/epollshim-*-x86_64-linux.tar.gz -C '$(HOSTS_FILES)'
 	$(CARGO) test --profile checks --test other_hosts --test hosts_packages -- --include-ignored
 
-# Four minutes. It says which programs are not installed, and which finds have no reason in examples/sweeps yet.
+# Takes four minutes. It prints which programs are not installed, and which finds have no reason in
+# examples/sweeps yet.
 SWEEPS ?=
 sweeps: toolchain
 	bash scripts/need redis-server redis-cli nginx memcached lighttpd haproxy mosquitto mosquitto_pub unbound dnsmasq dig node curl
 	$(CARGO) build --release
 	EPOLLSHIM='$(abspath $(COMMAND))' scripts/sweeps $(SWEEPS)
 
-# What fails here now and then depends on time, on the machine or on another test.
+# A test that fails here sometimes depends on time, on the machine or on another test.
 CALM_ROUNDS ?= 5
 calm: toolchain programs
 	$(MAKE) --no-print-directory tested
@@ -135,9 +133,10 @@ demo: release
 bench: release
 	benches/run
 
-# Ten rounds each of what `make test` runs once: a crowd; and dups at the very moment of another thread's first ADD of
-# their source. And 3,000 seeds of numbers that race, 10,000 instances that share files and end in every order, and the storm
-# of the census for 10 seconds. And ten million descriptors, recorded.
+# Runs: ten rounds of crowd and of dup_while_adding (dups that race with another thread's first ADD
+# of their source), which `make test` runs once; 10,000 instances that share files and are closed in
+# every order; 3,000 seeds of descriptor numbers that race; the storm of the census for 10 seconds;
+# ten million recorded descriptors.
 soak: release
 	@scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT && \
 	for program in crowd dup_while_adding; do \
@@ -152,7 +151,8 @@ soak: release
 	EPOLLSHIM_STORM_SECONDS=10 $(CARGO) test --profile checks --test census storm -- --nocapture
 	EPOLLSHIM_FLAT=10000000 $(CARGO) test --profile checks --test ends flat -- --nocapture
 
-# Needs a C++ compiler and, the first time, the registry. What it broke or found worth keeping lies under $(TARGET)/fuzz.
+# Needs a C++ compiler and, the first time, the registry. The corpus and the inputs that failed are
+# kept in $(TARGET)/fuzz.
 FUZZ_SECONDS ?= 60
 fuzz:
 	@fuzz/run $(TARGET)/fuzz $(FUZZ_SECONDS)
@@ -169,8 +169,8 @@ header: toolchain
 dist: assets
 	TARGET='$(TARGET)' CARGO='$(CARGO)' bash scripts/dist
 
-# Of two builds in two directories, one of them in a clone of what is committed; 10 minutes. Not in `make test`, where tests/dist.rs looks at
-# what `make dist` has made last.
+# Compares two builds in two directories, one of them in a clone of the last commit. Takes 10
+# minutes. Not part of `make test`, where tests/dist.rs checks the last result of `make dist`.
 DIST_TESTS := run run_parent run_programs run_terminal check ctl
 test-dist: toolchain programs
 	bash scripts/need lintian
@@ -180,7 +180,7 @@ test-dist: toolchain programs
 	COMMAND_UNDER_TEST=$(abspath $(TARGET))/package/files/epollshim \
 	    $(CARGO) test --profile checks --package epollshim-cli $(addprefix --test ,$(DIST_TESTS))
 
-# Neither builds: root need not have a Rust toolchain.
+# Neither target builds: root need not have a Rust toolchain.
 install uninstall: export DESTDIR := $(DESTDIR)
 install uninstall: export PREFIX := $(PREFIX)
 install uninstall: export BINDIR := $(BINDIR)

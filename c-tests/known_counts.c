@@ -108,8 +108,8 @@ static void script(struct tally *t) {
 #ifdef SYS_epoll_pwait2
     note(t, PWAIT2, syscall(SYS_epoll_pwait2, epfd, got, 4, &zero, NULL, 8));
 #endif
-    /* A pending signal that the wait lets in. (A handler that did the same may have taken it, hence
-     * the timeout.) */
+    /* A pending signal that the wait lets in. (The timeout is needed because a handler
+     * that did the same may have taken it.) */
     pthread_sigmask(SIG_BLOCK, &usr2, &before);
     pthread_kill(pthread_self(), SIGUSR2);
     note(t, PWAIT, epoll_pwait(other, got, 4, 1, &usr1));

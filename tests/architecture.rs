@@ -1,7 +1,8 @@
-//! ARCHITECTURE.md is true: each file that it names is there, and has the functions that it names.
+//! ARCHITECTURE.md is true: each file that it names exists, and defines the functions that it
+//! names.
 #![allow(clippy::unwrap_used)]
 
-/// Words of code: what stands between backticks.
+/// The inline code of a text: everything between backticks.
 fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split('`').skip(1).step_by(2)
 }
@@ -11,7 +12,8 @@ fn defines(source: &str, name: &str) -> bool {
     let begins = ["fn ", "mod ", "static ", "const ", "macro_rules! "];
     let is_word = |rest: &str| !rest.starts_with(|letter: char| letter.is_alphanumeric() || letter == '_');
     let defined = |at: &str| source.match_indices(at).any(|(place, _)| is_word(&source[place + at.len()..]));
-    // Entries in assembly, and the real functions, are made by macros: their lines begin with their names.
+    // Entries in assembly, and the real functions, are made by macros: their lines begin with their
+    // names.
     let is_entry = || {
         source.lines().any(|line| {
             line.trim_start()

@@ -1,5 +1,5 @@
-//! The C programs of `c-tests/`, on this machine: each checks itself, and each must end the same way and print the same lines
-//! whether the shim is there or not.
+//! The C programs of `c-tests/`, on this machine: each checks itself, and must end the same way and
+//! print the same lines with and without the shim.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 #[path = "c_programs/checks.rs"]

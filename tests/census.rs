@@ -1,4 +1,4 @@
-//! The census (`EPOLLSHIM_CENSUS=1`): what it counts is what the kernel has, and what valgrind says.
+//! The census (`EPOLLSHIM_CENSUS=1`): its counts agree with the kernel's lists and with valgrind.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use serde_json::Value;
@@ -7,13 +7,13 @@ use std::path::Path;
 use std::process::Command;
 use testkit::{c_program, report, run, scratch, shim, under_shim};
 
-/// The descriptors that the census has, by their numbers.
+/// The numbers of the descriptors that the census lists.
 fn numbers(census: &Value) -> BTreeSet<i64> {
     let sites = census["sites"].as_array().unwrap();
     sites.iter().flat_map(|site| site["fds"].as_array().unwrap()).map(|fd| fd.as_i64().unwrap()).collect()
 }
 
-/// Each number has its own way to be right.
+/// Asserts that the census's numbers are consistent with each other.
 fn adds_up(census: &Value) {
     let of = |key: &str| census[key].as_u64().unwrap_or_else(|| panic!("{key}: {census}"));
     assert_eq!(of("live") + of("closed"), of("at_start") + of("unseen") + of("born"), "{census}");
@@ -52,18 +52,19 @@ fn after_a_storm_of_threads_forks_and_messages_the_census_equals_the_kernel() {
         let census = &report["census"];
         assert_eq!(numbers(census), open, "{who}: {census}");
         assert_eq!(census["live"], open.len(), "{who}");
-        // Followed, and not only found at the report.
+        // The census followed each descriptor as it was created and closed: it found none only when
+        // it compared itself with the kernel at the end.
         assert_eq!((&census["healed"], &census["unseen"]), (&0.into(), &0.into()), "{who}: {census}");
         adds_up(census);
-        // It makes and ends instances all the time.
+        // This program creates and closes instances all the time.
         let others: Vec<&Value> = serious(&report).into_iter().filter(|finding| finding["id"] != "churn").collect();
         assert!(others.is_empty(), "{who}: {others:#?}");
         println!("{who}: {} made, {} closed, {} open", census["born"], census["closed"], census["live"]);
     }
 }
 
-/// What `valgrind --track-fds=yes` says is open at the end: by number, the line of the program's source that made it, if it is
-/// one (0: not of the program itself).
+/// The descriptors that `valgrind --track-fds=yes` reports as open at the end: their numbers, and
+/// the line of the program's source that created each (0: not created in the program itself).
 fn valgrinds(program: &Path) -> Option<BTreeMap<i64, usize>> {
     let valgrind = testkit::tool("valgrind")?;
     let output = Command::new(valgrind).args(["--track-fds=yes", "-q"]).arg(program).output().unwrap();
@@ -72,7 +73,8 @@ fn valgrinds(program: &Path) -> Option<BTreeMap<i64, usize>> {
     let mut found = BTreeMap::new();
     let mut last = None;
     for line in text.lines().filter_map(|line| Some(line.split_once("== ")?.1)) {
-        // "Open file descriptor 5: /dev/null", "Open AF_UNIX socket 4: <unknown>", "Open AF_INET socket 3: unbound"
+        // "Open file descriptor 5: /dev/null", "Open AF_UNIX socket 4: <unknown>", "Open AF_INET
+        // socket 3: unbound"
         if let Some(what) = line.strip_prefix("Open ") {
             let number = what.split(':').next().unwrap().rsplit(' ').next().unwrap();
             last = number.parse::<i64>().ok().filter(|fd| *fd > 2);
@@ -87,7 +89,7 @@ fn valgrinds(program: &Path) -> Option<BTreeMap<i64, usize>> {
     Some(found)
 }
 
-/// What the census says of the same program, in the same form.
+/// The census's descriptors of the same program, in the same form.
 fn ours(program: &Path) -> BTreeMap<i64, usize> {
     let path = scratch("census").join("report");
     let run = run(under_shim(Command::new(program).env("EPOLLSHIM_CENSUS", "1"), &path));
@@ -102,7 +104,7 @@ fn ours(program: &Path) -> BTreeMap<i64, usize> {
     found
 }
 
-/// The line of a site `object+0xoffset`; 0: of another object.
+/// The line of a site `object+0xoffset`; 0 if it is in another object.
 fn line_of(binary: &Path, site: &str) -> usize {
     let (object, offset) = site.split_once("+0x").unwrap_or_else(|| panic!("{site}"));
     if object != binary.file_name().unwrap().to_str().unwrap() {
@@ -115,12 +117,12 @@ fn line_of(binary: &Path, site: &str) -> usize {
 }
 
 #[test]
-fn what_is_open_at_the_end_is_what_valgrind_says() {
+fn descriptors_open_at_the_end_are_those_that_valgrind_lists() {
     for name in ["census_leaks", "findings/fd_leak", "findings/fd_leak_slowly"] {
         let program = c_program(name);
         let Some(valgrinds) = valgrinds(&program) else { return };
         let ours = ours(&program);
-        // A place's first 64 numbers are told.
+        // The report lists the first 64 descriptors of a place.
         let first = |all: &BTreeMap<i64, usize>| all.keys().copied().take(60).collect::<Vec<_>>();
         assert_eq!(first(&ours), first(&valgrinds), "{name}");
         for (fd, line) in ours {
@@ -131,7 +133,7 @@ fn what_is_open_at_the_end_is_what_valgrind_says() {
 }
 
 #[test]
-fn a_process_that_only_opens_files_is_told_of_with_a_census_and_silent_without() {
+fn a_process_that_only_opens_files_has_a_report_with_a_census_and_none_without() {
     let program = c_program("census_leaks");
     let stderr = |census: &str| {
         run(Command::new(&program)
@@ -142,7 +144,7 @@ fn a_process_that_only_opens_files_is_told_of_with_a_census_and_silent_without()
     };
     let text = stderr("1");
     assert!(text.contains("\nDescriptors: ") && text.contains("  sockets "), "{text}");
-    // What a descriptor is, is never cut: an inode's number may be long.
+    // The description of a descriptor is never truncated: an inode number may be long.
     let fits = |line: &str| line.chars().count() <= 80 || line.trim_start().starts_with("fd ");
     assert!(text.lines().all(fits), "{text}");
     assert!(!stderr("0").contains("\nDescriptors: "));

@@ -244,8 +244,8 @@ fn a_call_costs_few_instructions_over_a_library_that_only_forwards() {
 /// its bound.
 #[track_caller]
 fn assert_few(bounds: &[(&str, f64)], forwarded: &BTreeMap<String, f64>, measure: impl Fn() -> BTreeMap<String, f64>) {
-    // A reading of the clock that the kernel's update of it interrupts is repeated, and a loaded
-    // machine makes that frequent: extra instructions are noise, and the smallest count is the truth.
+    // A reading of the clock is repeated if the kernel updates it meanwhile, which a loaded machine
+    // makes frequent. So extra instructions are noise, and the smallest count is the right one.
     let mut shimmed = measure();
     let is_over = |shimmed: &BTreeMap<String, f64>| {
         bounds.iter().any(|(path, bound)| {
@@ -343,7 +343,7 @@ fn a_birth_or_a_death_costs_few_instructions_with_a_census() {
 
 /// 60 ns per birth or death: about 300 instructions, of which two are locked.
 #[test]
-fn a_census_in_a_recording_costs_few_instructions_more_a_birth_or_a_death() {
+fn a_census_in_a_recording_costs_few_instructions_more_per_birth_or_death() {
     if !have("valgrind") {
         return;
     }
@@ -513,7 +513,7 @@ fn nothing_in_the_library_can_panic() {
 /// (src/hooks/entry.rs). (An alignment is that of the whole section; nothing else in it is aligned
 /// to a page.)
 #[test]
-fn what_hot_calls_read_is_one_cache_line_and_their_code_begins_a_page() {
+fn hot_calls_read_one_cache_line_and_their_code_begins_a_page() {
     if !have("nm") || !have("readelf") {
         return;
     }

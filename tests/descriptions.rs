@@ -1,4 +1,5 @@
-//! What a descriptor is, in reports: as the kernel has it, as it was when a finding was made, and where no number is free.
+//! Reports describe descriptors: as the kernel does, as the descriptor was when the finding was
+//! made, and also if no descriptor number is free.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use serde_json::{Value, json};
@@ -7,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use testkit::{c_program, c_program_with, report, root, run, scratch, under_shim};
 
-/// What the program itself has printed of a descriptor: number, target in /proc, addresses.
+/// What the program printed about a descriptor: number, target in /proc, addresses.
 struct Truth {
     fd: i64,
     target: String,
@@ -21,7 +22,7 @@ struct Done {
     text: String,
 }
 
-/// Runs the program with a census, in a folder of its own, recorded there too.
+/// Runs the program with a census and a recording, in a folder of its own.
 fn done(arguments: &[&str], stacks: &str, format: &str) -> Done {
     let folder = scratch("descriptions");
     let report = folder.join("report");
@@ -49,7 +50,7 @@ fn done(arguments: &[&str], stacks: &str, format: &str) -> Done {
     Done { truth: truth.collect(), folder, report, text }
 }
 
-/// What `epollshim report` makes of a recording.
+/// The output of `epollshim report` for a recording.
 fn recorded(folder: &Path, format: &str) -> String {
     let command = testkit::binary();
     let output = Command::new(command).args(["report", "--format", format]).arg(folder.join("rec")).output().unwrap();
@@ -62,7 +63,7 @@ fn recorded_json(folder: &Path) -> Value {
     report["processes"][0].clone()
 }
 
-/// Those of a census, by their numbers.
+/// The descriptors of a census, by their numbers.
 fn by_number(report: &Value) -> BTreeMap<i64, Value> {
     let sites = report["census"]["sites"].as_array().unwrap();
     let all = sites.iter().flat_map(|site| site["descriptors"].as_array().unwrap());
@@ -138,13 +139,13 @@ fn is_as_the_kernel_has_it(done: &Done, report: &Value) {
         }
     }
     assert_eq!(done.truth.len(), 23);
-    // Of twelve that are alike eight are described, and all are counted.
+    // Eight of the twelve equal descriptors are described, and all are counted.
     let eventfds = all.values().filter(|one| one["kind"] == "eventfd").count();
     assert_eq!(eventfds, 8, "{all:#?}");
 }
 
 #[test]
-fn each_descriptor_is_what_the_kernel_says_also_where_no_number_is_free() {
+fn each_descriptor_is_described_as_by_the_kernel_also_if_no_number_is_free() {
     for how in [&["open"][..], &["open", "full"]] {
         let done = done(how, "0", "json");
         is_as_the_kernel_has_it(&done, &report(&done.report));
@@ -153,7 +154,7 @@ fn each_descriptor_is_what_the_kernel_says_also_where_no_number_is_free() {
 }
 
 #[test]
-fn text_names_paths_and_addresses_and_groups_what_is_alike() {
+fn text_names_paths_and_addresses_and_groups_equal_descriptors() {
     let done = done(&["open"], "0", "text");
     for text in [done.text.clone(), recorded(&done.folder, "text")] {
         let has = |part: &str| assert!(text.contains(part), "{part}\n{text}");
@@ -174,7 +175,7 @@ fn text_names_paths_and_addresses_and_groups_what_is_alike() {
     assert!(html.contains("/gone.txt (deleted)"));
 }
 
-/// A ghost's connection, which is closed when the report is made.
+/// Asserts that this is the connection of the ghost, which is closed when the report is written.
 fn is_the_watched_connection(done: &Done, descriptor: &Value) {
     let truth = &done.truth["watched"];
     assert_eq!(descriptor["fd"], truth.fd, "{descriptor}");
@@ -183,7 +184,7 @@ fn is_the_watched_connection(done: &Done, descriptor: &Value) {
 }
 
 #[test]
-fn what_is_closed_by_then_is_described_as_it_was_when_the_finding_was_made() {
+fn a_descriptor_closed_before_the_report_is_described_as_it_was_at_the_finding() {
     for (id, mode) in [("ghost", "ghost"), ("stale-data", "stale")] {
         let done = done(&[mode, "kill"], "8", "json");
         let found = finding(&recorded_json(&done.folder), id);
@@ -196,14 +197,14 @@ fn what_is_closed_by_then_is_described_as_it_was_when_the_finding_was_made() {
     is_the_watched_connection(&done, &found["descriptor"]);
     assert_eq!((&found["site_role"], &found["other_role"]), (&json!("closed"), &json!("registered")));
     assert_eq!(found["descriptor_now"], Value::Null, "{found}");
-    // The close and the ADD each have their callers.
+    // The finding has the call stack of the close and that of the ADD.
     for stack in ["stack", "other_stack"] {
         assert!(found[stack].as_array().unwrap().len() >= 3, "{found:#}");
     }
 }
 
 #[test]
-fn a_double_close_says_what_it_was_and_names_three_places() {
+fn a_double_close_describes_the_descriptor_and_names_three_places() {
     let done = done(&["double"], "8", "json");
     for report in [report(&done.report), recorded_json(&done.folder)] {
         let found = finding(&report, "double-close");
@@ -223,7 +224,7 @@ fn a_double_close_says_what_it_was_and_names_three_places() {
 }
 
 #[test]
-fn a_census_without_a_finding_still_lets_a_forked_child_tell_what_it_came_with() {
+fn a_forked_child_reports_what_it_inherited_and_created_without_a_finding() {
     let folder = scratch("descriptions-fork");
     let run = run(Command::new(c_program("descriptions_fork"))
         .env("LD_PRELOAD", testkit::shim())

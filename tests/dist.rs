@@ -1,4 +1,5 @@
-//! What `make dist` makes: what is in it, and that it works and tells nothing of the machine that built it.
+//! The packages of `make dist`: what they contain, that they work, and that they contain nothing of
+//! the machine that built them.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 #[path = "dist/packages.rs"]
@@ -23,7 +24,7 @@ fn text(command: &mut Command) -> String {
     String::from_utf8_lossy(&done(command).stdout).into_owned()
 }
 
-/// Every file below a directory, from there.
+/// Every file below a directory, as a path relative to it.
 fn files(directory: &Path) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     let mut open = vec![directory.to_path_buf()];
@@ -46,7 +47,7 @@ fn commands(epollshim: &Path) -> Vec<String> {
     words.filter(|word| *word != "help").map(str::to_owned).collect()
 }
 
-/// README.md, the pages that it leads to, and the licences.
+/// README.md, the pages that it links to, and the licences.
 fn documents() -> BTreeSet<String> {
     let mut names = BTreeSet::from(["README.md", "third-party.txt"].map(str::to_owned));
     for page in files(&root().join("docs")) {
@@ -57,7 +58,7 @@ fn documents() -> BTreeSet<String> {
     names
 }
 
-/// What no toolchain need have.
+/// Removes the names of files that some toolchains lack.
 fn without_optional(mut names: BTreeSet<String>) -> BTreeSet<String> {
     names.retain(|name| !name.ends_with("rust-standard-library.html"));
     names
@@ -100,7 +101,7 @@ fn the_tarball_has_what_is_installed_and_its_documents() {
     {
         assert_eq!(fs::metadata(top.join(file)).unwrap().mode() & 0o7777, mode, "{file}");
     }
-    // Nobody of the machine that built it.
+    // No user or group of the machine that built it.
     let listed = text(Command::new("tar").args(["--numeric-owner", "-tvzf"]).arg(tarball()));
     assert!(listed.lines().all(|line| line.split_whitespace().nth(1) == Some("0/0")), "{listed}");
     let times: BTreeSet<_> =
@@ -138,7 +139,8 @@ fn the_command_needs_no_other_file() {
     assert!(!headers.contains("INTERP"), "{headers}");
     let dynamic = text(Command::new("readelf").args(["-dW"]).arg(&command));
     assert!(!dynamic.contains("NEEDED"), "{dynamic}");
-    // Its arguments come from `main`: without them, it would print its help.
+    // A static program gets its arguments from `main`: without them, the command would print its
+    // help.
     let empty = scratch("empty");
     let mut alone = Command::new(&command);
     alone.env_clear().current_dir(empty).args(["explain", "ghost"]);
@@ -180,7 +182,7 @@ fn command_library_and_packages_have_one_version() {
     }
 }
 
-/// Paths of this machine that the compiler could have written down.
+/// Paths of this machine that the compiler could have put into the binaries.
 fn own_paths() -> Vec<String> {
     let home = std::env::var("HOME").unwrap();
     let cargo = std::env::var("CARGO_HOME").unwrap_or_else(|_| format!("{home}/.cargo"));
@@ -188,12 +190,12 @@ fn own_paths() -> Vec<String> {
     let target = dist().parent().unwrap().to_owned();
     let paths = [root().to_str().unwrap(), target.to_str().unwrap(), &cargo, sysroot.trim_end()].map(str::to_owned);
     let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap().trim_end().to_owned();
-    // A name such as `debian` could stand in any text.
+    // A short host name such as `debian` could be part of any text.
     paths.into_iter().chain((host.len() > 8).then_some(host)).collect()
 }
 
 fn has(bytes: &[u8], word: &str) -> bool {
-    // By its first byte: the files have megabytes.
+    // Searches for the first byte first, because the files have megabytes.
     let word = word.as_bytes();
     let mut rest = bytes;
     while let Some(at) = rest.iter().position(|byte| *byte == word[0]) {
@@ -216,7 +218,7 @@ fn nothing_names_a_path_of_the_machine_that_built_it() {
     let debug = scratch("debug");
     done(Command::new("tar").arg("-C").arg(&debug).arg("-xzf").arg(debug_tarball()));
     for name in files(&debug).iter().filter(|name| name.ends_with(".debug")) {
-        // Their sections are compressed.
+        // The sections with debug information are compressed.
         done(Command::new("objcopy").arg("--decompress-debug-sections").arg(debug.join(name)));
         let lines = text(Command::new("objdump").args(["--dwarf=info", "--dwarf-depth=1"]).arg(debug.join(name)));
         assert!(
@@ -279,7 +281,7 @@ fn the_sums_are_those_of_all_files() {
     assert_eq!(named, files(dist()));
 }
 
-/// Where a package puts what the tarball has, with compressed manual pages.
+/// The paths at which a package installs the files of the tarball, with compressed manual pages.
 fn installed() -> BTreeSet<String> {
     let documents =
         documents().into_iter().chain(["LICENSE-MIT", "LICENSE-APACHE"].map(str::to_owned)).collect::<BTreeSet<_>>();
@@ -294,7 +296,7 @@ fn installed() -> BTreeSet<String> {
 }
 
 #[test]
-fn the_deb_has_the_same_files_and_what_debian_asks_of_a_package() {
+fn the_deb_has_the_same_files_and_what_debian_requires_of_a_package() {
     if !made() || !have("dpkg-deb") {
         return;
     }
@@ -321,7 +323,7 @@ fn the_deb_has_the_same_files_and_what_debian_asks_of_a_package() {
     done(Command::new("md5sum").args(["--strict", "--quiet", "-c", "DEBIAN/md5sums"]).current_dir(&stage));
     let field = |name: &str| text(Command::new("dpkg-deb").arg("-f").arg(&deb).arg(name));
     assert_eq!(field("Architecture"), "amd64\n");
-    // No other package, and no newer glibc than the library needs.
+    // It depends on no other package, and on no newer glibc than the library needs.
     let library = stage.join("usr/lib/epollshim").join(LIBRARY);
     assert_eq!(field("Depends"), format!("libc6 (>= {})\n", newest_glibc(&library)));
     assert_eq!((field("Pre-Depends").trim(), field("Recommends").trim()), ("", ""));
@@ -337,7 +339,7 @@ fn lintian_finds_no_error_in_the_deb() {
     }
 }
 
-/// Of the versions of glibc that a library's imports name.
+/// The newest version of glibc that the imports of a library name.
 fn newest_glibc(library: &Path) -> String {
     let symbols = text(Command::new("objdump").arg("-T").arg(library));
     let versions = symbols
@@ -365,9 +367,9 @@ fn the_rpm_has_the_same_files_and_installs() {
     assert!(checked.contains("Payload SHA256") && !checked.contains("BAD") && !checked.contains("NOT OK"), "{checked}");
     let host = query(&["--qf", "%{buildhost}"]);
     assert_eq!(host, "localhost");
-    // SAFETY: it takes nothing.
+    // SAFETY: geteuid has no arguments and cannot fail.
     if unsafe { libc::geteuid() } != 0 {
-        eprintln!("skipped: only root installs a package in a root of its own");
+        eprintln!("skipped: only root can install a package into another root directory");
         return;
     }
     let other = scratch("rpm-root");
@@ -411,9 +413,9 @@ fn each_cargo_package_of_this_project_has_the_same_licence() {
     }
 }
 
-/// `make dist`, again, in a clone of what is committed: two directories, two builds.
+/// Runs `make dist` again in a clone of the last commit: two builds, in two directories.
 #[test]
-#[ignore = "builds everything anew: make test-dist"]
+#[ignore = "builds everything again: make test-dist"]
 fn two_builds_in_two_directories_have_the_same_bytes() {
     if !made() {
         return;
@@ -423,7 +425,7 @@ fn two_builds_in_two_directories_have_the_same_bytes() {
     let clone = scratch("clone").join("in-another-place/of-another-length");
     fs::create_dir_all(&clone).unwrap();
     done(Command::new("git").args(["clone", "--quiet", "--no-hardlinks"]).arg(root()).arg(&clone));
-    // Neither the caller's umask nor its time zone nor its flags make a difference.
+    // The caller's umask, time zone and compiler flags must not change the result.
     let mut command = Command::new("sh");
     command.args(["-c", "umask 027; exec make dist"]).current_dir(&clone);
     command.env("RUSTFLAGS", "-Copt-level=0").env("TZ", "Asia/Tokyo");

@@ -1,5 +1,5 @@
-//! Nine ways to end, with descriptors to spare and with none: what the recording tells afterwards is the same in all, and it is what
-//! the exit report tells, where there is one.
+//! A process that ends in one of nine ways, with free descriptors or with none, leaves a recording
+//! with the same contents, which are those of the exit report if there is one.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use serde_json::{Value, json};
@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use testkit::{c_program, c_program_with, report, run, scratch, shim};
 
-/// The way, and how the recording names it.
+/// Each way to end, and its name in the recording.
 const WAYS: [(&str, &str); 9] = [
     ("exit", "exit"),
     ("_exit", "_exit"),
@@ -20,29 +20,29 @@ const WAYS: [(&str, &str); 9] = [
     ("SIGSEGV", "signal"),
     ("SIGKILL", "signal"),
 ];
-/// Those with an exit report.
+/// The ways to end that write an exit report.
 const REPORTED: [&str; 5] = ["exit", "_exit", "quick_exit", "pthread_exit", "exit_group"];
 
 fn recorded(folder: &Path) -> Value {
     let command = shim().with_file_name("epollshim");
     let output = Command::new(command).args(["report", "--format", "json"]).arg(folder).output().unwrap();
-    let told = String::from_utf8_lossy(&output.stderr).into_owned();
-    let report: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {told}"));
+    let printed = String::from_utf8_lossy(&output.stderr).into_owned();
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {printed}"));
     assert_eq!(report["processes"].as_array().map(Vec::len), Some(1), "{report:#}");
     report["processes"][0].clone()
 }
 
-/// What is the same however it ends: of the findings what, how bad, where and how many; of the census the sums, and the rows of
-/// the program's own call sites.
-fn facts(told: &Value) -> Value {
-    let mut findings: Vec<String> = told["findings"]
+/// The facts that do not depend on how the process ends: the findings (id, severity, place,
+/// message), the sums of the census, and its rows for the call sites of the program itself.
+fn facts(report: &Value) -> Value {
+    let mut findings: Vec<String> = report["findings"]
         .as_array()
         .unwrap()
         .iter()
         .map(|one| format!("{} {} {} {}", one["id"], one["severity"], one["site"], one["message"]))
         .collect();
     findings.sort();
-    let census = &told["census"];
+    let census = &report["census"];
     let mut rows: Vec<String> = census["sites"]
         .as_array()
         .unwrap()
@@ -56,13 +56,14 @@ fn facts(told: &Value) -> Value {
     json!({ "findings": findings, "rows": rows, "sums": sums })
 }
 
-/// `epollshim run` with the program in that way: the one process of its report.
+/// Runs the program under `epollshim run`, and returns the only process of its report.
 fn by_run(binary: &Path, way: &str, arguments: &[&str]) -> Value {
     let folder = scratch(&format!("ends-run-{way}-{}", arguments.len()));
     let place = folder.join("report.json");
     let mut command = Command::new(shim().with_file_name("epollshim"));
     command.args(["run", "--format", "json", "-o"]).arg(&place).arg("--").arg(binary);
-    // Files, as the other views have them: findings say of what kind the open descriptors are.
+    // Output goes to files, as in the other runs: findings contain the kinds of the open
+    // descriptors.
     let said = std::fs::File::create(folder.join("said")).unwrap();
     command.stdin(Stdio::null()).stdout(said.try_clone().unwrap()).stderr(said);
     let status = command.arg(way).args(arguments).status().unwrap();
@@ -75,7 +76,7 @@ fn by_run(binary: &Path, way: &str, arguments: &[&str]) -> Value {
     report["processes"][0].clone()
 }
 
-fn each_way_tells_the_same(arguments: &[&str]) {
+fn each_end_gives_the_same_facts(arguments: &[&str]) {
     let binary = c_program("ways_to_end");
     let mut first: Option<Value> = None;
     let mut wrong = Vec::new();
@@ -91,7 +92,7 @@ fn each_way_tells_the_same(arguments: &[&str]) {
             .env("EPOLLSHIM_REPORT", &exit)
             .env("EPOLLSHIM_REPORT_FORMAT", "json"));
         let process = recorded(&recording);
-        // Until its descriptors are gone, `pthread_exit` loads libgcc, and aborts then.
+        // `pthread_exit` loads libgcc when it is first called, and aborts if no descriptor is free.
         let is_abort = way == "pthread_exit" && run.status.code().is_none();
         let end = if is_abort { "signal" } else { end };
         assert_eq!(process["process"]["end"], end, "{way}: {}{}", run.stdout, run.stderr);
@@ -99,12 +100,12 @@ fn each_way_tells_the_same(arguments: &[&str]) {
         if REPORTED.contains(&way) && !is_abort {
             views.push(("exit report", report(&exit)));
         }
-        for (view, told) in views {
+        for (view, report) in views {
             if view != "exit report" {
-                assert_eq!(told["process"]["end"], end, "{way}, {view}: {told:#}");
-                assert_eq!(told["recording"]["partial"], false, "{way}, {view}: {told:#}");
+                assert_eq!(report["process"]["end"], end, "{way}, {view}: {report:#}");
+                assert_eq!(report["recording"]["partial"], false, "{way}, {view}: {report:#}");
             }
-            let facts = facts(&told);
+            let facts = facts(&report);
             let expected = first.get_or_insert_with(|| facts.clone());
             if *expected != facts {
                 wrong.push(format!("{way}, {view}: {facts:#}"));
@@ -119,13 +120,13 @@ fn each_way_tells_the_same(arguments: &[&str]) {
 }
 
 #[test]
-fn with_descriptors_to_spare() {
-    each_way_tells_the_same(&[]);
+fn with_free_descriptors() {
+    each_end_gives_the_same_facts(&[]);
 }
 
 #[test]
-fn with_no_descriptor_free_and_none_to_be_had() {
-    each_way_tells_the_same(&["full"]);
+fn with_no_descriptor_free_at_the_limit() {
+    each_end_gives_the_same_facts(&["full"]);
 }
 
 /// A program of c-tests/survives.c, to be run with a census and a recording in that folder.
@@ -146,7 +147,7 @@ fn finding<'a>(process: &'a Value, id: &str) -> &'a Value {
 }
 
 #[test]
-fn a_program_that_makes_no_epoll_call_has_a_recording_whatever_ends_it() {
+fn a_program_that_makes_no_epoll_call_has_a_recording_however_it_ends() {
     let folder = scratch("opens").join("rec");
     run(&mut surviving(&["opens"], &folder));
     let process = recorded(&folder);
@@ -154,7 +155,8 @@ fn a_program_that_makes_no_epoll_call_has_a_recording_whatever_ends_it() {
     let leak = finding(&process, "fd-leak");
     assert_eq!(leak["severity"], "error", "{leak:#}");
     assert_eq!(process["census"]["kinds"]["socket"], 200, "{:#}", process["census"]);
-    // Nobody has noted when it was killed: it ran for 200 ms at least, as its census tells.
+    // The recording does not contain the time of the kill. The process ran for at least 200 ms
+    // according to its census.
     assert_eq!(process["process"]["end_is_exact"], false);
     assert!(process["process"]["duration_ns"].as_u64().unwrap() > 100_000_000, "{:#}", process["process"]);
     let command = shim().with_file_name("epollshim");
@@ -163,21 +165,21 @@ fn a_program_that_makes_no_epoll_call_has_a_recording_whatever_ends_it() {
     assert!(String::from_utf8_lossy(&judged.stdout).contains("killed after at least"), "{judged:?}");
 }
 
-/// What the command writes to stdout, as JSON; None: nothing that it is.
-fn told(arguments: &[&str]) -> Option<Value> {
+/// The command's output as JSON; None if it is not JSON.
+fn json_of(arguments: &[&str]) -> Option<Value> {
     let output = Command::new(shim().with_file_name("epollshim")).args(arguments).output().unwrap();
     serde_json::from_slice(&output.stdout).ok()
 }
 
 #[test]
-fn a_leak_is_told_while_the_program_runs_by_a_snapshot_and_after_a_kill() {
+fn a_leak_is_reported_live_in_a_snapshot_and_after_a_kill() {
     let folder = scratch("waits").join("rec");
     let mut child = surviving(&["waits"], &folder).stdout(Stdio::null()).spawn().unwrap();
     let pid = child.id().to_string();
     let at = folder.to_str().unwrap();
-    let is_leak = |told: &Option<Value>| {
-        told.as_ref().is_some_and(|told| {
-            let findings = told["processes"][0]["findings"].as_array();
+    let is_leak = |report: &Option<Value>| {
+        report.as_ref().is_some_and(|report| {
+            let findings = report["processes"][0]["findings"].as_array();
             findings.is_some_and(|all| all.iter().any(|one| one["id"] == "fd-leak" && one["severity"] == "error"))
         })
     };
@@ -185,8 +187,8 @@ fn a_leak_is_told_while_the_program_runs_by_a_snapshot_and_after_a_kill() {
     let began = Instant::now();
     while began.elapsed() < Duration::from_secs(100) && !(is_leak(&live) && is_leak(&snapshot)) {
         std::thread::sleep(Duration::from_millis(100));
-        live = told(&["report", "--format", "json", at]);
-        snapshot = told(&["ctl", &pid, "snapshot", "--format", "json"]);
+        live = json_of(&["report", "--format", "json", at]);
+        snapshot = json_of(&["ctl", &pid, "snapshot", "--format", "json"]);
     }
     child.kill().unwrap();
     child.wait().unwrap();
@@ -215,7 +217,7 @@ fn call_sites_in_a_library_that_was_loaded_late_are_known_after_a_kill() {
 fn the_child_of_a_fork_has_a_census_of_its_own() {
     let folder = scratch("child").join("rec");
     run(&mut surviving(&["child"], &folder));
-    let report = told(&["report", "--format", "json", folder.to_str().unwrap()]).unwrap();
+    let report = json_of(&["report", "--format", "json", folder.to_str().unwrap()]).unwrap();
     let processes = report["processes"].as_array().unwrap();
     assert_eq!(processes.len(), 2, "{report:#}");
     let (mut opened, mut born): (Vec<_>, Vec<_>) = processes
@@ -229,7 +231,7 @@ fn the_child_of_a_fork_has_a_census_of_its_own() {
 }
 
 #[test]
-fn what_is_armed_is_in_the_recording_with_its_counts() {
+fn armed_rules_and_limits_are_in_the_recording_with_their_counts() {
     let folder = scratch("armed").join("rec");
     let mut child = surviving(&["waits"], &folder)
         .env("EPOLLSHIM_INJECT", "epoll_wait:error=EINTR:when=3+3")
@@ -241,7 +243,8 @@ fn what_is_armed_is_in_the_recording_with_its_counts() {
     let mut process = Value::Null;
     while began.elapsed() < Duration::from_secs(100) && process["limits"][0]["denied"].as_u64() < Some(3) {
         std::thread::sleep(Duration::from_millis(100));
-        process = told(&["report", "--format", "json", at]).map_or(Value::Null, |told| told["processes"][0].clone());
+        process =
+            json_of(&["report", "--format", "json", at]).map_or(Value::Null, |report| report["processes"][0].clone());
     }
     child.kill().unwrap();
     child.wait().unwrap();
@@ -264,6 +267,7 @@ fn memory_and_the_recording_stay_flat_while_descriptors_come_and_go() {
         run.stdout.lines().map(|line| line.split(' ').map(|number| number.parse().unwrap()).collect()).collect();
     let [early, late] = &lines[..] else { panic!("{}{}", run.stdout, run.stderr) };
     assert!(early[1] > 0 && early[1] == late[1], "bytes of the recording: {early:?}, {late:?}");
-    // The kernel counts pages in batches (proc_pid_statm(5): "inaccurate because of a kernel-internal scalability optimization").
+    // The kernel counts pages in batches (proc_pid_statm(5): "inaccurate because of a
+    // kernel-internal scalability optimization").
     assert!(late[0] <= early[0] + 512, "KiB resident: {early:?}, {late:?}");
 }

@@ -1,8 +1,12 @@
-//! What servers that nobody wrote for this project do when epoll fails them: their own error paths, reached by faults and
-//! limits, and held here as observed (Redis 7.0, nginx 1.22, Python 3.11). And that faults which a kernel may give at any
-//! time cost their clients nothing.
+//! Unmodified servers when epoll calls fail: faults and limits reach their error paths, whose
+//! results are asserted here as observed (Redis 7.0, nginx 1.22, Python 3.11). Faults that a kernel
+//! may cause at any time do not affect their clients.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+#[path = "error_paths/harmless.rs"]
+mod harmless;
+#[path = "error_paths/no_descriptor.rs"]
+mod no_descriptor;
 #[allow(dead_code)]
 mod programs;
 
@@ -24,19 +28,19 @@ fn count(value: &Value) -> u64 {
     value.as_u64().unwrap_or_else(|| panic!("a number, not {value}"))
 }
 
-/// How often each rule has fired in a process.
+/// How often each rule fired in a process.
 fn fired(report: &Value) -> Vec<u64> {
     report["faults"].as_array().unwrap().iter().map(|rule| count(&rule["fired"])).collect()
 }
 
-/// What a report says of a call: calls, failures by this errno, injected, limited.
+/// The counts of a call in a report: calls, failures with this errno, injected, limited.
 fn of_call(report: &Value, call: &str, errno: &str) -> (u64, u64, u64, u64) {
     let call = &report["calls"][call];
     let errors = call["errors"][errno].as_u64().unwrap_or(0);
     (count(&call["calls"]), errors, count(&call["injected"]), count(&call["limited"]))
 }
 
-/// Faults and calls agree: what fired is what was injected.
+/// Asserts that the counts of faults and calls agree: as many rules fired as results were injected.
 #[track_caller]
 fn agrees(report: &Value) {
     let injected: u64 = report["calls"].as_object().unwrap().values().map(|call| count(&call["injected"])).sum();
@@ -54,19 +58,20 @@ fn only_report(ended: &Ended) -> &Value {
     report
 }
 
-/// What became of a connection that asked for something.
+/// What happened to a connection that sent a request.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Answer {
     Served,
     Closed,
-    /// Taken, and left alone: neither an answer nor an end.
+    /// It was accepted, and neither answered nor closed.
     Silence,
 }
 
-/// For so long nothing must come of any connection, before those without an answer count as silent.
+/// If no connection receives anything for this long, those without an answer count as silent.
 const QUIET: Duration = Duration::from_secs(4);
 
-/// `number` connections one after another, all kept open to the end; each asks, and all are waited for together.
+/// Opens `number` connections one after another and keeps them open; each sends a request, and then
+/// the answers of all are waited for.
 fn ask(port: u16, request: &str, answer: &str, number: usize) -> Vec<Answer> {
     let mut streams = Vec::new();
     for _ in 0..number {
@@ -89,7 +94,7 @@ fn ask(port: u16, request: &str, answer: &str, number: usize) -> Vec<Answer> {
     answers.into_iter().map(|got| got.unwrap_or(Answer::Silence)).collect()
 }
 
-/// What has come; None: nothing yet.
+/// What has arrived; None: nothing yet.
 fn answer_of(stream: &mut TcpStream, answer: &str) -> Option<Answer> {
     let mut got = [0; 4096];
     match stream.read(&mut got) {
@@ -106,7 +111,7 @@ fn times(answers: &[Answer], of: Answer) -> usize {
     answers.iter().filter(|answer| **answer == of).count()
 }
 
-// --- Redis ----------------------------------------------------------------------------------------------------
+// --- Redis ---------------------------------------------------------------------------------------
 
 fn redis(server: &Path, options: &[(&str, &str)]) -> (Running, u16) {
     let dir = testkit::scratch("redis");
@@ -121,7 +126,7 @@ fn until_ready(redis: &mut Running) {
 }
 
 #[test]
-fn redis_without_an_instance_says_so_and_ends_with_1() {
+fn redis_without_an_instance_logs_an_error_and_ends_with_1() {
     let Some([server]) = installed(["redis-server"]) else { return };
     for (option, limited) in [(("EPOLLSHIM_INJECT", NO_INSTANCE), 0), (("EPOLLSHIM_LIMIT", "instances=0"), 1)] {
         let ended = redis(&server, &[option]).0.ended();
@@ -132,8 +137,9 @@ fn redis_without_an_instance_says_so_and_ends_with_1() {
     }
 }
 
-/// Redis 7.0 does not look at what connSetReadHandler returns for a new client: it keeps the connection, says nothing, and
-/// never reads from it. It serves those that it has, and new ones as soon as there is room.
+/// Redis 7.0 ignores the result of connSetReadHandler for a new client: it keeps the connection,
+/// logs nothing, and never reads from it. It serves the clients that it has, and new ones as soon
+/// as there is room.
 #[track_caller]
 fn redis_leaves_clients_alone(option: (&str, &str), clients: usize, room: usize) -> (Vec<Answer>, Ended) {
     let [server] = installed(["redis-server"]).unwrap();
@@ -141,7 +147,7 @@ fn redis_leaves_clients_alone(option: (&str, &str), clients: usize, room: usize)
     until_ready(&mut redis);
     let answers = ask(port, "PING\r\n", "+PONG\r\n", clients);
     let served = times(&answers, Answer::Served);
-    // What Redis watches for itself: where it listens, and what wakes it.
+    // Redis also watches its listening sockets and the descriptor that wakes it.
     assert!(served < room && served + 4 >= room, "{served} of {room}: {answers:?}");
     assert!(answers[..served].iter().all(|answer| *answer == Answer::Served), "the first are served: {answers:?}");
     assert_eq!(times(&answers, Answer::Closed), 0, "{answers:?}");
@@ -151,7 +157,7 @@ fn redis_leaves_clients_alone(option: (&str, &str), clients: usize, room: usize)
     let ended = redis.end(libc::SIGTERM);
     assert_eq!(ended.status.code(), Some(0), "{}{}", ended.stdout, ended.stderr);
     assert!(ended.stdout.contains("Redis is now ready to exit, bye bye..."), "{}", ended.stdout);
-    assert!(!ended.stdout.contains("No space left"), "it says nothing of it: {}", ended.stdout);
+    assert!(!ended.stdout.contains("No space left"), "it logs nothing about it: {}", ended.stdout);
     (answers, ended)
 }
 
@@ -175,7 +181,7 @@ fn redis_takes_clients_that_it_cannot_watch_and_never_answers_them() {
     assert_eq!(report["limits"][0]["peak"], 20, "{report}");
 }
 
-// --- nginx ----------------------------------------------------------------------------------------------------
+// --- nginx ---------------------------------------------------------------------------------------
 
 fn nginx(server: &Path, options: &[(&str, &str)]) -> (Running, u16) {
     let port = free_port();
@@ -198,7 +204,7 @@ fn nginx_workers_without_an_instance_end_with_2_and_are_not_started_again() {
             (running.read("error.log").matches("exited with fatal code 2 and cannot be respawned").count() == 2)
                 .then_some(())
         });
-        // The master lives, and so does the socket that listens.
+        // The master lives, so the listening socket stays open.
         assert_eq!(ask(port, HELLO, "HTTP/1.1 200", 3), [Answer::Silence; 3]);
         let ended = nginx.end(libc::SIGQUIT);
         assert_eq!(ended.status.code(), Some(0), "{}", ended.log);
@@ -212,12 +218,13 @@ fn nginx_workers_without_an_instance_end_with_2_and_are_not_started_again() {
 }
 
 #[test]
-fn nginx_workers_that_cannot_watch_a_client_close_it_say_so_and_live_on() {
+fn nginx_workers_that_cannot_watch_a_client_close_it_log_an_error_and_continue() {
     let Some([server]) = installed(["nginx"]) else { return };
     let (nginx, port) = nginx(&server, &[("EPOLLSHIM_INJECT", NO_ROOM)]);
     let answers = ask(port, HELLO, "HTTP/1.1 200", 14);
     assert_eq!(times(&answers, Answer::Served), 0, "{answers:?}");
-    // One of each worker that took one; then it cannot watch its listening socket either, and is deaf.
+    // Each worker closes the first client that it accepts. Then it cannot watch its listening
+    // socket either, and accepts no more.
     assert!((1..=2).contains(&times(&answers, Answer::Closed)), "{answers:?}");
     let ended = nginx.end(libc::SIGQUIT);
     assert_eq!(ended.status.code(), Some(0), "{}", ended.log);
@@ -237,7 +244,7 @@ fn nginx_workers_that_cannot_watch_a_client_close_it_say_so_and_live_on() {
 }
 
 #[test]
-fn nginx_needs_one_instance_a_process() {
+fn nginx_needs_one_instance_per_process() {
     let Some([server]) = installed(["nginx"]) else { return };
     let (nginx, port) = nginx(&server, &[("EPOLLSHIM_LIMIT", "instances=1")]);
     assert_eq!(ask(port, HELLO, "HTTP/1.1 200", 20), [Answer::Served; 20]);
@@ -251,7 +258,7 @@ fn nginx_needs_one_instance_a_process() {
     }
 }
 
-// --- Python ---------------------------------------------------------------------------------------------------
+// --- Python --------------------------------------------------------------------------------------
 
 fn asyncio(python: &Path, options: &[(&str, &str)]) -> (Running, u16) {
     let script = testkit::root().join("tests/programs/echo.py");
@@ -261,15 +268,15 @@ fn asyncio(python: &Path, options: &[(&str, &str)]) -> (Running, u16) {
 }
 
 #[test]
-fn asyncio_without_an_instance_takes_poll_and_serves_everybody() {
+fn asyncio_without_an_instance_uses_poll_and_serves_every_client() {
     let Some(python) = python() else { return };
     let (server, port) = asyncio(&python, &[("EPOLLSHIM_INJECT", NO_INSTANCE)]);
     load::echo(port, 8, 20);
     let ended = server.end(libc::SIGTERM);
     assert_eq!(ended.status.code(), Some(7), "{}", ended.stderr);
-    assert_eq!(ended.stderr, "", "it says nothing of it");
+    assert_eq!(ended.stderr, "", "it prints nothing about it");
     assert!(ended.stdout.contains("served 8 connections"), "{}", ended.stdout);
-    // selectors tries one when it is imported, and asks no more.
+    // The module selectors tries to create one instance when it is imported, and none later.
     let report = only_report(&ended);
     assert_eq!(of_call(report, "epoll_create1", "EMFILE"), (1, 1, 1, 0), "{report}");
     assert_eq!(report["calls"].as_object().unwrap().len(), 1, "{report}");
@@ -280,7 +287,7 @@ fn asyncio_takes_clients_that_it_cannot_watch_and_never_answers_them() {
     let Some(python) = python() else { return };
     let (server, port) = asyncio(&python, &[("EPOLLSHIM_INJECT", NO_ROOM)]);
     let answers = ask(port, "hello", "hello", 6);
-    // Its own: the socket that wakes it, and the one that listens.
+    // asyncio also watches the socket that wakes it and the listening socket.
     let [served, silent] = [Answer::Served, Answer::Silence].map(|of| times(&answers, of));
     assert_eq!((served, silent), (2, 4), "{answers:?}");
     let ended = server.end(libc::SIGTERM);
@@ -288,202 +295,4 @@ fn asyncio_takes_clients_that_it_cannot_watch_and_never_answers_them() {
     assert!(ended.stdout.contains("served 6 connections, 10 bytes"), "{}", ended.stdout);
     assert_eq!(ended.stderr.matches("OSError: [Errno 28] No space left on device").count(), 4, "{}", ended.stderr);
     assert_eq!(fired(only_report(&ended)), [4]);
-}
-
-// --- faults that cost nobody anything -------------------------------------------------------------------------
-
-/// What a kernel may do to any program at any wait.
-const HARMLESS: [&str; 6] = [
-    "epoll_wait:error=EINTR:prob=0.05",
-    "epoll_wait:batch=1",
-    "epoll_wait:error=EINTR:prob=0.05;epoll_wait:batch=1",
-    "epoll_wait:shuffle",
-    "epoll_wait:delay_exit=100us:prob=0.1",
-    "epoll_wait:timeout:prob=0.05",
-];
-
-/// Every rule has fired; what it answers with EINTR is reported so.
-#[track_caller]
-fn bit(report: &Value, rules: &str) {
-    agrees(report);
-    for (rule, fired) in rules.split(';').zip(fired(report)) {
-        assert!(fired > 0, "{rule}: {report}");
-        if rule.contains("EINTR") {
-            assert!(of_call(report, "epoll_wait", "EINTR").1 >= fired, "{report}");
-        }
-    }
-}
-
-#[test]
-fn redis_serves_every_client_whatever_its_waits_do() {
-    let Some([server, benchmark]) = installed(["redis-server", "redis-benchmark"]) else { return };
-    for rules in HARMLESS {
-        let (mut redis, port) = redis(&server, &[("EPOLLSHIM_INJECT", rules), ("EPOLLSHIM_SEED", "7")]);
-        until_ready(&mut redis);
-        let text = port.to_string();
-        let tests = "ping,set,get,incr,lpush,rpop,sadd,hset,zadd,lrange_100,mset";
-        let said = load::tool(&benchmark, &["-p", &text, "-c", "50", "-n", "1000", "-q", "-t", tests]);
-        assert!(!said.to_lowercase().contains("error"), "{rules}: {said}");
-        assert!(said.matches("requests per second").count() >= 11, "{rules}: {said}");
-        let ended = redis.end(libc::SIGTERM);
-        assert_eq!(ended.status.code(), Some(0), "{rules}: {}", ended.stdout);
-        bit(only_report(&ended), rules);
-    }
-}
-
-#[test]
-fn nginx_serves_every_client_whatever_its_waits_do() {
-    let Some([server, wrk]) = installed(["nginx", "wrk"]) else { return };
-    for rules in HARMLESS {
-        let (nginx, port) = nginx(&server, &[("EPOLLSHIM_INJECT", rules), ("EPOLLSHIM_SEED", "7")]);
-        for path in ["page", "proxied"] {
-            let url = format!("http://127.0.0.1:{port}/{path}");
-            let said = load::tool(&wrk, &["-t", "2", "-c", "30", "-d", "1s", "--timeout", "30s", &url]);
-            assert!(!said.contains("Non-2xx") && !said.contains("Socket errors"), "{rules}: {said}");
-        }
-        let ended = nginx.end(libc::SIGQUIT);
-        assert_eq!(ended.status.code(), Some(0), "{rules}: {}", ended.log);
-        // No kernel ends a wait without a time limit with nothing, and nginx says so; it goes on all the same.
-        let known =
-            if rules.contains("timeout") { "epoll_wait() returned no events without timeout" } else { "(none)" };
-        for line in ended.log.lines().filter(|line| !line.contains(known)) {
-            assert!(line.contains("[notice]"), "{rules}: {}", ended.log);
-        }
-        let workers: Vec<_> =
-            ended.reports.values().filter(|report| report["calls"]["epoll_wait"].is_object()).collect();
-        assert_eq!(workers.len(), 2, "{rules}");
-        // A worker may get too few of the connections to meet a rule of chance; both together do not.
-        assert!(workers.iter().any(|report| fired(report).iter().all(|fired| *fired > 0)), "{rules}: {workers:?}");
-        for report in workers {
-            agrees(report);
-        }
-    }
-}
-
-#[test]
-fn asyncio_serves_every_client_whatever_its_waits_do() {
-    let Some(python) = python() else { return };
-    for rules in HARMLESS {
-        let (server, port) = asyncio(&python, &[("EPOLLSHIM_INJECT", rules), ("EPOLLSHIM_SEED", "7")]);
-        load::echo(port, 8, 60);
-        let ended = server.end(libc::SIGTERM);
-        assert_eq!((ended.status.code(), ended.stderr.as_str()), (Some(7), ""), "{rules}");
-        assert!(ended.stdout.contains("served 8 connections, 102480 bytes"), "{rules}: {}", ended.stdout);
-        bit(only_report(&ended), rules);
-    }
-}
-
-// --- Python's own tests ---------------------------------------------------------------------------------------
-
-/// What each test of epoll and selectors came to, from regrtest's JUnit file.
-fn outcomes(python: &Path, options: &[(&str, &str)]) -> BTreeMap<String, &'static str> {
-    let xml = testkit::scratch("python").join("outcomes.xml");
-    let mut command = Command::new(python);
-    command.args(["-m", "test", "-u", "none", "--junit-xml"]).arg(&xml).args(["test_epoll", "test_selectors"]);
-    if !options.is_empty() {
-        command.env("LD_PRELOAD", testkit::shim()).env("EPOLLSHIM_REPORT", "none").envs(options.iter().copied());
-    }
-    let output = command.stdin(Stdio::null()).output().unwrap();
-    let text = std::fs::read_to_string(&xml).unwrap_or_else(|error| panic!("{error}\n{}", testkit::show(&output)));
-    text.split("<testcase name=\"")
-        .skip(1)
-        .map(|case| {
-            let (name, rest) = case.split_once('"').unwrap();
-            let failed = rest.contains("<failure") || rest.contains("<error");
-            (name.to_owned(), if failed { "failed" } else { "not failed" })
-        })
-        .collect()
-}
-
-#[test]
-fn python_s_own_tests_come_to_the_same_with_what_never_bites_and_with_the_log_on() {
-    let Some(python) = python_with_tests() else { return };
-    let log = testkit::scratch("log").join("log");
-    let bare = outcomes(&python, &[]);
-    assert!(bare.values().filter(|outcome| **outcome == "not failed").count() >= 50, "{bare:?}");
-    for option in [
-        ("EPOLLSHIM_INJECT", "all:error=EIO:when=4000000000"),
-        ("EPOLLSHIM_LIMIT", "instances=100000,watches=1000000,memory=1G"),
-        ("EPOLLSHIM_LOG", log.to_str().unwrap()),
-    ] {
-        assert_eq!(outcomes(&python, &[option]), bare, "{option:?}");
-    }
-    assert!(std::fs::metadata(&log).unwrap().len() > 1000);
-}
-
-// --- without descriptors --------------------------------------------------------------------------------------
-
-/// The calls of a program that opens files and takes clients.
-const NO_DESCRIPTOR: &str = "socket,accept4,openat:error=EMFILE:when=";
-
-/// Redis says so, and takes the client when it asks again: the connection is still there.
-#[test]
-fn redis_that_has_no_descriptor_for_a_client_says_so_and_serves_it_later() {
-    let Some([server]) = installed(["redis-server"]) else { return };
-    let (mut redis, port) = redis(&server, &[("EPOLLSHIM_INJECT", "accept4:error=EMFILE:when=1..3")]);
-    until_ready(&mut redis);
-    assert_eq!(ask(port, "PING\r\n", "+PONG\r\n", 2), [Answer::Served; 2]);
-    let ended = redis.end(libc::SIGTERM);
-    assert_eq!(ended.status.code(), Some(0), "{}{}", ended.stdout, ended.stderr);
-    let said = "Accepting client connection: accept: Too many open files";
-    assert_eq!(ended.stdout.matches(said).count(), 3, "{}", ended.stdout);
-    assert_eq!(fired(ended.reports.values().next().unwrap()), [3]);
-}
-
-/// Redis ends with 1 where it cannot make the socket on which it listens.
-#[test]
-fn redis_that_has_no_descriptor_to_listen_ends_with_1() {
-    let Some([server]) = installed(["redis-server"]) else { return };
-    let ended = redis(&server, &[("EPOLLSHIM_INJECT", &format!("{NO_DESCRIPTOR}1+"))]).0.ended();
-    assert_eq!(ended.status.code(), Some(1), "{}{}", ended.stdout, ended.stderr);
-}
-
-/// nginx says so, leaves its listening sockets alone for half a second, and takes the client then.
-#[test]
-fn nginx_that_has_no_descriptor_for_a_client_says_so_and_serves_it_later() {
-    let Some([server]) = installed(["nginx"]) else { return };
-    let (nginx, port) = nginx(&server, &[("EPOLLSHIM_INJECT", "accept4:error=EMFILE:when=1")]);
-    assert_eq!(ask(port, HELLO, "HTTP/1.1 200", 2), [Answer::Served; 2]);
-    let ended = nginx.end(libc::SIGQUIT);
-    assert_eq!(ended.status.code(), Some(0), "{}", ended.log);
-    let said = ended.log.matches("accept4() failed (24: Too many open files)").count() as u64;
-    let all: u64 = ended.reports.values().map(|report| fired(report)[0]).sum();
-    assert!(said == all && (1..=2).contains(&all), "{said} of {all}: {}", ended.log);
-}
-
-/// curl ends with 7 (CURLE_COULDNT_CONNECT) where it has no socket.
-#[test]
-fn curl_that_has_no_descriptor_for_a_socket_ends_with_7() {
-    let Some([curl]) = installed(["curl"]) else { return };
-    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
-    let url = format!("http://{}/", listener.local_addr().unwrap());
-    let run = |rule: &str| {
-        let mut command = Command::new(&curl);
-        command.args(["-sS", "--max-time", "60", &url]).env("LD_PRELOAD", testkit::shim());
-        command.env("EPOLLSHIM_REPORT", "none").env("EPOLLSHIM_INJECT", rule).output().unwrap()
-    };
-    let output = run(&format!("{NO_DESCRIPTOR}1+"));
-    assert_eq!(output.status.code(), Some(7), "{}", testkit::show(&output));
-    assert!(String::from_utf8_lossy(&output.stderr).starts_with("curl: (7) "), "{}", testkit::show(&output));
-}
-
-/// Python raises the error where the call stands, and goes on.
-#[test]
-fn python_raises_an_oserror_for_each_call_without_a_descriptor() {
-    let Some(python) = python() else { return };
-    let program = "import os, socket\n\
-                   def tried(name, call):\n    try: call(); print(name, 'made')\n    except OSError as error: print(name, error.errno)\n\
-                   for _ in range(2):\n\
-                   \x20   tried('socket', socket.socket); tried('pipe', os.pipe); tried('dup', lambda: os.dup(0))\n\
-                   \x20   tried('eventfd', lambda: os.eventfd(0)); tried('memfd', lambda: os.memfd_create('x'))\n";
-    let rule = "socket,pipe2,eventfd2,memfd_create,fcntl,dup:error=EMFILE:when=2";
-    let mut command = Command::new(python);
-    command.args(["-I", "-S", "-c", program]).env("LD_PRELOAD", testkit::shim());
-    let output = command.env("EPOLLSHIM_REPORT", "none").env("EPOLLSHIM_INJECT", rule).output().unwrap();
-    assert!(output.status.success(), "{}", testkit::show(&output));
-    let printed = String::from_utf8(output.stdout).unwrap();
-    for name in ["socket", "pipe", "eventfd", "memfd"] {
-        let of: Vec<&str> = printed.lines().filter_map(|line| line.strip_prefix(&format!("{name} "))).collect();
-        assert_eq!(of, ["made", "24"], "{printed}");
-    }
 }

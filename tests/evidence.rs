@@ -1,5 +1,6 @@
-//! What is known of a program survives what ends it: no descriptor is free and none can be had, no address space is left, root's
-//! rights are given up, the report goes to a descriptor of the program's own.
+//! The evidence about a program is complete however the program limits itself: no descriptor is
+//! free and RLIMIT_NOFILE is reached, no address space is left, it has given up root's rights, or
+//! the report goes to a descriptor of the program's own.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use epollshim_format::recording::header;
@@ -17,7 +18,8 @@ fn program() -> &'static Path {
     BINARY.get_or_init(|| c_program("evidence"))
 }
 
-/// The program with a census, a log, and a recording of each call, below a directory.
+/// A command for the program with a census, a log, and a recording of each call, all below a
+/// directory.
 fn watched(words: &[&str], directory: &Path) -> Command {
     let mut command = Command::new(program());
     command.args(words).env("LD_PRELOAD", shim()).env("EPOLLSHIM_CENSUS", "1");
@@ -27,7 +29,7 @@ fn watched(words: &[&str], directory: &Path) -> Command {
     command
 }
 
-/// Nothing of the recording, the log and the report is lost, and the report has names.
+/// Asserts that recording, log and report are complete, and that the report has symbol names.
 fn has_everything(directory: &Path) {
     let report = report(&directory.join("report"));
     assert_eq!(report["process"]["comm"], "evidence", "{report}");
@@ -49,7 +51,7 @@ fn records_all(directory: &Path) {
 }
 
 #[test]
-fn with_every_number_taken_for_good_all_is_told() {
+fn with_all_descriptor_numbers_in_use_the_evidence_is_complete() {
     let directory = scratch("numbers");
     let ended = run(&mut watched(&["numbers", "64"], &directory));
     assert!(ended.status.success() && ended.stderr.is_empty(), "{}{}", ended.stdout, ended.stderr);
@@ -61,9 +63,10 @@ fn with_every_number_taken_for_good_all_is_told() {
     assert!(ended.stderr.contains("at evidence+0x"), "{}", ended.stderr);
 }
 
-/// RLIMIT_NPROC stops the helper, and the table has no number for what the library would open instead.
+/// RLIMIT_NPROC prevents the helper from starting, and no descriptor number is free for the files
+/// that the library would open instead.
 #[test]
-fn with_no_number_and_no_helper_what_is_lost_is_announced_and_no_success() {
+fn with_no_free_number_and_no_helper_lost_evidence_is_reported_as_a_failure() {
     let open = Open::new("alone");
     let mut command = watched(&["alone", "64"], &open.0);
     command.env_remove("EPOLLSHIM_LOG").env("EPOLLSHIM_REPORT", "stderr").env("EPOLLSHIM_REPORT_FORMAT", "text");
@@ -78,24 +81,25 @@ fn with_no_number_and_no_helper_what_is_lost_is_announced_and_no_success() {
     ] {
         assert!(ended.stderr.contains(words), "{words}: {}", ended.stderr);
     }
-    // `ghost` is none of its findings: it fails for what is missing.
+    // The program has no finding `ghost`, so `check` fails only because evidence is missing.
     let epollshim = || Command::new(shim().with_file_name("epollshim"));
-    let told = epollshim().args(["report", "--fail-on", "ghost"]).arg(open.0.join("rec")).output().unwrap();
-    assert_eq!(told.status.code(), Some(1), "{}", show(&told));
-    assert!(show(&told).contains("the file could not grow: EMFILE"), "{}", show(&told));
+    let output = epollshim().args(["report", "--fail-on", "ghost"]).arg(open.0.join("rec")).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", show(&output));
+    assert!(show(&output).contains("the file could not grow: EMFILE"), "{}", show(&output));
     let mut command = epollshim();
     command.args(["run", "--record-ring=full", "--fail-on", "ghost", "--"]).arg(program()).args(["alone", "64"]);
-    let told = command.output().unwrap();
-    assert_eq!(told.status.code(), Some(1), "{}", show(&told));
-    assert!(show(&told).contains("PARTIAL"), "{}", show(&told));
-    // A report that goes to a file.
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", show(&output));
+    assert!(show(&output).contains("PARTIAL"), "{}", show(&output));
+    // The same with a report that goes to a file.
     let mut command = watched(&["alone", "64"], &open.0);
     let ended = run(command.env_remove("EPOLLSHIM_LOG").env("EPOLLSHIM_REPORT", open.0.join("text")));
     assert!(ended.stderr.contains("EMFILE; the report of process "), "{}", ended.stderr);
     assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);
 }
 
-/// A directory in which all users may make files, gone at the end. Not below a build tree, which may be somebody's own.
+/// A directory in which all users can create files, removed at the end. It is not below the build
+/// tree, which may be private.
 struct Open(PathBuf);
 
 impl Open {
@@ -115,7 +119,7 @@ impl Drop for Open {
 }
 
 #[test]
-fn with_no_address_space_left_all_is_told() {
+fn with_no_address_space_left_the_evidence_is_complete() {
     let directory = scratch("memory");
     let ended = run(&mut watched(&["memory"], &directory));
     assert!(ended.status.success() && ended.stderr.is_empty(), "{}{}", ended.stdout, ended.stderr);
@@ -125,10 +129,10 @@ fn with_no_address_space_left_all_is_told() {
 }
 
 #[test]
-fn a_recording_goes_on_when_root_becomes_another_user() {
+fn a_recording_continues_when_root_becomes_another_user() {
     // SAFETY: geteuid cannot fail and has no arguments.
     if unsafe { libc::geteuid() } != 0 {
-        return skipped("not root: no program can change its user", false);
+        return skipped("not root: a program cannot change its user", false);
     }
     for words in [&["user"][..], &["user", "raw"], &["user", "chroot"]] {
         let open = Open::new(&words.join("-"));
@@ -138,7 +142,7 @@ fn a_recording_goes_on_when_root_becomes_another_user() {
         records_all(directory);
         let recording = testkit::layout::files(&directory.join("rec")).remove(0);
         let file = fs::symlink_metadata(recording).unwrap();
-        // In another root directory it has no name, but what is mapped of it.
+        // In another root directory the recording has no path: only the existing mapping is used.
         let owner = if words.last() == Some(&"chroot") { 0 } else { 65534 };
         assert_eq!((file.uid(), file.mode() & 0o777), (owner, 0o600));
     }
@@ -154,7 +158,8 @@ fn a_report_goes_to_a_descriptor_of_the_program() {
         assert!(stdout.contains("\nepollshim: evidence (pid "), "{place}: {}", show(&output));
         assert!(output.stderr.is_empty(), "{place}: {}", show(&output));
     }
-    // One that is given for it, and one that means another file by the end.
+    // A descriptor that is passed for the report, and a descriptor that refers to another file by
+    // the end.
     let script = "exec 7>$PLACE/seven; EPOLLSHIM_REPORT=/dev/fd/7 LD_PRELOAD=$SHIM $PROGRAM";
     let place = scratch("seven");
     let mut command = Command::new("sh");

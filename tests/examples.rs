@@ -70,7 +70,7 @@ fn the_command_accepts_the_options_of_each_example() {
         let mut environment = environment(name);
         assert_eq!(environment.remove("LD_PRELOAD").as_deref(), Some(library), "{name}");
         assert!(environment.len() >= 2, "{name}: {environment:?}");
-        // With this, a bad option would be no error.
+        // With this variable, a bad option would not be an error.
         environment.remove("EPOLLSHIM_ON_BAD_CONFIG");
         let place = scratch("recordings");
         if environment.contains_key("EPOLLSHIM_RECORD") {
@@ -86,12 +86,12 @@ fn the_command_accepts_the_options_of_each_example() {
 fn packages_put_the_library_where_the_examples_look() {
     let script = fs::read_to_string(root().join("scripts/dist")).unwrap();
     assert!(script.contains("LIBDIR=/usr/lib/epollshim PKGCONFIGDIR=/usr/share/pkgconfig install_into \"$1\" /usr"));
-    // What the containers take from the tarball, and where they put it.
+    // The files that the containers take from the tarball, and where they put them.
     let base = example("containers/Containerfile.base");
     assert!(base.contains("/unpacked/*/bin/epollshim /usr/bin/epollshim\n"), "{base}");
     assert!(base.contains(&format!("/unpacked/*/lib/libepollshim.so {LIBRARY}\n")), "{base}");
     assert!(script.contains("name=epollshim-$version-x86_64-linux\n"), "the tarball's name");
-    // What the pod takes from that image.
+    // The files that the pod takes from that image.
     let pod = example("kubernetes/redis.yaml");
     assert!(pod.contains(&format!("command: [cp, {LIBRARY}, /usr/bin/epollshim, /epollshim/]")), "{pod}");
     assert!(example("systemd/epollshim.conf").contains(LIBRARY));
@@ -108,7 +108,7 @@ fn the_build_in_a_container_has_the_rust_that_is_needed() {
 
 #[test]
 fn the_pod_is_whole() {
-    // Its volumes are those that are mounted; the library lies in the one that the init container fills.
+    // Each volume is mounted, and the library is in the volume that the init container fills.
     let program = r#"
 import sys, yaml
 pod = yaml.safe_load(open(sys.argv[1]))
@@ -126,7 +126,7 @@ assert variables["LD_PRELOAD"] == target + "/" + init["command"][1].split("/")[-
 assert variables["EPOLLSHIM_RECORD"] in mounts(app)
 assert all("emptyDir" in volume for volume in volumes.values())
 "#;
-    // Debian's python3, which has Debian's packages.
+    // Debian's python3, which finds Debian's packages.
     let mut python = Command::new("/usr/bin/python3");
     let has = python.args(["-c", "import yaml"]).output().is_ok_and(|output| output.status.success());
     if !has {
@@ -151,17 +151,17 @@ fn systemd_accepts_the_drop_in() {
         fs::write(units.join("redis-server.service"), "[Service]\nExecStart=/bin/true\n").unwrap();
         let mut command = Command::new("systemd-analyze");
         command.args(["verify", "--man=no"]).arg(units.join("redis-server.service"));
-        // What it knows of other units besides, and of this machine, is nothing of ours.
+        // Messages about other units of this machine are ignored.
         let output = command.env("SYSTEMD_UNIT_PATH", format!("{}:", units.display())).output().unwrap();
-        let told = String::from_utf8_lossy(&output.stderr).into_owned();
-        told.lines().filter(|line| line.contains("epollshim.conf")).map(str::to_owned).collect::<Vec<_>>()
+        let messages = String::from_utf8_lossy(&output.stderr).into_owned();
+        messages.lines().filter(|line| line.contains("epollshim.conf")).map(str::to_owned).collect::<Vec<_>>()
     };
     assert_eq!(verify(&example("systemd/epollshim.conf")), [""; 0]);
-    // It names a drop-in that it does not accept.
+    // systemd-analyze reports a drop-in that it does not accept.
     assert_eq!(verify("[Service]\nEnvironmnt=A=b\n").len(), 1);
 }
 
-/// `make sweeps` itself takes minutes.
+/// Checks the files of the sweeps only, because `make sweeps` takes minutes.
 #[test]
 fn each_sweep_has_a_workload_and_is_made() {
     let script = fs::read_to_string(root().join("scripts/sweeps")).unwrap();
@@ -180,7 +180,7 @@ fn each_sweep_has_a_workload_and_is_made() {
         }
         let sweep = example(&format!("sweeps/{name}/sweep"));
         assert!(sweep.contains("\n# needs: ") && sweep.contains("\"$@\""), "{name}");
-        // Each entry: a pattern, and below it what people say.
+        // Each entry is a pattern, and below it the reason.
         for entry in example(&format!("sweeps/{name}/reasons")).split("\n\n") {
             let lines: Vec<&str> = entry.trim().lines().filter(|line| !line.starts_with('#')).collect();
             let is_said = |line: &&str| line.starts_with("bug: ") || line.starts_with("accepted: ");

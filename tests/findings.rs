@@ -1,5 +1,6 @@
-//! Each defect has a program that has it (`c-tests/findings/NAME.c`) and a fixed twin (the same with `-DFIXED`): the first
-//! must be found, with the descriptors and the line that it tells itself, the second must give nothing above `info`.
+//! Each defect has a program that has it (`c-tests/findings/NAME.c`) and a fixed twin (the same
+//! with `-DFIXED`): the first must be found, with the descriptors and the line that it prints
+//! itself; the second must have no finding above `info`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 #[path = "findings/batch.rs"]
@@ -24,6 +25,8 @@ mod ledger;
 mod lives;
 #[allow(dead_code)]
 mod programs;
+#[path = "findings/report_text.rs"]
+mod report_text;
 #[path = "findings/spinning.rs"]
 mod spinning;
 #[path = "findings/stalled.rs"]
@@ -32,8 +35,6 @@ mod stalled;
 mod sums;
 #[path = "findings/suppressions.rs"]
 mod suppressions;
-#[path = "findings/told.rs"]
-mod told;
 #[path = "findings/unusable.rs"]
 mod unusable;
 #[path = "findings/waits.rs"]
@@ -49,22 +50,23 @@ fn serious(report: &Value) -> Vec<&Value> {
     report["findings"].as_array().unwrap().iter().filter(|finding| finding["severity"] != "info").collect()
 }
 
-/// The program has the defect, and the report names it: severity, descriptors and place. Returns the finding.
+/// Asserts that the report of the program has this finding, with its severity, descriptors and
+/// place. Returns the finding.
 fn is_found(program: &str, id: &str, severity: &str) -> Value {
     is_found_with(program, id, severity, &[])
 }
 
-/// The same with options of the shim's.
+/// [`is_found`] with options of the shim.
 fn is_found_with(program: &str, id: &str, severity: &str, options: &[(&str, &str)]) -> Value {
-    let (binary, report, told) = examine_with(program, &[], options);
+    let (binary, report, printed) = examine_with(program, &[], options);
     let findings = report["findings"].as_array().unwrap();
     let mut matching = findings.iter().filter(|finding| finding["id"] == id);
     let finding = matching.next().unwrap_or_else(|| panic!("{program}: no {id} among {findings:#?}"));
     assert!(matching.next().is_none(), "{program}: {id} twice: {findings:#?}");
     assert_eq!(finding["severity"], severity, "{program}: {finding:#}");
     let number = |fd: i64| if fd < 0 { Value::Null } else { fd.into() };
-    assert_eq!(finding["epfd"], number(told.0), "{program}: {finding:#}");
-    assert_eq!(finding["fd"], number(told.1), "{program}: {finding:#}");
+    assert_eq!(finding["epfd"], number(printed.0), "{program}: {finding:#}");
+    assert_eq!(finding["fd"], number(printed.1), "{program}: {finding:#}");
     let site = finding["site"].as_str().unwrap_or_else(|| panic!("{program}: no site: {finding:#}"));
     assert_eq!(line_of(&binary, site), line_marked(program, "HERE"), "{program}: {site}: {finding:#}");
     let others: Vec<_> = serious(&report).into_iter().filter(|finding| finding["id"] != id).cloned().collect();
@@ -83,19 +85,21 @@ fn is_fixed_with(program: &str, options: &[(&str, &str)]) {
     assert!(serious.is_empty(), "{program}, fixed: {serious:#?}");
 }
 
-/// Runs a program under the shim. Returns the binary, the report, and the descriptors that it says are concerned.
+/// Runs a program under the shim. Returns the binary, the report, and the descriptors that it says
+/// are concerned.
 fn examine(program: &str, flags: &[&str]) -> (PathBuf, Value, (i64, i64)) {
     examine_with(program, flags, &[])
 }
 
-/// The same with options of the shim's.
+/// [`examine`] with options of the shim.
 fn examine_with(program: &str, flags: &[&str], options: &[(&str, &str)]) -> (PathBuf, Value, (i64, i64)) {
     let binary = c_program_with(&format!("findings/{program}"), flags);
     let path = scratch(program).join("report");
     let run = run(under_shim(Command::new(&binary).envs(options.iter().copied()), &path));
     assert!(run.status.success(), "{program}: {}\n{}", run.status, run.stderr);
-    let told: Vec<i64> = run.stdout.lines().last().unwrap().split(' ').map(|number| number.parse().unwrap()).collect();
-    (binary, report(&path), (told[0], told[1]))
+    let printed: Vec<i64> =
+        run.stdout.lines().last().unwrap().split(' ').map(|number| number.parse().unwrap()).collect();
+    (binary, report(&path), (printed[0], printed[1]))
 }
 
 /// Every report of a run of a program, the children's among them.

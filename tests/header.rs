@@ -1,9 +1,9 @@
-//! The committed header is what cbindgen makes of src/capi.rs.
+//! The committed header equals the output of cbindgen for src/capi.rs.
 
 #![allow(clippy::expect_used)]
 
 #[test]
-fn the_header_is_what_the_source_says() {
+fn the_header_matches_the_source() {
     let root = testkit::root();
     let config = cbindgen::Config::from_file(root.join("cbindgen.toml")).expect("cbindgen.toml");
     let made = cbindgen::Builder::new()
@@ -19,8 +19,5 @@ fn the_header_is_what_the_source_says() {
         std::fs::write(&path, &text).expect("include/epollshim.h");
     }
     let committed = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(
-        committed == text,
-        "include/epollshim.h is not what src/capi.rs gives; `make header` makes it anew\n{text}"
-    );
+    assert!(committed == text, "include/epollshim.h does not match src/capi.rs; run `make header`\n{text}");
 }

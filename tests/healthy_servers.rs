@@ -1,12 +1,14 @@
-//! Servers that are well, under load and shut down, with a census: no finding is an error, and each warning is explained here. And
-//! `epollshim inspect` on their processes under load: it finds nothing, changes nothing, and stops none.
+//! Healthy servers with a census, under load and when they are shut down: no finding is an error,
+//! and each warning is explained here. `epollshim inspect` on their processes under load finds no
+//! problem, changes nothing, and stops no process.
 //!
-//! `make test` runs those that it installs, for a second. `make test-servers` runs all for 20 seconds, and again beside 8 busy processes:
+//! `make test` runs the servers that it installs, for a second. `make test-servers` runs all for 20
+//! seconds, and again beside 8 busy processes:
 //!
 //! | variable | |
 //! |---|---|
-//! | `SERVERS_SECONDS` | the load on a server before it is looked at; while it is looked at, a quarter of it (1 second at least) |
-//! | `SERVERS_BUSY` | so many processes use up the machine's time beside it |
+//! | `SERVERS_SECONDS` | load before `inspect`, which then runs for a quarter of it (at least 1) |
+//! | `SERVERS_BUSY` | the number of busy processes beside the servers |
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
 #[allow(dead_code)]
@@ -23,7 +25,7 @@ fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok().map(|value| value.parse().unwrap())
 }
 
-/// Starts it, loads it, looks at it under load, shuts it down.
+/// Starts a server, loads it, inspects it under load, and shuts it down.
 ///
 /// `explained`: the warnings of the library; `explained_outside`: those of `inspect`.
 #[track_caller]
@@ -32,7 +34,7 @@ fn is_well(name: &str, start: fn(&Place) -> Option<Serving>, explained: &[Explai
     let time = Duration::from_secs(seconds.unwrap_or(1));
     let looked = Duration::from_secs(seconds.map_or(1, |seconds| (seconds / 4).max(1)));
     let _busy = number("SERVERS_BUSY").map(|number| Busy::processes(number as usize));
-    // In the short run the library and the looks share a life of the server.
+    // In the short run, the library and `inspect` examine the same run of the server.
     let lives: &[bool] = if seconds.is_some() { &[true, false] } else { &[true] };
     for is_preloaded in lives.iter().copied() {
         let place = Place::new(name, is_preloaded);
@@ -43,14 +45,14 @@ fn is_well(name: &str, start: fn(&Place) -> Option<Serving>, explained: &[Explai
         serving.end();
         let outside = is_explained(&format!("{name}, by inspect"), &watched.findings, explained_outside);
         let line = format!(
-            "{name} ({}): {:.0} requests a second, {:.0} while it is looked at ({} times; ratio {:.2}); inspect found {outside}",
+            "{name} ({}): {:.0} requests per second, {:.0} while it is inspected ({} times; ratio {:.2}); inspect found {outside}",
             if is_preloaded { "with the library" } else { "bare" },
             rate.per_second(),
             watched.rate.per_second(),
             watched.looks,
             watched.rate.per_second() / rate.per_second(),
         );
-        // Past the test harness, which shows nothing of a test that passes.
+        // Written to stderr directly: the test harness hides the output of tests that pass.
         let say =
             |line: &str| if seconds.is_some() { _ = writeln!(std::io::stderr(), "{line}") } else { println!("{line}") };
         say(&line);
@@ -176,7 +178,7 @@ fn puma() {
         (
             "ctl-error",
             "EPOLL_CTL_ADD) failed with EEXIST",
-            "true: libev leaves out EPOLL_CTL_DEL before it adds anew; on EEXIST it calls EPOLL_CTL_MOD where the mask differs \
+            "true: libev leaves out EPOLL_CTL_DEL before it adds again; on EEXIST it calls EPOLL_CTL_MOD where the mask differs \
              (ev_epoll.c)",
         ),
         (

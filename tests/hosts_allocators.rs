@@ -225,7 +225,7 @@ fn redis([server, benchmark]: &[PathBuf; 2], mode: Option<Mode>, preloads: &str)
 }
 
 #[test]
-fn redis_serves_a_load_whatever_is_preloaded_beside_the_shim() {
+fn redis_serves_a_load_with_each_other_library_preloaded() {
     let Some(programs) = installed(["redis-server", "redis-benchmark"]) else { return };
     let answers = redis(&programs, None, "");
     assert!(answers.starts_with("+PONG\r\n+OK\r\n$5\r\nvalue\r\n"), "{answers}");
@@ -301,7 +301,7 @@ fn every_real_function_is_the_one_that_dlsym_finds_in_another_preload() {
 }
 
 #[test]
-fn a_sanitizer_behind_the_shim_stays_in_the_chain() {
+fn a_sanitizer_after_the_shim_stays_in_the_chain() {
     for sanitizer in ["address", "thread"] {
         let flag = format!("-fsanitize={sanitizer}");
         let interposed = lookups(&[&flag], &[]);
@@ -350,7 +350,7 @@ fn tool(command: &mut Command) -> String {
 }
 
 #[test]
-fn the_library_calls_nothing_that_may_allocate_load_or_lock_but_in_its_constructor() {
+fn only_the_constructor_calls_functions_that_may_allocate_load_or_lock() {
     let imports = tool(Command::new("nm").args(["-D", "--undefined-only", "--format=posix"]).arg(shim()));
     let strange: Vec<&str> = imports
         .lines()
@@ -465,7 +465,7 @@ fn memory_is_failed_around_and_within_an_allocator_that_must_not_be_re_entered()
         let failed = run(command.env("EPOLLSHIM_RECORD", folder.join("rec")).env("EPOLLSHIM_INJECT", rules));
         assert_eq!(failed.stdout, "done\n", "{place:?}: {}\n{}", failed.status, failed.stderr);
         let log = std::fs::read_to_string(folder.join("log")).unwrap();
-        let told = |call: &str| log.lines().filter(|line| line.contains(&format!(" call={call} "))).count();
-        assert!(told("malloc") > 50 && told("realloc") > 50 && told("mmap") > 0, "{place:?}: {log:.1000}");
+        let times = |call: &str| log.lines().filter(|line| line.contains(&format!(" call={call} "))).count();
+        assert!(times("malloc") > 50 && times("realloc") > 50 && times("mmap") > 0, "{place:?}: {log:.1000}");
     }
 }

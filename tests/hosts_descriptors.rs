@@ -139,7 +139,7 @@ fn a_wait_for_any_child_meets_none_of_the_shims() {
 
 /// The program may unshare its user namespace, which a process with several threads may not.
 #[test]
-fn a_program_of_one_thread_has_one_thread_behind_every_call() {
+fn a_program_of_one_thread_has_one_thread_after_every_call() {
     for mode in MODES {
         let directory = scratch("single");
         let mut command = Command::new(looks());
@@ -152,9 +152,9 @@ fn a_program_of_one_thread_has_one_thread_behind_every_call() {
 /// After unshare(CLONE_NEWPID) the kernel refuses threads. As a last resort, lines and the report
 /// are written through the program's own table.
 #[test]
-fn where_no_helper_can_be_had_nothing_is_lost() {
+fn without_a_helper_nothing_is_lost() {
     if !is_root() {
-        return skipped("not root: no pid namespace can be made", false);
+        return skipped("not root: cannot create a pid namespace", false);
     }
     for mode in MODES {
         let directory = scratch("namespace");
@@ -208,7 +208,7 @@ fn somebody_uses(directory: &Path) -> bool {
 }
 
 #[test]
-fn a_kill_amid_lines_of_the_log_leaves_whole_lines_and_nobody() {
+fn a_kill_while_the_log_is_written_leaves_whole_lines_and_no_process() {
     for delay in 0..20 {
         let directory = scratch("killed");
         let mut command = Command::new(looks());
@@ -233,7 +233,7 @@ fn a_kill_amid_lines_of_the_log_leaves_whole_lines_and_nobody() {
 /// ^Z: the parent is notified every time that the program has stopped, however many lines are being
 /// written.
 #[test]
-fn a_stop_amid_lines_of_the_log_is_told_to_the_parent() {
+fn a_stop_while_the_log_is_written_notifies_the_parent() {
     let directory = scratch("stopped");
     let mut command = Command::new(looks());
     Mode::Default.preload(&mut command, &directory).env("EPOLLSHIM_LOG", directory.join("log"));
@@ -293,9 +293,9 @@ fn refused(option: &str, value: &Path, also: &[(&str, &str)], word: &str) {
 }
 
 #[test]
-fn what_another_user_put_in_the_place_of_a_log_recording_or_session_is_refused() {
+fn a_log_recording_or_session_of_another_user_is_refused() {
     if !is_root() {
-        return skipped("not root: no file can be given to another user", false);
+        return skipped("not root: cannot give a file to another user", false);
     }
     let directory = scratch("others");
     let (file, link) = (directory.join("file"), directory.join("link"));
@@ -322,7 +322,7 @@ fn what_another_user_put_in_the_place_of_a_log_recording_or_session_is_refused()
 #[test]
 fn a_report_is_not_written_through_another_users_link() {
     if !is_root() {
-        return skipped("not root: no file can be given to another user", false);
+        return skipped("not root: cannot give a file to another user", false);
     }
     let directory = scratch("report");
     let (file, link) = (directory.join("file"), directory.join("link"));
@@ -365,7 +365,7 @@ fn a_link_of_ones_own_leads_to_the_log() {
 #[test]
 fn a_log_or_recording_that_is_exchanged_while_the_program_runs_is_left_alone() {
     if !is_root() {
-        return skipped("not root: no file can be given to another user", false);
+        return skipped("not root: cannot give a file to another user", false);
     }
     let directory = scratch("exchanged");
     let (file, log) = (directory.join("file"), directory.join("log"));
@@ -401,8 +401,8 @@ fn a_log_or_recording_that_is_exchanged_while_the_program_runs_is_left_alone() {
     assert!(report(&directory.join("report.json"))["log"]["dropped"].as_u64().unwrap() > 0);
 }
 
-/// A recording belongs to its user alone: nobody else can truncate it, which would end the program
-/// by SIGBUS (docs/recording.md).
+/// Only the owner of a recording can open it: no other user can truncate it, which would end the
+/// program by SIGBUS (docs/recording.md).
 #[test]
 fn a_recording_a_log_and_a_session_are_for_their_user_alone() {
     let directory = scratch("modes");

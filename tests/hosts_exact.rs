@@ -27,13 +27,13 @@ fn numbers_of_one_instance_are_one_in_the_ledger_after_threads_raced() {
 }
 
 #[test]
-fn what_is_compared_while_threads_race_is_right_when_they_are_done() {
+fn a_comparison_while_threads_race_is_right_when_they_are_done() {
     holds("racing_numbers", &["1", "50", "meanwhile"], Mode::Default);
     holds("racing_numbers", &["1", "10", "meanwhile"], Mode::Everything);
 }
 
 #[test]
-fn numbers_that_moved_out_of_sight_are_found_and_then_followed() {
+fn numbers_that_moved_unseen_are_found_and_then_followed() {
     for mode in MODES {
         holds("moved_numbers", &[], mode);
     }
@@ -48,7 +48,7 @@ fn coverage(program: &Path, empty: &str) -> Value {
 }
 
 #[test]
-fn a_report_says_what_it_could_not_compare_where_kcmp_is_refused() {
+fn a_report_lists_what_it_could_not_compare_if_kcmp_is_refused() {
     let program = c_program("hosts/kcmp_refused");
     // Instances with different lists can be distinguished, and a single empty one is like no other.
     for empty in ["0", "1"] {
@@ -99,7 +99,7 @@ const ENDS: [&str; 8] = ["forward", "backward", "random", "range", "dup2", "file
 const LITTLE: u64 = 2_000;
 
 #[test]
-fn instances_that_share_files_end_as_fast_as_bare_in_whatever_order() {
+fn instances_that_share_files_end_as_fast_as_bare_in_every_order() {
     let program = c_program("hosts/shared_files");
     for how in ENDS.into_iter().chain(["again"]) {
         let both = [None, Some(Mode::Default)].map(|mode| cost(&program, ["500", "100", how], mode, 2));

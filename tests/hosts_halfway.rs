@@ -25,7 +25,7 @@ fn same(binary: &Path, arguments: &[&str], mode: Mode) -> (Run, Run) {
 }
 
 #[test]
-fn a_child_that_is_forked_by_a_handler_lives_and_goes_on_in_the_interrupted_call() {
+fn a_child_that_is_forked_by_a_handler_continues_in_the_interrupted_call() {
     let binary = c_program("hosts/fork_in_handler_goes_on");
     let children = (600 * times()).to_string();
     for calls in ["ctl", "close", "create", "dup", "poll", "wait"] {
@@ -36,7 +36,7 @@ fn a_child_that_is_forked_by_a_handler_lives_and_goes_on_in_the_interrupted_call
 }
 
 #[test]
-fn a_handler_that_asks_for_the_figures_takes_nothing_from_the_calls_below_it() {
+fn a_handler_that_reads_the_statistics_does_not_change_the_interrupted_call() {
     let binary = c_program("hosts/asked_in_handler");
     let handlers = (2000 * times()).to_string();
     for arguments in [&[&*handlers, "0"][..], &[&handlers, "2"], &[&handlers, "0", "stack"]] {
@@ -49,7 +49,7 @@ fn a_handler_that_asks_for_the_figures_takes_nothing_from_the_calls_below_it() {
 /// So many closes that their number alone would make the frame below count as gone (`MOST_OWN` in
 /// crates/ledger/src/lock_protocol.rs).
 #[test]
-fn a_handler_that_makes_thousands_of_calls_takes_nothing_from_the_call_below_it() {
+fn a_handler_that_makes_thousands_of_calls_does_not_change_the_interrupted_call() {
     same(&c_program("hosts/long_handlers"), &["3", "4300"], Mode::Default);
 }
 
@@ -57,7 +57,7 @@ fn a_handler_that_makes_thousands_of_calls_takes_nothing_from_the_call_below_it(
 /// times bare in the default mode. (With every option on, a call costs more than that, so only the
 /// counts are compared.)
 #[test]
-fn hooks_that_are_left_for_ever_cost_later_calls_nothing_and_lose_no_change() {
+fn hooks_that_never_return_cost_later_calls_nothing_and_lose_no_change() {
     let binary = c_program("hosts/left_for_ever");
     let jumps = (400 * times()).to_string();
     for way in ["jump", "calls", "deeper", "exit"] {

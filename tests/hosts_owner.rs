@@ -188,7 +188,7 @@ fn a_filter_that_refuses_getpid_or_lies_hangs_nothing_and_loses_nothing() {
 }
 
 #[test]
-fn a_filter_that_refuses_what_else_is_asked_about_a_process_changes_nothing() {
+fn a_filter_that_refuses_other_calls_about_the_process_changes_nothing() {
     for rules in ["kcmp=1", "kcmp=1,tgkill=1", "gettid=1", "robust_list=38", "kcmp=1,tgkill=1,gettid=1,robust_list=1"] {
         for how in ["fork", "vfork", "new-vfork", "clone-files", "instruction-pid", "spawn"] {
             let what = format!("{how} under {rules}");
@@ -219,7 +219,7 @@ fn under_filter(rules: &str, mode: Option<Mode>, program: &[&str]) -> (Run, Vec<
 }
 
 #[test]
-fn a_process_that_never_learns_its_pid_reports_all_the_same() {
+fn a_process_that_never_learns_its_pid_still_reports() {
     for (rules, has_pid) in [("getpid=1", true), ("getpid=0", true), ("getpid=1,gettid=1", false)] {
         for mode in MODES {
             let what = format!("{mode:?} under {rules}");
@@ -235,7 +235,7 @@ fn a_process_that_never_learns_its_pid_reports_all_the_same() {
 }
 
 #[test]
-fn where_no_memory_can_be_wiped_at_fork_one_line_says_why_and_the_program_runs_as_ever() {
+fn if_no_memory_can_be_wiped_at_fork_one_line_says_why_and_the_program_runs_unchanged() {
     for (error, name) in [("22", "EINVAL"), ("1", "EPERM")] {
         for mode in MODES {
             for how in ["fork", "vfork"] {
@@ -258,7 +258,7 @@ fn where_no_memory_can_be_wiped_at_fork_one_line_says_why_and_the_program_runs_a
 }
 
 #[test]
-fn a_filter_that_comes_after_the_library_and_keeps_threads_uncounted_is_told_in_one_line() {
+fn a_later_filter_that_keeps_threads_uncounted_is_reported_in_one_line() {
     for mode in MODES {
         let bare = run(Command::new(&*PROGRAM).args(["vfork", "exit", "plain", "wipe=1"]));
         let directory = scratch("late");

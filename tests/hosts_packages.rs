@@ -59,12 +59,12 @@ const LIST: &str = r#"list() {
 fn a_package_is_installed_used_and_removed(suite: &str) {
     // SAFETY: geteuid has no arguments and cannot fail.
     if unsafe { libc::geteuid() } != 0 {
-        return skipped("only root makes the root of another host", false);
+        return skipped("only root can make the root directory of another host", false);
     }
     if !packages::made() {
         return;
     }
-    let Some(deb) = packages::deb() else { return skipped("make dist has made no .deb", false) };
+    let Some(deb) = packages::deb() else { return skipped("make dist made no .deb", false) };
     let host = match host(suite) {
         Ok(host) => host,
         Err(why) => return skipped(&why, false),

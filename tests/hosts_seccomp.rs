@@ -30,8 +30,8 @@ fn same(program: &Path, way: &str, mode: Mode) -> (Vec<Value>, String) {
     let bare = run(Command::new(program).arg(way));
     let directory = scratch(way);
     let shimmed = run(mode.preload(Command::new(program).arg(way), &directory));
-    let told = |run: &Run| format!("{}\n{}", run.status, run.stdout);
-    assert_eq!(told(&bare), told(&shimmed), "{way}, {mode:?}: {}", shimmed.stderr);
+    let outcome = |run: &Run| format!("{}\n{}", run.status, run.stdout);
+    assert_eq!(outcome(&bare), outcome(&shimmed), "{way}, {mode:?}: {}", shimmed.stderr);
     assert!(!bare.stdout.contains("FAIL"), "{way}: {}", bare.stdout);
     let report = directory.join("report.json");
     (if report.exists() { reports(&report) } else { Vec::new() }, shimmed.stderr)
@@ -60,7 +60,7 @@ fn a_filter_is_seen_however_it_is_installed() {
     if has_library {
         ways.push("libseccomp");
     } else {
-        eprintln!("skipped: the way through libseccomp (libseccomp-dev is not installed)");
+        eprintln!("skipped: filters by libseccomp (libseccomp-dev is not installed)");
     }
     for way in ways {
         for mode in MODES {
@@ -150,7 +150,7 @@ fn a_program_without_the_processor_s_counter_may_wait() {
 }
 
 #[test]
-fn a_filter_from_before_exec_kills_nobody() {
+fn a_filter_from_before_exec_kills_no_process() {
     let (program, _) = program();
     for way in ["launch", "launch-errno"] {
         for mode in MODES {

@@ -198,7 +198,7 @@ fn sanitizers_of_memory_find_what_they_find_bare() {
 }
 
 #[test]
-fn leaks_that_only_the_kernel_knows_are_found_by_lsan_and_the_report_comes_all_the_same() {
+fn leaks_that_only_the_kernel_knows_are_found_by_lsan_and_the_report_is_written() {
     for flags in ["-fsanitize=address", "-fsanitize=leak"] {
         let Some(program) = sanitized("gcc", flags, "tools_errors") else { continue };
         let start = || {
@@ -308,7 +308,7 @@ fn static_programs_run_and_their_children_are_seen() {
 }
 
 #[test]
-fn run_says_that_a_program_is_for_another_machine() {
+fn run_reports_that_a_program_is_for_another_machine() {
     let file = scratch("machine").join("program");
     // The header of a program for 32-bit ARM. Nothing executes it, except a shell that takes it for
     // a script.
@@ -451,13 +451,13 @@ fn as_a_user(program: &Path) -> Command {
 }
 
 #[test]
-fn mlockall_succeeds_as_an_ordinary_user_and_so_does_what_follows() {
+fn mlockall_and_later_calls_succeed_as_an_ordinary_user() {
     if !have("setpriv") {
         return;
     }
     // SAFETY: geteuid has no arguments and cannot fail.
     if unsafe { libc::geteuid() } != 0 {
-        eprintln!("skipped: only root becomes a user without rights");
+        eprintln!("skipped: only root can become a user without rights");
         return;
     }
     let (library, program) = for_everybody();
@@ -553,7 +553,7 @@ fn an_auditor_of_the_loader_changes_nothing() {
 }
 
 #[test]
-fn a_tracer_follows_the_program_to_its_end() {
+fn a_tracer_follows_the_program_until_it_ends() {
     let program = c_program("hosts/tools_foreign");
     for tracer in ["strace -f -o /dev/null", "ltrace -f -o /dev/null"] {
         let name = tracer.split(' ').next().unwrap();

@@ -1,4 +1,5 @@
-//! `epollshim inspect`: what it finds in processes that are stuck, that it finds nothing in healthy ones, and that it changes nothing.
+//! `epollshim inspect` finds what is wrong with stuck processes, finds nothing in healthy ones, and
+//! changes no process.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 use std::fs::File;
@@ -9,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-/// A program of c-tests/inspect that has come to where it stays; it is killed in the end.
+/// A program of c-tests/inspect that has reached the state in which it stays. It is killed when
+/// this is dropped.
 struct Stuck {
     child: Child,
     pid: u32,
@@ -53,7 +55,7 @@ fn inspect(pid: u32) -> Value {
     all["processes"][0].take()
 }
 
-/// The finding of this id, looked for until the program has come so far.
+/// Polls until `inspect` reports a finding of this id that is as wanted.
 fn finding(pid: u32, id: &str, wanted: impl Fn(&Value) -> bool) -> Value {
     let start = Instant::now();
     loop {
@@ -71,7 +73,7 @@ fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 
-/// What descriptors a process has, their flags and offsets, and what its instances watch.
+/// The descriptors of a process, their flags and offsets, and the interests of its instances.
 fn table(pid: u32) -> Vec<(String, String, String)> {
     let entries = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().flatten();
     let mut table: Vec<_> = entries
@@ -125,7 +127,7 @@ fn a_one_shot_interest_that_is_not_armed_again_is_found_though_data_goes_on_to_c
 }
 
 #[test]
-fn a_ghost_is_found_whatever_its_number_is_now() {
+fn a_ghost_is_found_whether_its_number_is_closed_or_reused() {
     for (kind, severity, message) in [
         ("closed", "warning", "the descriptor is closed"),
         ("other", "warning", "another file now, and the old file is still watched"),
@@ -142,7 +144,7 @@ fn a_ghost_is_found_whatever_its_number_is_now() {
 #[test]
 fn connections_that_only_the_other_end_has_closed_are_a_leak() {
     let program = Stuck::start("close_wait", &[]);
-    // Each must have been so for a second.
+    // The finding requires that each descriptor has been in this state for a second.
     let found = finding(program.pid, "fd-leak", |found| found["severity"] == "warning");
     assert_eq!(found["fds"].as_array().unwrap().len(), 10, "{found:#}");
     assert!(text(&found["message"]).contains("10 of them still watched"), "{found:#}");
@@ -173,7 +175,7 @@ fn a_loop_that_spins_is_found_and_one_that_computes_is_not() {
 }
 
 #[test]
-fn a_healthy_process_is_shown_with_who_waits_where() {
+fn a_healthy_process_is_shown_with_the_threads_that_wait() {
     let program = Stuck::start("healthy", &[]);
     let start = Instant::now();
     let process = loop {
@@ -188,7 +190,7 @@ fn a_healthy_process_is_shown_with_who_waits_where() {
     assert_eq!(process["not_looked_at"], serde_json::json!([]), "{process:#}");
     let instances = process["instances"].as_array().unwrap();
     let epfds = instances[0]["epfds"].as_array().unwrap();
-    // One instance by two numbers, and another one.
+    // One instance has two descriptors, and the other has one.
     assert_eq!((instances.len(), epfds.len(), &epfds[1]), (2, 2, &50.into()), "{process:#}");
     assert_eq!(instances[0]["waiters"], serde_json::json!([program.pid]), "{process:#}");
     assert_ne!(instances[1]["waiters"], serde_json::json!([]), "{process:#}");
@@ -228,7 +230,7 @@ fn nothing_is_changed_in_a_process_and_it_is_never_stopped() {
     }
     inspector.kill().unwrap();
     inspector.wait().unwrap();
-    // Its first thread sleeps in the same wait as before: it was not woken, by a stop or anything else.
+    // Its first thread sleeps in the same wait as before: neither a stop nor anything else woke it.
     assert_eq!(field("voluntary_ctxt_switches:"), turns);
     assert_eq!(table(program.pid), before);
 }
@@ -308,7 +310,7 @@ fn a_process_of_another_user_is_refused_with_the_remedy() {
         return;
     }
     let program = Stuck::start("healthy", &[]);
-    // The build may lie where this user may not go.
+    // The other user may have no access to the build tree.
     let folder = Path::new("/tmp").join(format!("inspect-{}", program.pid));
     std::fs::create_dir(&folder).unwrap();
     testkit::copy(testkit::shim().with_file_name("epollshim"), folder.join("epollshim"));
@@ -328,7 +330,7 @@ fn a_process_of_another_user_is_refused_with_the_remedy() {
 }
 
 #[test]
-fn a_process_in_namespaces_of_its_own_is_looked_at_there() {
+fn a_process_in_its_own_namespaces_is_inspected_there() {
     let program = testkit::c_program("inspect/edge_lost");
     let may = Command::new("unshare").args(["--user", "--map-root-user", "--net", "--pid", "--fork", "true"]).output();
     if !may.is_ok_and(|output| output.status.success()) {
@@ -338,7 +340,7 @@ fn a_process_in_namespaces_of_its_own_is_looked_at_there() {
     command.args(["--user", "--map-root-user", "--net", "--pid", "--fork", "--kill-child", "--mount"]);
     command.args(["sh", "-c", "ip link set lo up 2>/dev/null || exit; exec \"$0\" \"$1\""]).arg(program);
     let program = Stuck::by(&mut command, &["unix"]);
-    // Its number for itself is 1: what is its number here?
+    // Its pid in its own namespace is 1; this is its pid in this one.
     let children = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", program.child.id())).unwrap();
     let pid = children.split_whitespace().next().unwrap().parse().unwrap();
     assert_eq!(program.pid, 1);
@@ -347,7 +349,7 @@ fn a_process_in_namespaces_of_its_own_is_looked_at_there() {
 }
 
 #[test]
-fn what_is_refused_is_named_and_the_rest_is_shown() {
+fn refused_calls_are_named_and_the_rest_is_shown() {
     let refused = |pid: u32| {
         let inspector = testkit::shim().with_file_name("epollshim");
         let mut command = Command::new(testkit::c_program("inspect/refused"));
@@ -362,14 +364,15 @@ fn what_is_refused_is_named_and_the_rest_is_shown() {
         let line = missing.iter().find(|line| line.contains(what));
         assert!(line.is_some_and(|line| line.contains("CAP_SYS_PTRACE")), "{missing:?}");
     }
-    // Each number by itself; sockets by the tables of the network.
+    // Without copies, `inspect` lists each descriptor as an instance of its own, and finds sockets
+    // in the network tables.
     assert_eq!(process["instances"].as_array().unwrap().len(), 3, "{process:#}");
     let interests = process["instances"][0]["interests"].as_array().unwrap();
     let connection = interests.iter().find(|interest| interest["fd"] == program.fd).unwrap();
     assert_eq!((&connection["ready"], &connection["descriptor"]["state"]), (&Value::Null, &"ESTABLISHED".into()));
     assert_ne!(connection["descriptor"]["peer"], Value::Null, "{connection:#}");
     assert_eq!(process["findings"], serde_json::json!([]), "{process:#}");
-    // What needs no copies is found.
+    // Findings that need no copies of descriptors are made.
     let program = Stuck::start("close_wait", &[]);
     let process = refused(program.pid);
     assert_eq!(process["findings"][0]["id"], "fd-leak", "{process:#}");

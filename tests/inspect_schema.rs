@@ -1,4 +1,5 @@
-//! What `epollshim inspect --format json` prints of processes of each kind is what share/inspect.schema.json says.
+//! The output of `epollshim inspect --format json` for each kind of process matches
+//! share/inspect.schema.json.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 #[allow(dead_code)]
@@ -12,7 +13,8 @@ fn python() -> Option<&'static str> {
     testkit::schema::python().map_err(|why| testkit::skipped(why, false)).ok()
 }
 
-/// A program of c-tests/inspect that has come to where it stays; killed in the end.
+/// A program of c-tests/inspect that has reached the state in which it stays. It is killed when
+/// this is dropped.
 struct Stuck(Child, u32);
 
 impl Stuck {
@@ -34,7 +36,7 @@ impl Drop for Stuck {
     }
 }
 
-/// What the command prints about these, whatever it exits with.
+/// The command's output for these processes, with any exit status.
 fn inspected(through: Option<&Path>, pids: &[String]) -> String {
     let inspector = testkit::shim().with_file_name("epollshim");
     let mut command = Command::new(through.unwrap_or(&inspector));
@@ -54,14 +56,14 @@ const KINDS: [(&str, Option<&str>); 8] = [
 ];
 
 #[test]
-fn all_that_is_printed_is_in_the_schema() {
+fn all_output_is_in_the_schema() {
     let Some(python) = python() else { return };
     let programs: Vec<Stuck> = KINDS.iter().map(|(name, argument)| Stuck::start(name, *argument)).collect();
     let mut pids: Vec<String> = programs.iter().map(|program| program.1.to_string()).collect();
-    // One that is not there, and this process, which has no instance.
+    // A process that does not exist, and this one, which has no instance.
     pids.extend(["4194305".to_owned(), std::process::id().to_string()]);
     let whole = inspected(None, &pids);
-    // Where kcmp and pidfd_getfd are refused.
+    // The same if kcmp and pidfd_getfd are refused.
     let refused = inspected(Some(&testkit::c_program("inspect/refused")), &pids[..4]);
     let document: Value = serde_json::from_str(&whole).unwrap();
     let processes = document["processes"].as_array().unwrap();
@@ -71,7 +73,7 @@ fn all_that_is_printed_is_in_the_schema() {
 }
 
 #[test]
-fn what_is_not_in_the_schema_is_refused() {
+fn output_that_is_not_in_the_schema_is_refused() {
     let Some(python) = python() else { return };
     let program = Stuck::start("ghosts", Some("closed"));
     let right: Value = serde_json::from_str(&inspected(None, &[program.1.to_string()])).unwrap();
@@ -87,10 +89,10 @@ fn what_is_not_in_the_schema_is_refused() {
         let mut wrong = right.clone();
         *wrong.pointer_mut(&place).unwrap_or_else(|| panic!("no {place}: {right:#}")) = value;
         let output = testkit::schema::validate(python, "inspect", "as-shipped", &wrong.to_string());
-        let told = String::from_utf8(output.stdout).unwrap();
-        assert!(output.status.code() == Some(1) && told.starts_with("$."), "{place}: {told}");
+        let printed = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.code() == Some(1) && printed.starts_with("$."), "{place}: {printed}");
     }
-    // A key more is a later version's; a key less is an error.
+    // An additional key is valid (of a later version); a missing key is an error.
     let mut later = right.clone();
     later["processes"][0]["later"] = json!(1);
     assert!(testkit::schema::validate(python, "inspect", "as-shipped", &later.to_string()).status.success());

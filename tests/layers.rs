@@ -1,13 +1,14 @@
-//! The layers of the library (ARCHITECTURE.md): a module uses those of its own layer and of the layers below it.
+//! The layers of the library (ARCHITECTURE.md): a module uses those of its own layer and of the
+//! layers below it.
 //!
-//! Inside the layers, files that use each other form rings. `LARGEST_RING` bounds them, and may only become smaller. Folders form
-//! none.
+//! Inside the layers, files that use each other form rings. `LARGEST_RING` bounds them, and may
+//! only become smaller. Folders form none.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-/// From below. The names are the modules of src/lib.rs.
+/// The lowest layer first. The names are the modules of src/lib.rs.
 const LAYERS: [(&str, &[&str]); 8] = [
     ("arch", &["arch"]),
     ("atomics", &["sync", "above"]),
@@ -61,10 +62,11 @@ const LAYERS: [(&str, &[&str]); 8] = [
 
 /// How many files the largest ring has, all in one folder.
 const LARGEST_RING: usize = 6;
-/// A ring of more files than this may cross folders until it is broken; a smaller one lies in one folder.
+/// A ring of at most this many files must be within one folder; a larger one may cross folders
+/// until it is broken up.
 const IN_ONE_FOLDER: usize = 6;
 
-/// Source without comments, and without what is compiled for unit tests alone.
+/// The source without comments and without items that are only compiled for unit tests.
 fn code(path: &Path) -> String {
     let text = std::fs::read_to_string(path).unwrap();
     let text = text.lines().map(|line| line.split("//").next().unwrap()).collect::<Vec<_>>().join("\n");
@@ -73,7 +75,7 @@ fn code(path: &Path) -> String {
     parts.fold(first, |code, part| code + after_item(part))
 }
 
-/// What comes behind the item that a text begins with: it ends with a semicolon or a closing brace.
+/// The text after its first item, which ends with a semicolon or a closing brace.
 fn after_item(text: &str) -> &str {
     let mut depth = 0;
     for (place, letter) in text.char_indices() {
@@ -88,11 +90,12 @@ fn after_item(text: &str) -> &str {
     ""
 }
 
-/// The modules of the crate that a source file names: `crate::NAME`, and the names in `use crate::{...}`.
+/// The modules of the crate that a source file names: `crate::NAME`, and the names in `use
+/// crate::{...}`.
 fn named(code: &str) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     for (place, at) in code.match_indices("crate::") {
-        // `epollshim_format::...` is no path of this crate, and `$crate::` is.
+        // `epollshim_format::...` is not a path of this crate; `$crate::` is.
         let rest = &code[place + at.len()..];
         let word = |text: &str| text.chars().take_while(|letter| letter.is_alphanumeric() || *letter == '_').collect();
         match rest.strip_prefix('{') {
@@ -177,7 +180,7 @@ impl Modules {
         Modules(files.into_iter().map(|path| (module(&path), path)).collect())
     }
 
-    /// The module that a path leads into. None: it is no path of this crate, or leads to its root.
+    /// The module that a path leads to. None: the path is not of this crate, or leads to its root.
     fn resolve(&self, own: &[String], path: &[String], local: &BTreeMap<String, Vec<String>>) -> Option<Vec<String>> {
         let first = path.first()?.as_str();
         let child: Vec<_> = own.iter().cloned().chain([first.to_owned()]).collect();
@@ -209,7 +212,7 @@ impl Modules {
         for import in imports {
             if let Some(module) = self.resolve(own, &import, &BTreeMap::new()) {
                 let name = import.iter().rev().find(|name| *name != "self").unwrap().clone();
-                // `use crate::a::b;` has `b::f()` lead into the module b, if b is one.
+                // After `use crate::a::b;`, `b::f()` leads into the module b, if b is a module.
                 if module.last() == Some(&name) {
                     local.insert(name, module.clone());
                 }
@@ -273,7 +276,7 @@ fn paths(code: &str) -> Vec<Vec<String>> {
     words.map(|word| word.split("::").map(|name| name.trim_matches(':').to_owned()).collect()).collect()
 }
 
-/// All that can be reached.
+/// Everything that can be reached from `from`.
 fn reach<T: Ord + Clone>(from: &T, arrows: &BTreeMap<T, BTreeSet<T>>) -> BTreeSet<T> {
     let mut found = BTreeSet::new();
     let mut open = vec![from.clone()];
@@ -287,7 +290,7 @@ fn reach<T: Ord + Clone>(from: &T, arrows: &BTreeMap<T, BTreeSet<T>>) -> BTreeSe
     found
 }
 
-/// Sets of things that all reach each other: of two at least, the largest first.
+/// The sets of at least two things that all reach each other, the largest first.
 fn rings<T: Ord + Clone>(arrows: &BTreeMap<T, BTreeSet<T>>) -> Vec<BTreeSet<T>> {
     let reached: BTreeMap<_, _> = arrows.keys().map(|from| (from, reach(from, arrows))).collect();
     let ring = |from: &T| -> BTreeSet<T> {
@@ -318,7 +321,7 @@ fn no_folder_is_in_a_ring_with_another() {
 }
 
 #[test]
-fn no_ring_of_files_is_larger_than_it_was_and_small_ones_lie_in_one_folder() {
+fn no_ring_of_files_is_larger_than_it_was_and_small_ones_are_in_one_folder() {
     let arrows = arrows();
     let rings = rings(&arrows);
     let names = |ring: &BTreeSet<Vec<String>>| -> Vec<_> { ring.iter().map(|module| module.join("/")).collect() };
@@ -372,7 +375,7 @@ fn rings_are_found() {
 const ASSEMBLY: &str = "arch";
 
 #[test]
-fn assembly_lies_in_one_folder_and_has_at_most_five_templates_of_entries() {
+fn assembly_is_in_one_folder_and_has_at_most_five_templates_of_entries() {
     let source = testkit::root().join("src");
     let mut files = Vec::new();
     sources(&source, &mut files);

@@ -73,7 +73,7 @@ fn held(run: &Limited, key: &str, limit: u64, calls: &[&str]) {
     assert!(limited > 0, "{report}");
     assert_eq!(entry["denied"], limited, "{report}");
     assert_eq!(entry["let_through"], 0, "{entry}");
-    assert_eq!(run.stderr(), "", "a limit that denies says nothing");
+    assert_eq!(run.stderr(), "", "a limit that denies prints nothing");
 }
 
 // ---- the table ----
@@ -81,7 +81,7 @@ fn held(run: &Limited, key: &str, limit: u64, calls: &[&str]) {
 const CREATIONS: [&str; 2] = ["epoll_create", "epoll_create1"];
 
 #[test]
-fn instances_beyond_the_limit_get_emfile_from_every_way_to_create_one() {
+fn instances_beyond_the_limit_get_emfile_from_every_call_that_creates_one() {
     held(&row("instances=3", "instances"), "instances", 3, &CREATIONS);
 }
 
@@ -111,7 +111,7 @@ fn memory_beyond_the_limit_is_enomem_from_creations_and_additions() {
 }
 
 #[test]
-fn the_size_promised_to_epoll_create_is_ignored_told_or_enforced() {
+fn the_size_promised_to_epoll_create_is_ignored_warned_about_or_enforced() {
     let run = row("size=enforce", "size-enforced");
     let report = run.report();
     assert_eq!(
@@ -135,7 +135,7 @@ fn the_size_promised_to_epoll_create_is_ignored_told_or_enforced() {
 }
 
 #[test]
-fn a_wait_is_given_at_most_so_many_events_and_none_is_lost() {
+fn a_wait_returns_at_most_the_limit_of_events_and_none_is_lost() {
     let report = row("events=3", "events").report();
     assert_eq!(of(&report, "events")["let_through"], 25, "waits whose maxevents was lowered");
     assert_eq!(of(&report, "events")["denied"], 0);
@@ -180,7 +180,7 @@ fn a_breach_that_aborts_is_printed_reported_and_ends_with_sigabrt() {
 }
 
 #[test]
-fn the_text_report_has_a_line_a_limit() {
+fn the_text_report_has_one_line_per_limit() {
     let path = scratch("limits").join("report");
     let output = Command::new(c_program("limit_rows"))
         .arg("instances")
@@ -251,7 +251,7 @@ fn a_thread_that_gave_its_instance_back_is_never_refused_another() {
 }
 
 #[test]
-fn racing_threads_never_get_past_a_limit_and_find_all_of_it_again() {
+fn racing_threads_never_exceed_a_limit_and_can_use_all_of_it_again() {
     for (limits, what, limit) in [
         ("instances=8", "instances", "8"),
         ("user-instances=8", "instances", "8"),
@@ -272,7 +272,7 @@ fn racing_threads_never_get_past_a_limit_and_find_all_of_it_again() {
 // ---- one process ----
 
 #[test]
-fn no_charge_is_lost_and_none_given_back_twice_however_things_end() {
+fn no_reservation_is_lost_or_returned_twice_however_its_object_ends() {
     let binary = c_program("limit_again");
     for kind in ["instances", "watches", "user-instances", "user-watches"] {
         Limited::new(&format!("{kind}=6"), &binary, &[kind, "6"]).passes();
@@ -340,13 +340,13 @@ fn processes_killed_at_random_never_exceed_the_limit_and_leave_nothing_behind() 
 }
 
 #[test]
-fn what_goes_through_exec_counts_and_the_rest_is_given_back() {
+fn descriptors_kept_by_exec_count_and_the_rest_is_returned() {
     session("user-instances=6", &["exec", "6", "0"]);
     session("instances=6", &["own-exec", "6", "0"]);
 }
 
 #[test]
-fn what_a_child_inherits_counts_as_its_own_but_once_for_the_user() {
+fn inherited_descriptors_count_for_the_child_but_once_for_the_user() {
     session("user-instances=6", &["fork", "6", "0"]);
     session("instances=6", &["own-fork", "6", "0"]);
 }

@@ -1,7 +1,9 @@
-//! The library and the command on other hosts than this machine: root directories with older and newer C libraries, with musl, and
-//! without libgcc_s. As root, from Debian's packages (scripts/host-root). What the network does not give is skipped, and said.
+//! The library and the command on other hosts than this machine: root directories with older and
+//! newer C libraries, with musl, and without libgcc_s. scripts/host-root makes them, as root, from
+//! Debian's packages. A host whose packages cannot be downloaded is skipped, with a message.
 //!
-//! `make test` has the oldest host and musl; the others are ignored there: `make test-hosts`. docs/hosts.md has the results.
+//! `make test` tests the oldest host and musl; `make test-hosts` tests all. docs/hosts.md has the
+//! results.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 #[allow(dead_code)] // servers of this machine are not asked here
@@ -25,7 +27,7 @@ use std::sync::{Mutex, OnceLock};
 use host::Host;
 use rows::Outcome;
 
-/// A row of a host's results: what docs/hosts.md calls it, and what shows it.
+/// A row of the results: its name in docs/hosts.md, and the function that tests it.
 type Row = (&'static str, fn(&Host) -> Outcome);
 
 const ROWS: [Row; 5] = [
@@ -39,7 +41,7 @@ const ROWS: [Row; 5] = [
 const HOSTS: [&str; 9] =
     ["bullseye", "bookworm", "trixie", "sid", "no-libgcc", "musl", "musl-bullseye", "musl-trixie", "musl-sid"];
 
-/// What a row gave on a host, found out once; None if the host cannot be made here.
+/// The result of a row on a host, computed once. None if the host cannot be made here.
 fn outcome(host: &'static str, row: &'static str) -> Option<&'static Result<Outcome, String>> {
     type Known = Mutex<Vec<((&'static str, &'static str), &'static OnceLock<Result<Outcome, String>>)>>;
     static KNOWN: Known = Mutex::new(Vec::new());
@@ -64,7 +66,7 @@ fn outcome(host: &'static str, row: &'static str) -> Option<&'static Result<Outc
     }))
 }
 
-/// Passes, and docs/hosts.md says what it gave.
+/// Asserts that the row passes, and that docs/hosts.md has its result.
 fn holds(host: &'static str, row: &'static str) {
     match outcome(host, row) {
         None => {}
@@ -107,9 +109,9 @@ hosts! {
     musl_of_sid = "musl-sid", "make test-hosts";
 }
 
-/// docs/hosts.md is what these hosts gave; EPOLLSHIM_BLESS=1 writes it.
+/// docs/hosts.md has the results of these hosts; EPOLLSHIM_BLESS=1 writes it.
 #[test]
 #[ignore = "make test-hosts"]
-fn the_table_of_hosts_is_what_they_gave() {
+fn the_table_of_hosts_has_their_results() {
     table::is_current();
 }

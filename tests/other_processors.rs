@@ -1,11 +1,11 @@
-//! The library compiles for another processor, where rustc can.
+//! The library compiles for another processor if rustc supports the target.
 #![allow(clippy::unwrap_used)]
 
 use std::process::Command;
 
 const TARGET: &str = "aarch64-unknown-linux-gnu";
 
-/// Whether rustc has the standard library of the target.
+/// Whether the standard library of the target is installed.
 fn is_installed() -> bool {
     let output = Command::new("rustc").args(["--print", "target-libdir", "--target", TARGET]).output().unwrap();
     let directory = String::from_utf8_lossy(&output.stdout).trim().to_owned();
@@ -19,7 +19,8 @@ fn the_library_compiles_for_aarch64() {
         eprintln!("skipped: {TARGET} is not installed (rustup target add {TARGET})");
         return;
     }
-    // A directory of its own: whoever builds meanwhile holds the lock of the other. Code is made as well, so that its assembly is looked at.
+    // Uses a directory of its own, because another build may hold the lock of the usual one. It
+    // generates code, so that the assembly is checked too.
     let target = testkit::target().join("tmp/aarch64");
     let output = Command::new(env!("CARGO"))
         .current_dir(testkit::root())

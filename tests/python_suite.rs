@@ -1,7 +1,7 @@
-//! The tests that ship with the machine's Python, of what stands on epoll and on descriptors: each has the same
-//! outcome bare and under the shim. A test that fails bare may fail.
+//! The tests that ship with the machine's Python, of modules that use epoll and descriptors: each
+//! has the same outcome bare and under the shim. A test that fails bare may fail.
 
-// A test says by a panic what it saw.
+// Tests report failures by panics.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,23 +9,25 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use testkit::python_with_tests;
 
-/// What each test came to: `passed`, `skipped`, `failed`, by its full name.
+/// The outcome of each test by its full name: `passed`, `skipped`, `failed`.
 type Outcomes = BTreeMap<String, String>;
 
 #[derive(Clone, Copy, Debug)]
 enum Under {
     Nothing,
-    /// The shim, silent: for tests that read the standard error of what they start.
+    /// The shim without a report: for tests that read the standard error of programs that they
+    /// start.
     SilentShim,
-    /// The shim as it is when no option is set. It speaks in processes that use epoll, and in no other.
+    /// The shim without options. It reports in processes that use epoll, and in no other.
     Shim,
 }
 
-/// These compare all that a Python child writes to its standard error, and the child imports `subprocess`, hence
-/// `selectors`, which makes an epoll instance to see whether it can: it has used epoll, and the shim says so.
+/// These tests compare the whole standard error of a Python child. The child imports `subprocess`
+/// and with it `selectors`, which creates an epoll instance to test whether it can. So the child
+/// has used epoll, and the shim writes a report.
 const HEAR_THE_SHIM: [&str; 2] = ["test_stderr_redirect_with_no_stdout_redirect", "test_encoding_warning"];
 
-/// Runs `modules` of Python's tests, or of these only the tests `only`.
+/// Runs these `modules` of Python's tests, or only the tests `only` of them.
 fn run(python: &Path, under: Under, modules: &[&str], only: &BTreeSet<String>) -> Outcomes {
     let dir = testkit::scratch("python");
     let (xml, matches) = (dir.join("outcomes.xml"), dir.join("only"));
@@ -44,7 +46,7 @@ fn run(python: &Path, under: Under, modules: &[&str], only: &BTreeSet<String>) -
             command.env("LD_PRELOAD", testkit::shim());
         }
     }
-    // Its exit status says what the outcomes say.
+    // The exit status is ignored: the outcomes contain the same.
     let output = command.args(modules).stdin(Stdio::null()).output().unwrap();
     let text = std::fs::read_to_string(&xml)
         .unwrap_or_else(|error| panic!("{}: {error}\n{}", xml.display(), testkit::show(&output)));
@@ -52,7 +54,8 @@ fn run(python: &Path, under: Under, modules: &[&str], only: &BTreeSet<String>) -
     outcomes(&text)
 }
 
-/// From JUnit's XML as regrtest writes it: `<testcase name="NAME" .../>`, or with `<skipped>`, `<failure>` or `<error>` within.
+/// From JUnit's XML as regrtest writes it: `<testcase name="NAME" .../>`, or with `<skipped>`,
+/// `<failure>` or `<error>` within.
 fn outcomes(xml: &str) -> Outcomes {
     xml.split("<testcase name=\"")
         .skip(1)
@@ -68,8 +71,9 @@ fn outcomes(xml: &str) -> Outcomes {
         .collect()
 }
 
-/// The modules have the same outcomes bare and under the shim. The two run side by side, on whatever machine: a
-/// test that differs is run again, alone, and counts only if it never comes to what it came to bare.
+/// Asserts that the modules have the same outcomes bare and under the shim. Both run at the same
+/// time, so a test may differ because of the load. It is run again alone, and fails only if it
+/// never has its bare outcome.
 fn same_outcomes(modules: &[&str], at_least: usize, shims: &[Under]) {
     let Some(python) = python_with_tests() else { return };
     let all = BTreeSet::new();
@@ -105,13 +109,13 @@ fn differences(bare: &Outcomes, shimmed: &Outcomes) -> BTreeSet<String> {
 }
 
 #[test]
-fn python_s_tests_of_epoll_and_descriptors_come_to_the_same() {
+fn python_s_tests_of_epoll_and_descriptors_have_the_same_outcomes() {
     let modules = ["test_epoll", "test_selectors", "test_subprocess", "test_fcntl", "test_posix", "test_socketserver"];
     same_outcomes(&modules, 300, &[Under::SilentShim, Under::Shim]);
 }
 
 #[test]
-fn python_s_tests_of_asyncio_come_to_the_same() {
+fn python_s_tests_of_asyncio_have_the_same_outcomes() {
     same_outcomes(&["test_asyncio"], 1500, &[Under::Shim]);
 }
 

@@ -1,7 +1,7 @@
-//! Servers that nobody wrote for this project, under real loads: what they answer, log and exit with is the same
-//! bare and under the shim, and what the shim reports of them is what the kernel saw.
+//! Unmodified servers under real loads: their answers, logs and exit statuses are the same bare and
+//! under the shim, and the shim's reports match what the kernel saw.
 
-// A test says by a panic what it saw.
+// Tests report failures by panics.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod programs;
@@ -12,13 +12,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use testkit::installed;
 
-/// Where the report goes when nobody can take it, and what a wrong option does.
+/// Reports to destinations that cannot be written, and invalid options.
 #[path = "programs/reporting.rs"]
 mod reporting;
 
-// --- Redis ----------------------------------------------------------------------------------------------------
+// --- Redis ---------------------------------------------------------------------------------------
 
-/// A Redis server through one conversation and one load, and what it answered.
+/// Runs a Redis server with one conversation and one load. Returns its answers.
 fn redis([server, benchmark]: &[PathBuf; 2], mode: Mode, requests: &str) -> (String, Ended) {
     let dir = testkit::scratch("redis");
     let port = free_port();
@@ -52,7 +52,7 @@ fn redis_under_load_is_the_same_under_the_shim() {
     let instance = &report["instances"]["list"][0];
     assert_eq!(instance["call"], "epoll_create", "{report}");
     assert_eq!(instance["size"], 1024, "{report}");
-    // 50 connections for each of four loads, one conversation, and the sockets that listen.
+    // 50 connections for each of four loads, one conversation, and the listening sockets.
     assert!(count(&report["watches"]["added"]) > 200, "{report}");
     assert_eq!(count(&report["instances"]["live"]), 1, "Redis exits without closing its instance: {report}");
 }
@@ -65,9 +65,9 @@ fn redis_is_reported_as_the_kernel_saw_it() {
     }
 }
 
-// --- nginx ----------------------------------------------------------------------------------------------------
+// --- nginx ---------------------------------------------------------------------------------------
 
-/// nginx, a master and two workers, through some requests and one load; what it answered.
+/// Runs nginx, a master and two workers, with some requests and one load. Returns its answers.
 fn nginx([server, wrk]: &[PathBuf; 2], mode: Mode) -> (Vec<String>, Ended) {
     let port = free_port();
     let (dir, words) = nginx_directory(port);
@@ -103,7 +103,8 @@ fn nginx_under_load_is_the_same_under_the_shim() {
     assert_eq!(shimmed_answers, answers);
     same_end(&bare, &shimmed);
 
-    // The master tries epoll_create() and closes what it got, then forks; each worker has an instance of its own.
+    // The master tests epoll_create() and closes the instance, then forks; each worker has an
+    // instance of its own.
     assert_eq!(shimmed.reports.len(), 3, "{:?}", shimmed.reports);
     let mut live = 0;
     for report in shimmed.reports.values() {
@@ -125,7 +126,7 @@ fn nginx_is_reported_as_the_kernel_saw_it() {
     }
 }
 
-// --- memcached ------------------------------------------------------------------------------------------------
+// --- memcached -----------------------------------------------------------------------------------
 
 fn memcached(server: &Path, mode: Mode) -> (String, Ended) {
     let port = free_port();
@@ -158,7 +159,7 @@ fn memcached_with_its_threads_is_the_same_under_the_shim() {
 
     let report = only_report(&shimmed);
     sound(report);
-    // libevent: an instance for the main thread and for each of the four workers, at least.
+    // libevent has an instance for the main thread and at least one for each of the four workers.
     assert!(count(&report["instances"]["created"]) >= 5, "{report}");
     assert!(count(&report["watches"]["added"]) >= 200, "{report}");
 }
@@ -169,7 +170,7 @@ fn memcached_is_reported_as_the_kernel_saw_it() {
     judge(&memcached(&server, Mode::Traced).1, 1);
 }
 
-// --- Python and Node ------------------------------------------------------------------------------------------
+// --- Python and Node -----------------------------------------------------------------------------
 
 fn asyncio(python: &Path, mode: Mode) -> Ended {
     let script = testkit::root().join("tests/programs/echo.py");
@@ -193,7 +194,7 @@ fn an_asyncio_server_is_the_same_under_the_shim() {
     assert!(calls(report, "epoll_create1") >= 1, "{report}"); // selectors tries one when it is imported
     assert_eq!(count(&report["instances"]["live"]), 0, "asyncio closes its loop: {report}");
     assert_eq!(count(&report["watches"]["live"]), 0, "{report}");
-    // Eight connections, the socket that listens, and the loop's own pipe of signals.
+    // Eight connections, the listening socket, and the loop's own pipe for signals.
     assert!(count(&report["watches"]["added"]) >= 10, "{report}");
 }
 
@@ -238,15 +239,16 @@ fn a_node_server_is_reported_as_the_kernel_saw_it() {
     judge(&node(&program, Mode::Traced).1, 1);
 }
 
-// --- What is held against them --------------------------------------------------------------------------------
+// --- What is held against them -------------------------------------------------------------------
 
-/// The same exit status and the same words, but for numbers.
+/// Asserts that exit status and output are the same except for numbers.
 #[track_caller]
 fn same_end(bare: &Ended, shimmed: &Ended) {
     assert_eq!(shimmed.status, bare.status, "{}{}", shimmed.stdout, shimmed.stderr);
     assert_eq!(normal(&shimmed.stdout), normal(&bare.stdout));
     assert_eq!(normal(&shimmed.stderr), normal(&bare.stderr));
-    // Which of two processes writes first, and how many signals melt into one, is not in the program's hands.
+    // The program does not control which of two processes writes first, and how many signals are
+    // merged into one.
     let lines = |log: &str| {
         normal(log).lines().filter(|line| !line.contains("(SIGIO)")).map(str::to_owned).collect::<BTreeSet<_>>()
     };
@@ -269,7 +271,7 @@ fn calls(report: &Value, name: &str) -> i64 {
     report["calls"].get(name).map_or(0, |call| count(&call["calls"]))
 }
 
-/// What holds of every report, whatever the program did.
+/// Asserts what is true of every report, whatever the program did.
 #[track_caller]
 fn sound(report: &Value) {
     assert_eq!(report["schema"], "epollshim.report/1", "{report}");
@@ -291,8 +293,8 @@ fn sound(report: &Value) {
     }
 }
 
-/// The kernel is the judge: by process, calls, errors and changes to interest lists are what strace saw, call for
-/// call. Only a wait that its thread's end cut short may or may not have been counted.
+/// Asserts that the calls, errors and changes to interest lists of each process equal those that
+/// strace saw. Only a wait that the end of its thread interrupted may or may not be counted.
 #[track_caller]
 fn judge(ended: &Ended, processes: usize) {
     assert_eq!(ended.traced.len(), processes, "{:?}", ended.traced);

@@ -357,7 +357,7 @@ fn a_directory_that_another_user_than_root_makes_is_that_users_own() {
 }
 
 #[test]
-fn workers_that_may_not_write_say_so_in_their_reports_and_the_master_knows_of_them() {
+fn workers_that_may_not_write_report_it_and_the_master_knows_of_them() {
     let open = Open::new("own-box");
     let recordings = open.0.join("rec");
     let Some(ended) = nginx_of_nobody(&open, Some(0o700)) else { return };
@@ -381,7 +381,7 @@ fn workers_that_may_not_write_say_so_in_their_reports_and_the_master_knows_of_th
 }
 
 #[test]
-fn a_program_without_a_report_says_on_stderr_that_its_recording_is_lost() {
+fn a_program_without_a_report_prints_to_stderr_that_its_recording_is_lost() {
     let Some([server]) = installed(["memcached"]) else { return };
     if !is_root() || nobody(&["-u"]).is_none() {
         return skipped("not root, or there is no user nobody: memcached does not change its user", true);

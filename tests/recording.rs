@@ -71,8 +71,8 @@ fn a_recording_has_what_the_report_has() {
     let recording = only(&recordings);
     let report = report(&json);
     for (name, calls) in epollshim_format::call::FUNCTIONS {
-        let told = report["calls"][name]["calls"].as_u64().unwrap_or(0);
-        assert_eq!(calls.iter().map(|call| recording.calls(*call)).sum::<u64>(), told, "{name}");
+        let reported = report["calls"][name]["calls"].as_u64().unwrap_or(0);
+        assert_eq!(calls.iter().map(|call| recording.calls(*call)).sum::<u64>(), reported, "{name}");
     }
     for (key, place) in [("live", totals::WATCHES), ("peak", totals::WATCHES_PEAK), ("vanished", totals::VANISHED)] {
         assert_eq!(recording.total(place), report["watches"][key].as_u64().unwrap(), "watches.{key}");
@@ -122,7 +122,7 @@ fn tables_that_grow_under_threads_miss_nothing_in_a_process_that_is_killed() {
 }
 
 #[test]
-fn threads_that_begin_together_all_have_their_place() {
+fn threads_that_start_together_all_have_their_place() {
     let program = c_program("record_threads");
     for round in 0..10 {
         let directory = scratch("record-threads");
@@ -190,26 +190,26 @@ fn every_process_that_makes_an_epoll_call_has_a_file_and_no_other_has() {
         .unwrap();
     assert!(output.status.success(), "{}", show(&output));
     let reports = testkit::reports(&json);
-    let mut told: Vec<(u64, u64)> = reports
+    let mut reported: Vec<(u64, u64)> = reports
         .iter()
         .map(|report| {
             let calls = report["calls"].as_object().unwrap().values().map(|call| call["calls"].as_u64().unwrap()).sum();
             (report["process"]["pid"].as_u64().unwrap(), calls)
         })
         .collect();
-    told.sort_unstable();
+    reported.sort_unstable();
     let mut recorded: Vec<(u64, u64)> = files(&recordings)
         .iter()
         .map(|path| Recording::read(path))
         .map(|recording| (recording.word(header::PID), recording.all_calls()))
         .collect();
     recorded.sort_unstable();
-    recorded.retain(|(pid, _)| told.iter().any(|(known, _)| known == pid));
-    assert_eq!(recorded, told);
+    recorded.retain(|(pid, _)| reported.iter().any(|(known, _)| known == pid));
+    assert_eq!(recorded, reported);
 }
 
 #[test]
-fn a_directory_that_takes_no_recording_is_said_before_main() {
+fn a_directory_that_cannot_hold_a_recording_is_reported_before_main() {
     let directory = scratch("record-bad");
     let file = directory.join("file");
     std::fs::write(&file, "").unwrap();
@@ -226,7 +226,7 @@ fn a_directory_that_takes_no_recording_is_said_before_main() {
 fn a_disk_that_is_full_stops_the_recording_and_not_the_program() {
     let program = c_program("known_counts");
     let Some(small) = Small::mount("record-full", "1m") else {
-        eprintln!("SKIPPED: a small file system needs root and mount");
+        eprintln!("skipped: a small file system needs root and mount");
         return;
     };
     let native = Command::new(&program).arg("16").output().unwrap();

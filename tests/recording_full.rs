@@ -240,7 +240,7 @@ fn a_program_that_is_killed_leaves_every_call_that_has_returned() {
 }
 
 #[test]
-fn beyond_its_size_the_file_grows_for_nothing_and_counts_what_it_drops() {
+fn the_file_never_grows_beyond_its_size_and_counts_dropped_records() {
     let program = c_program("record_calls");
     for (size, bytes) in [("64K", 64 << 10), ("1M", 1 << 20), ("3M", 3 << 20)] {
         let directory = scratch("full-cap");
@@ -264,9 +264,9 @@ fn beyond_its_size_the_file_grows_for_nothing_and_counts_what_it_drops() {
 }
 
 #[test]
-fn a_disk_that_fills_midway_stops_the_recording_and_counts_what_it_drops() {
+fn a_disk_that_becomes_full_stops_the_recording_which_counts_dropped_records() {
     let Some(small) = Small::mount("full-disk", "1m") else {
-        eprintln!("SKIPPED: a small file system needs root and mount");
+        eprintln!("skipped: a small file system needs root and mount");
         return;
     };
     let directory = scratch("full-disk-counts");
@@ -298,7 +298,7 @@ fn end_of_input(mut child: Child) {
 #[test]
 fn a_disk_that_has_space_again_is_used_again() {
     let Some(small) = Small::mount("full-again", "1m") else {
-        eprintln!("SKIPPED: a small file system needs root and mount");
+        eprintln!("skipped: a small file system needs root and mount");
         return;
     };
     let counts = scratch("full-again-counts").join("counts");
@@ -395,7 +395,7 @@ fn a_ring_of_sixteen_counts_how_many_it_has_overwritten() {
 }
 
 #[test]
-fn what_is_full_is_unmapped_and_a_report_of_it_holds_little() {
+fn full_segments_are_unmapped_and_a_report_of_them_uses_little_memory() {
     let directory = scratch("full-maps");
     let (counts, rec) = (directory.join("counts"), directory.join("rec"));
     let mut command = full(&c_program("record_calls"), &rec);

@@ -29,8 +29,7 @@ const PROGRAMS: [&str; 13] = [
     "findings/near_limit",
 ];
 
-/// `command` with all that adds keys to a report: recordings below `folder`, lines of a log, a census,
-/// stacks, a limit, a fault, a suppression.
+/// `command` with every option that adds keys to a report. Recordings and a log go below `folder`.
 fn with_everything<'a>(command: &'a mut Command, folder: &Path) -> &'a mut Command {
     let suppressions = folder.join("suppressions");
     std::fs::write(&suppressions, "leak:libnone.so\nno-cloexec:*\n").unwrap();
@@ -95,8 +94,9 @@ fn each_report_and_each_line_of_a_log_is_in_its_schema() {
         let program = c_program(name);
         let (plain, folder) = (scratch("plain").join("report.json"), scratch("schema"));
         // Some of them fail with a fault and a limit: they are judged by their own tests.
-        run(testkit::under_shim(&mut Command::new(&program), &plain));
-        run(with_everything(&mut Command::new(&program), &folder));
+        // Some make files in the current directory.
+        run(testkit::under_shim(Command::new(&program).current_dir(&folder), &plain));
+        run(with_everything(Command::new(&program).current_dir(&folder), &folder));
         // A program that uses no epoll has no report without a census, and one whose filter forbids
         // openat has none in a file.
         reports += &std::fs::read_to_string(plain).unwrap_or_default();

@@ -34,7 +34,7 @@ fn program() -> std::path::PathBuf {
 }
 
 #[test]
-fn an_instance_is_told_with_its_callers_also_without_frame_pointers() {
+fn an_instance_is_reported_with_its_callers_also_without_frame_pointers() {
     let binary = program();
     let path = scratch("stacks").join("report");
     let run = run(under_shim(Command::new(&binary).env("EPOLLSHIM_STACKS", "16").env("EPOLLSHIM_CENSUS", "1"), &path));
@@ -58,19 +58,19 @@ fn an_instance_is_told_with_its_callers_also_without_frame_pointers() {
 #[test]
 fn a_stack_is_as_deep_as_asked_and_absent_where_none_is() {
     let binary = program();
-    for (depth, told) in [("2", 2), ("1", 1), ("0", 0)] {
+    for (depth, frames) in [("2", 2), ("1", 1), ("0", 0)] {
         let path = scratch("stacks").join("report");
         let run = run(under_shim(Command::new(&binary).env("EPOLLSHIM_STACKS", depth), &path));
         assert!(run.status.success(), "{}", run.stderr);
         let report = report(&path);
         let instance = &report["instances"]["list"][0];
-        assert_eq!(instance["stack"].as_array().unwrap().len(), told, "{depth}: {instance:#}");
+        assert_eq!(instance["stack"].as_array().unwrap().len(), frames, "{depth}: {instance:#}");
         assert!(instance["site"].as_str().unwrap().starts_with("stacks+0x"), "{instance:#}");
     }
 }
 
 #[test]
-fn text_tells_the_callers_indented() {
+fn text_lists_the_callers_indented() {
     let run = run(Command::new(program()).env("LD_PRELOAD", shim()).env("EPOLLSHIM_STACKS", "8"));
     assert!(
         run.stderr.lines().filter(|line| line.starts_with("           by stacks+0x")).count() >= 9,
@@ -105,7 +105,7 @@ fn a_recording_has_the_stacks_and_the_census() {
     assert!(!notes.contains("kind 9") && !notes.contains("kind 10"), "{notes}");
 }
 
-/// What was walked once is read from then on (src/stacks/recalled.rs).
+/// A stack that was walked once is then read from a cache (src/stacks/recalled.rs).
 #[test]
 fn each_path_to_a_call_keeps_its_own_stack_however_often_it_is_taken() {
     let binary = c_program_with("stacks_paths", &["-fomit-frame-pointer"]);

@@ -1,5 +1,5 @@
-//! Streams, directories and other programs (`fopen`, `opendir`, `popen`, `posix_spawn` and their relatives): followed with a census,
-//! passed by without one, and reached by faults and limits.
+//! Streams, directories and other programs (`fopen`, `opendir`, `popen`, `posix_spawn` and related
+//! functions): followed with a census, not followed without one, and reached by faults and limits.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use epollshim_format::function::TABLE;
@@ -14,7 +14,7 @@ fn serious(report: &Value) -> Vec<&Value> {
     report["findings"].as_array().unwrap().iter().filter(|finding| finding["severity"] != "info").collect()
 }
 
-/// Whether it is an error depends on how fast the machine is.
+/// Leaks of any severity: whether one is an error depends on how fast the machine is.
 fn leaks(report: &Value) -> Vec<&Value> {
     report["findings"].as_array().unwrap().iter().filter(|finding| finding["id"] == "fd-leak").collect()
 }
@@ -37,14 +37,14 @@ fn line_of(binary: &Path, site: &Value) -> usize {
     text.trim().rsplit(':').next().unwrap().split(' ').next().unwrap().parse().unwrap_or_else(|_| panic!("{text}"))
 }
 
-/// Runs a program with a census and these options. Its output and its report.
+/// Runs a program with a census and these options. Returns its output and its report.
 fn with_census(binary: &Path, arguments: &[&str], options: &[(&str, &str)]) -> (String, Value) {
     let path = scratch("streams").join("report");
     let mut command = Command::new(binary);
     command.args(arguments).env("EPOLLSHIM_CENSUS", "1").envs(options.iter().copied());
     let run = run(under_shim(&mut command, &path));
     assert!(run.status.success(), "{} {arguments:?}: {}\n{}{}", binary.display(), run.status, run.stdout, run.stderr);
-    // Programs that it starts have reports too.
+    // Programs that it starts write reports too.
     let name = binary.file_name().unwrap().to_str().unwrap();
     let is_own =
         |report: &Value| report["process"]["comm"] == name[..name.len().min(15)] && report["process"]["end"] == "exit";
@@ -53,7 +53,7 @@ fn with_census(binary: &Path, arguments: &[&str], options: &[(&str, &str)]) -> (
 }
 
 #[test]
-fn what_streams_open_and_close_is_followed_to_the_last_number() {
+fn descriptors_that_streams_open_and_close_are_all_followed() {
     let program = c_program("streams");
     let native = run(&mut Command::new(&program));
     assert!(native.status.success(), "{}", native.stdout);
@@ -67,11 +67,13 @@ fn what_streams_open_and_close_is_followed_to_the_last_number() {
         let known: BTreeSet<i64> =
             sites.flat_map(|site| site["fds"].as_array().unwrap()).map(|fd| fd.as_i64().unwrap()).collect();
         assert_eq!(known, open, "{census:#}");
-        // Followed, and not only found by comparing.
+        // The census followed each descriptor: it found none only by comparing itself with the
+        // kernel.
         assert_eq!((&census["healed"], &census["unseen"]), (&0.into(), &0.into()), "{census:#}");
         let kinds = &census["kinds"];
         assert_eq!((&kinds["directory"], &kinds["pipe"]), (&1.into(), &1.into()), "{census:#}");
-        // A stream whose descriptor was closed by other hands, and then reopened, is no double close.
+        // A stream whose descriptor was closed by close(), and then reopened, is not a double
+        // close.
         assert!(serious(&report).is_empty(), "{:#}", report["findings"]);
     }
 }
@@ -87,7 +89,7 @@ fn with_every_option_a_program_gets_what_it_gets_natively() {
 }
 
 #[test]
-fn a_stream_that_nobody_closes_is_named_where_the_program_opened_it() {
+fn a_stream_that_is_never_closed_is_named_where_the_program_opened_it() {
     for (make, end, kind) in [
         ("fopen(\"/dev/null\",\"r\")", "fclose", "files"),
         ("fopen64(\"/dev/null\",\"re\")", "fclose", "files"),
@@ -132,7 +134,8 @@ fn cpp_program(name: &str) -> Option<PathBuf> {
     testkit::have("g++").then(|| testkit::compile::program("g++", &["-O1", "-g"], &source, &[]).unwrap())
 }
 
-/// The lines of a call in the program itself: its own, which may be one of the C++ library's headers, and those that it was inlined at.
+/// The lines of a call in the program itself: the line of the call, which may be in a header of the
+/// C++ library, and the lines at which it was inlined.
 fn inlined_at(binary: &Path, site: &Value) -> String {
     let (object, offset) = site.as_str().and_then(|site| site.split_once("+0x")).unwrap_or_else(|| panic!("{site}"));
     assert_eq!(object, binary.file_name().unwrap().to_str().unwrap(), "{site}");
@@ -159,7 +162,7 @@ fn a_cpp_stream_is_named_by_the_programs_own_line() {
 }
 
 #[test]
-fn what_a_started_program_inherits_is_told_whatever_starts_it() {
+fn descriptors_that_a_started_program_inherits_are_reported_for_each_call_that_starts_one() {
     let name = "findings/fd_inherited_started";
     let binary = c_program(name);
     for (how, inherits) in [
@@ -178,7 +181,7 @@ fn what_a_started_program_inherits_is_told_whatever_starts_it() {
         ("closefrom", None),
     ] {
         let (output, report) = with_census(&binary, &[how], &[]);
-        // What the kernel says.
+        // The program prints whether the kernel passed the descriptor on.
         assert_eq!(output.trim(), if inherits.is_some() { "1" } else { "0" }, "{how}");
         let serious = serious(&report);
         assert_eq!(serious.len(), usize::from(inherits.is_some()), "{how}: {serious:#?}");
@@ -189,7 +192,7 @@ fn what_a_started_program_inherits_is_told_whatever_starts_it() {
             assert_eq!(line_of(&binary, &serious[0]["other_site"]), of(mark), "{how}");
         }
     }
-    // It is handed on, and on purpose; no program is started; nothing can be said.
+    // The descriptor is inherited on purpose; no program is started; the library cannot know.
     for (how, has) in [("itself", "1"), ("none", "0"), ("unknown", "1")] {
         let (output, report) = with_census(&binary, &[how], &[]);
         assert_eq!(output.trim(), has, "{how}");
@@ -256,7 +259,7 @@ fn a_fault_makes_each_of_them_fail_as_it_fails_by_itself() {
             failed.iter().partition(|line| line.split(' ').next() == Some(row.name()));
         assert_eq!(ours.len(), 1, "{failed:?}");
         let error = libc::ELOOP;
-        // What ends a stream has ended it, whatever it returns.
+        // A call that ends a stream has ended it, whatever it returns.
         let more = if row.role == Role::StreamEnd { " gone" } else { "" };
         assert_eq!(*ours[0], format!("{} {error}{more}", row.name()));
         assert!(others.iter().all(|line| plain.contains(line)), "{}: {others:?}", row.name());
@@ -324,9 +327,9 @@ fn a_path_of_null_is_logged_as_such() {
     }
 }
 
-/// Programs of others, bare and with a census: they print the same.
+/// Existing programs print the same bare and with a census.
 #[test]
-fn programs_of_others_do_what_they_do_without() {
+fn existing_programs_behave_the_same_with_a_census() {
     let scripts: [(&str, &[&str]); 4] = [
         (
             "bash",
@@ -356,7 +359,7 @@ fn programs_of_others_do_what_they_do_without() {
     ];
     for (program, arguments) in scripts {
         let Ok(bare) = Command::new(program).args(arguments).output() else {
-            eprintln!("skipped: no {program}");
+            eprintln!("skipped: {program} is not installed");
             continue;
         };
         let bare = String::from_utf8_lossy(&bare.stdout).into_owned();

@@ -1,12 +1,13 @@
-//! docs/findings/thresholds.md has each number of crates/format/src/findings/thresholds.rs with its reason, and each finding with
-//! its severities. EPOLLSHIM_BLESS=1 (`make samples`) writes the numbers anew.
+//! docs/findings/thresholds.md has each number of crates/format/src/findings/thresholds.rs with its
+//! reason, and each finding with its severities. EPOLLSHIM_BLESS=1 (`make samples`) rewrites the
+//! numbers.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::fs;
 use testkit::root;
 
 const PAGE: &str = "docs/findings/thresholds.md";
-/// What stands below is made from the source.
+/// The text after this line is generated from the source.
 const MARK: &str = "## The numbers\n";
 
 /// `5 * MICROSECOND` as people write it: `5 us`.
@@ -25,7 +26,7 @@ fn shown(value: &str) -> String {
     format!("{}{unit}", count.replace('_', ","))
 }
 
-/// The tables, one for each `// ---- heading ----` of the source.
+/// The tables, one per `// ---- heading ----` of the source.
 fn tables() -> String {
     let source = fs::read_to_string(root().join("crates/format/src/findings/thresholds.rs")).unwrap();
     let (mut page, mut reason) = (String::new(), Vec::new());

@@ -1,9 +1,8 @@
 // Eight threads create, dup, pass and close watched descriptors while they fork and vfork, and each
 // waits on an instance of its own. What is closed without DEL is really closed a moment later: no
 // ghost is left, and none may be reported. With an argument: for that many seconds.
-#include "finding.h"
+#include "pass.h"
 #include <pthread.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -11,24 +10,12 @@ enum { THREADS = 8 };
 
 static time_t end;
 
-// Sends a copy to itself, and receives it again.
+// Sends `fd` to this process and closes it. Then receives the copy and closes that.
 static void pass(int pair[2], int fd)
 {
-    char data = 'x';
-    union {
-        char bytes[CMSG_SPACE(sizeof(int))];
-        struct cmsghdr header;
-    } control = {.header = {.cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS}};
-    struct iovec part = {.iov_base = &data, .iov_len = 1};
-    struct msghdr message = {
-        .msg_iov = &part, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof control.bytes};
-    memcpy(CMSG_DATA(&control.header), &fd, sizeof fd);
-    must(sendmsg(pair[0], &message, 0) == 1, "sendmsg");
+    send_descriptor(pair[0], fd);
     close(fd);
-    message.msg_controllen = sizeof control.bytes;
-    must(recvmsg(pair[1], &message, MSG_CMSG_CLOEXEC) == 1, "recvmsg");
-    memcpy(&fd, CMSG_DATA(&control.header), sizeof fd);
-    close(fd);
+    close(receive_descriptor(pair[1]));
 }
 
 __attribute__((noinline)) static void close_in_vforked(int fd)

@@ -204,7 +204,7 @@ fn cut(fd: i32, written: usize) -> bool {
 }
 
 /// Writes without waiting. Between poll and write, another thread or process may have filled the
-/// pipe. A plain write would then wait for its reader, perhaps for ever, with all signals blocked.
+/// pipe. A plain write would then wait for its reader, perhaps forever, with all signals blocked.
 /// (The log's own file is opened with O_NONBLOCK.)
 fn put(fd: i32, bytes: &[u8], is_own: bool) -> sys::Result<usize> {
     if is_own {

@@ -54,7 +54,7 @@ pub fn pause(nanoseconds: u64) -> bool {
 /// Sleeps for all of the time, however many handlers run in between.
 pub fn pause_fully(nanoseconds: u64) {
     let end = clock::monotonic().saturating_add(nanoseconds);
-    // The clock is read as well, because a seccomp filter may answer EINTR for ever.
+    // The clock is read as well, because a seccomp filter may answer EINTR forever.
     while sys::sleep_until(end) == Err(libc::EINTR) && clock::monotonic() < end {}
 }
 

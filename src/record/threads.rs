@@ -104,7 +104,7 @@ pub fn attach(block: &Block, tid: u32) {
     }
 }
 
-/// Counts the records of a thread that found no place, if each call is kept. The block must be
+/// Counts the records of a thread that did not fit, if each call is kept. The block must be
 /// attached.
 pub fn dropped_of(block: &Block) -> &AtomicU64 {
     let start = core::ptr::from_ref(block).cast_mut().cast::<u8>();

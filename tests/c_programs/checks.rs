@@ -1,6 +1,6 @@
-//! What each C program of `c-tests/` shows, on this machine (tests/c_programs.rs) or on another host (tests/other_hosts.rs): it
-//! checks itself, and it must end the same way and print the same lines whether the shim is there or not. Some are then held
-//! against what the shim reported.
+//! What each C program of `c-tests/` shows, on this machine (tests/c_programs.rs) or on another
+//! host (tests/other_hosts.rs). Each program checks itself, and must end the same way and print the
+//! same lines with and without the shim. Some results are then compared with the shim's report.
 
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
@@ -10,8 +10,9 @@ use serde_json::Value;
 use testkit::place::Place;
 use testkit::{Run, report, reports, run, scratch};
 
-/// Gives `$then!` every check: what it shows, and the function of this file that shows it, with its arguments after the place.
-/// (Those with a census and call stacks are apart: [`WITH_A_CENSUS`].)
+/// Passes every check to `$then!`: what it shows, and the function of this file that shows it, with
+/// its arguments after the place. (Checks with a census and call stacks are a list of their own:
+/// [`WITH_A_CENSUS`].)
 macro_rules! every_check {
     ($then:ident) => {
         $then! {
@@ -65,7 +66,7 @@ macro_rules! every_check {
 }
 pub(crate) use every_check;
 
-/// The lines in which two outputs differ, and where.
+/// The first lines in which two outputs differ, and where.
 fn difference(native: &Run, shimmed: &Run) -> Option<String> {
     let mut found = Vec::new();
     if native.status != shimmed.status {
@@ -86,8 +87,8 @@ fn difference(native: &Run, shimmed: &Run) -> Option<String> {
     (!found.is_empty()).then(|| found.join("\n"))
 }
 
-/// Runs `binary` natively and under the shim; both must end alike and print alike. Gives the second run, and where its
-/// report went.
+/// Runs `binary` natively and under the shim; both must end and print the same. Returns the second
+/// run, and the path of its report.
 fn same(place: &dyn Place, binary: &Path, arguments: &[&str]) -> (Run, PathBuf) {
     let native = run(place.command(binary).args(arguments));
     assert!(
@@ -106,7 +107,7 @@ fn same(place: &dyn Place, binary: &Path, arguments: &[&str]) -> (Run, PathBuf) 
     (shimmed, path)
 }
 
-/// A program that ends with 0 in both worlds. Gives where its report went.
+/// Asserts that a program ends with 0 natively and under the shim. Returns the path of its report.
 fn ends_well(place: &dyn Place, binary: &Path) -> PathBuf {
     let (run, report) = same(place, binary, &[]);
     let name = binary.display();
@@ -118,7 +119,7 @@ pub fn passes(place: &dyn Place, program: &str) {
     ends_well(place, &place.c_program(program, &[]));
 }
 
-/// With a census and call stacks all the hooks that these call go another way.
+/// With a census and call stacks, all hooks that these programs call take the slow path.
 pub const WITH_A_CENSUS: [&str; 20] = [
     "births",
     "descriptors",
@@ -153,8 +154,8 @@ pub fn passes_with_a_census_and_call_stacks(place: &dyn Place, program: &str) {
     let native = run(&mut place.command(&binary));
     assert!(native.status.success(), "{program}: ends natively with {}\n{}", native.status, native.stderr);
     let mut command = place.command(&binary);
-    // Millions of stacks are too many; and a handler that forks for ever, if every child reports, leaves no time to be
-    // interrupted.
+    // `descriptor_threads` would walk millions of stacks. And a handler that forks forever leaves
+    // the program no time if every child writes a report.
     let stacks = if program == "descriptor_threads" || !place.has_stacks() { "0" } else { "8" };
     command.env("EPOLLSHIM_CENSUS", "1").env("EPOLLSHIM_STACKS", stacks);
     let shimmed = run(command.env("LD_PRELOAD", place.library()).env("EPOLLSHIM_REPORT", "none"));
@@ -163,7 +164,8 @@ pub fn passes_with_a_census_and_call_stacks(place: &dyn Place, program: &str) {
     }
 }
 
-/// Ends alike and prints alike with arguments, each of which is tried by itself. None: without.
+/// Asserts that the program ends and prints the same with each of these arguments, one run for
+/// each. None: no argument.
 pub fn unchanged(place: &dyn Place, program: &str, arguments: &[Option<&str>]) {
     let binary = place.c_program(program, &[]);
     for argument in arguments {
@@ -206,7 +208,7 @@ pub fn close_storm(place: &dyn Place) {
     }
 }
 
-/// How `exit_paths` ends, and what `process.end` the report gives, if there is one.
+/// Each way in which `exit_paths` can end, and the `process.end` of its report, if it writes one.
 pub fn every_way_to_end(place: &dyn Place) {
     const EXIT: Option<&str> = Some("exit");
     const EXEC: Option<&str> = Some("exec");
@@ -260,9 +262,10 @@ pub fn every_way_to_end(place: &dyn Place) {
         ("survived", 37, EXIT),
     ] {
         let (run, path) = same(place, &binary, &[way]);
-        // By a raw system call that is no exit.
+        // On this host the program makes a raw system call, which the shim does not see as an exit.
         let end = if place.lacks(way) { None } else { end };
-        // Where glibc ends no thread, it ends the process, past every function that a library could replace.
+        // A glibc that cannot end a thread ends the process, without calling a function that a
+        // library can replace.
         let ends_a_thread = ["thread_after_main", "last_thread"].contains(&way);
         let (status, end) =
             if ends_a_thread && place.lacks("pthread_exit") { (128 + libc::SIGABRT, None) } else { (status, end) };
@@ -293,13 +296,13 @@ pub fn both_report(place: &dyn Place) {
     let [child, parent] = [&reports[0]["process"], &reports[1]["process"]];
     assert_eq!((&child["end"], &parent["end"]), (&Value::from("exit"), &Value::from("exit")));
     assert_eq!(child["ppid"], parent["pid"]);
-    // What each made itself: the child did not create what it inherited.
+    // Each report counts the instances that its process created: the child inherited its instance.
     assert_eq!(reports[0]["calls"]["epoll_create1"], Value::Null);
     assert_eq!(reports[0]["calls"]["epoll_wait"]["calls"], 1);
     assert_eq!(reports[1]["calls"]["epoll_create1"]["calls"], 1);
 }
 
-/// What the program says it did is what the report says it did, to the last call.
+/// The report's counts equal the program's own counts exactly.
 pub fn counts_are_exact(place: &dyn Place, arguments: &[&str]) {
     let path = scratch("report").join("report.json");
     let binary = place.c_program("known_counts", &[]);
@@ -324,7 +327,8 @@ pub fn counts_are_exact(place: &dyn Place, arguments: &[&str]) {
     assert_eq!(report["watches"]["live"], 0, "{arguments:?}");
 }
 
-/// From the environment, to repeat a failure; else drawn. The program prints it when it fails.
+/// The seed from the environment, to repeat a failure; otherwise a random one. The program prints
+/// it when it fails.
 fn seed() -> String {
     std::env::var("EPOLLSHIM_TEST_SEED").unwrap_or_else(|_| {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
@@ -332,7 +336,8 @@ fn seed() -> String {
     })
 }
 
-/// 100,000 random operations, after which ledger and kernel agree. With `strict` among the arguments: without corrections.
+/// After 100,000 random operations, ledger and kernel agree. With `strict` among the arguments, the
+/// ledger needed no corrections.
 pub fn random_operations(place: &dyn Place, arguments: &[&str]) {
     let seed = seed();
     println!("EPOLLSHIM_TEST_SEED={seed}");

@@ -10,7 +10,7 @@ use testkit::{root, scratch};
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 pub const LIBRARY: &str = "libepollshim.so";
 
-/// The directory of all of them.
+/// The directory of these files.
 pub fn dist() -> &'static Path {
     static DIST: OnceLock<PathBuf> = OnceLock::new();
     DIST.get_or_init(|| {
@@ -20,7 +20,8 @@ pub fn dist() -> &'static Path {
     })
 }
 
-/// Whether they are there, and of this source. Says so if not; with `NO_SKIP=1` that is a failure.
+/// Whether they exist and are newer than the source. If not, prints that the test is skipped; with
+/// `NO_SKIP=1` that is a failure.
 pub fn made() -> bool {
     static WHY_NOT: OnceLock<Option<String>> = OnceLock::new();
     let why_not = WHY_NOT.get_or_init(|| {
@@ -44,7 +45,7 @@ pub fn made() -> bool {
     why_not.is_none()
 }
 
-/// What the packages are made of.
+/// The sources of the packages.
 const SOURCES: [&str; 16] = [
     "src",
     "include",
@@ -72,17 +73,17 @@ pub fn debug_tarball() -> PathBuf {
     dist().join(format!("epollshim-{VERSION}-x86_64-linux-debug.tar.gz"))
 }
 
-/// None: `make dist` could not make one here.
+/// The .deb; None if `make dist` could not make one here.
 pub fn deb() -> Option<PathBuf> {
     Some(dist().join(format!("epollshim_{VERSION}-1_amd64.deb"))).filter(|path| path.exists())
 }
 
-/// As [`deb`].
+/// The .rpm; None if `make dist` could not make one here.
 pub fn rpm() -> Option<PathBuf> {
     Some(dist().join(format!("epollshim-{VERSION}-1.x86_64.rpm"))).filter(|path| path.exists())
 }
 
-/// The tarball, unpacked once for a test's process.
+/// The folder of the tarball, unpacked once per test process.
 pub fn unpacked() -> PathBuf {
     static TOP: OnceLock<PathBuf> = OnceLock::new();
     let unpack = || {

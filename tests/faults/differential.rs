@@ -362,7 +362,7 @@ fn a_delay_is_as_long_as_it_is_under_strace() {
 }
 
 #[test]
-fn what_differs_from_strace_is_what_is_meant_to() {
+fn only_intended_differences_from_strace_exist() {
     let Some(strace) = strace() else { return };
     for (rules, why) in DIFFERENT {
         let (left, right) = (by_strace(&strace, rules, 0), by_shim(rules));

@@ -168,7 +168,7 @@ fn the_report_counts_what_matched_and_what_fired() {
 }
 
 #[test]
-fn interests_that_were_only_said_to_be_added_are_not_counted_as_added() {
+fn interests_with_an_injected_success_are_not_counted_as_added() {
     let rules = "epoll_create1:retval=77:when=2;epoll_ctl:retval=0:when=2;epoll_ctl:error=ENOENT:op=DEL;\
                  epoll_wait:error=EINTR:max=3;epoll_wait:timeout:when=10;dup:error=EMFILE";
     let path = testkit::scratch("report").join("report.json");
@@ -184,7 +184,7 @@ fn interests_that_were_only_said_to_be_added_are_not_counted_as_added() {
 }
 
 #[test]
-fn an_impossible_fault_needs_leave_and_is_told_apart() {
+fn an_impossible_fault_must_be_allowed_and_is_marked_in_the_report() {
     for rules in ["epoll_wait:forge=EPOLLRDHUP", "epoll_ctl:retval=1", "dup:retval=-5000"] {
         let refused = run(Command::new(program("fault_chance"))
             .arg("3")
@@ -199,8 +199,8 @@ fn an_impossible_fault_needs_leave_and_is_told_apart() {
     command.arg("3").env("EPOLLSHIM_INJECT_IMPOSSIBLE", "1");
     let (_, report) =
         reported(&mut command, "epoll_wait:forge=EPOLLRDHUP;epoll_wait:delay_exit=1us;epoll_ctl:retval=1");
-    let told: Vec<_> = report["faults"].as_array().unwrap().iter().map(|fault| fault["legal"].clone()).collect();
-    assert_eq!(told, [false, true, false], "{}", report["faults"]);
+    let legal: Vec<_> = report["faults"].as_array().unwrap().iter().map(|fault| fault["legal"].clone()).collect();
+    assert_eq!(legal, [false, true, false], "{}", report["faults"]);
     assert_eq!(report["faults"][0]["fired"], 3);
 }
 
@@ -278,7 +278,7 @@ fn a_call_that_is_made_and_fails_has_done_its_work_and_the_ledger_knows() {
 }
 
 #[test]
-fn made_goes_with_what_a_kernel_makes_and_fails_alone() {
+fn made_is_accepted_only_for_calls_that_a_kernel_makes_and_fails() {
     for (rule, is_refused) in [
         ("close:error=EIO:made", false),
         ("close,fclose:error=any:made:when=2", false),

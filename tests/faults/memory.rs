@@ -117,7 +117,7 @@ fn a_child_in_its_parents_memory_can_be_failed_before_there_is_one() {
 }
 
 #[test]
-fn what_comes_behind_such_a_call_is_no_action_for_it() {
+fn actions_after_the_call_are_refused_for_calls_that_create_processes() {
     for rule in ["vfork:retval=7", "clone:delay_exit=1ms", "vfork,clone:signal=USR1"] {
         let mut command = Command::new(program("fault_births"));
         let output = command.env("LD_PRELOAD", testkit::shim()).env("EPOLLSHIM_INJECT", rule).output().unwrap();

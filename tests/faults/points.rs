@@ -30,7 +30,7 @@ fn points(rules: &str) -> Vec<BTreeMap<String, String>> {
 }
 
 /// The calls, each with the function of the program that made it, and the kind of descriptor.
-fn told(rules: &str) -> Vec<String> {
+fn calls_of(rules: &str) -> Vec<String> {
     let binary = program("fault_points");
     let tell = |point: &BTreeMap<String, String>| {
         assert!(point["stack"].ends_with("/8"), "{point:?}");
@@ -42,10 +42,10 @@ fn told(rules: &str) -> Vec<String> {
 }
 
 #[test]
-fn each_call_that_closes_or_copies_is_a_point_with_its_stack_and_what_it_is_given() {
+fn each_call_that_closes_or_copies_is_a_point_with_its_stack_and_descriptor() {
     let of = |call: &str, caller: &str, on: &str| format!("{call} from of_{caller} on {on}");
     assert_eq!(
-        told("close,dup,dup2,dup3,fcntl,close_range:delay_enter=0"),
+        calls_of("close,dup,dup2,dup3,fcntl,close_range:delay_enter=0"),
         [
             of("dup", "dup", "file"),
             of("close", "dup", "file"),
@@ -61,27 +61,27 @@ fn each_call_that_closes_or_copies_is_a_point_with_its_stack_and_what_it_is_give
             of("close_range", "close_range", "nothing"),
             of("close", "close", "timerfd"),
             of("close", "close", "epoll"),
-            // The descriptor is not open any more.
+            // The descriptor is no longer open.
             of("close", "close", "nothing"),
         ]
     );
 }
 
 #[test]
-fn of_epoll_ctl_the_target_is_told() {
+fn a_point_of_epoll_ctl_names_its_target() {
     let of = |caller: &str, on: &str| format!("epoll_ctl from of_{caller} on {on}");
     assert_eq!(
-        told("epoll_ctl:delay_enter=0:op=DEL"),
+        calls_of("epoll_ctl:delay_enter=0:op=DEL"),
         [of("del", "eventfd,nonblock"), of("del", "socket,nonblock"), of("del", "file")]
     );
     assert_eq!(
-        told("epoll_ctl,accept4:delay_enter=0")[..3],
+        calls_of("epoll_ctl,accept4:delay_enter=0")[..3],
         [of("add", "socket,nonblock"), of("add", "eventfd,nonblock"), of("mod", "eventfd,nonblock")]
     );
     let operations: Vec<String> =
         points("epoll_ctl:delay_enter=0").iter().map(|point| format!("{} {}", point["op"], point["on"])).collect();
     assert_eq!(operations[2..4], ["MOD eventfd,nonblock", "DEL eventfd,nonblock"]);
-    assert_eq!(told("accept4:delay_enter=0"), ["accept4 from of_accept4 on socket,nonblock"]);
+    assert_eq!(calls_of("accept4:delay_enter=0"), ["accept4 from of_accept4 on socket,nonblock"]);
 }
 
 /// The recording of `fault_points`, which was killed from outside under these rules, and its log of
@@ -110,7 +110,7 @@ fn report(recording: &Path, format: &str) -> String {
 }
 
 #[test]
-fn what_fired_last_is_in_the_recording_of_a_process_that_was_killed() {
+fn the_last_faults_are_in_the_recording_of_a_process_that_was_killed() {
     let rules = "close:error=EIO:when=3;epoll_ctl:error=ENOENT:op=DEL:when=2+";
     let (recording, log) = killed(rules, "8");
     let all: Value = serde_json::from_str(&report(&recording, "json")).unwrap();
@@ -122,8 +122,8 @@ fn what_fired_last_is_in_the_recording_of_a_process_that_was_killed() {
     let lines: Vec<&str> = log.lines().filter(|line| line.starts_with("pid=")).collect();
     for (firing, line) in deletes.iter().chain(close).zip(&lines) {
         for (word, key) in [("call", "call"), ("op", "op"), ("stack", "stack_hash")] {
-            let told = line.split(' ').find_map(|found| found.strip_prefix(&format!("{word}=")));
-            assert_eq!(told, firing[key].as_str(), "{line}\n{firing:#}");
+            let logged = line.split(' ').find_map(|found| found.strip_prefix(&format!("{word}=")));
+            assert_eq!(logged, firing[key].as_str(), "{line}\n{firing:#}");
         }
         assert!(line.contains(&format!("tid={} ", firing["tid"])), "{line}\n{firing:#}");
         assert!(line.contains(&format!("ordinal={} ", firing["ordinal"])), "{line}\n{firing:#}");
@@ -140,7 +140,7 @@ fn what_fired_last_is_in_the_recording_of_a_process_that_was_killed() {
 }
 
 #[test]
-fn the_last_sixteen_are_kept_and_no_stack_is_told_where_none_can_be_walked() {
+fn the_last_sixteen_are_kept_and_have_no_stack_if_none_can_be_walked() {
     let (recording, log) = killed("all:delay_enter=0", "0");
     let all: Value = serde_json::from_str(&report(&recording, "json")).unwrap();
     let firings = all["processes"][0]["faults"][0]["firings"].as_array().unwrap().clone();

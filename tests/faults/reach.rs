@@ -136,7 +136,7 @@ fn every_function_fails_by_its_own_name_however_it_is_called() {
 }
 
 #[test]
-fn a_rule_has_a_program_run_out_of_descriptors_without_a_limit() {
+fn a_rule_makes_a_program_run_out_of_descriptors_without_a_limit() {
     let (printed, _) = under_shim("%creat:error=EMFILE:when=3+");
     let failed = failures(&printed, libc::EMFILE);
     // Everything that creates a descriptor in the third round fails, and nothing else: not

@@ -90,7 +90,7 @@ fn again(log: &Path) -> Vec<String> {
 }
 
 #[test]
-fn a_line_that_is_taken_out_is_a_fault_less() {
+fn removing_a_line_removes_one_fault() {
     let (first, log) = recorded("", "close:error=EIO:when=3..5", "log");
     assert_eq!(faults_of(&first.stdout, "main"), 3);
     let text = std::fs::read_to_string(&log).unwrap();

@@ -184,7 +184,7 @@ fn a_site_in_a_library_is_found_wherever_it_is_loaded() {
 }
 
 #[test]
-fn a_rule_that_comes_too_late_to_walk_stacks_is_refused_with_what_to_do() {
+fn a_rule_that_is_armed_too_late_to_walk_stacks_is_refused_with_a_fix() {
     let output = Command::new(program("fault_late"))
         .env("LD_PRELOAD", testkit::shim())
         .env("EPOLLSHIM_REPORT", "none")

@@ -70,7 +70,7 @@ fn counts_and_the_point_that_fired_are_there_though_the_fault_kills_the_process(
 }
 
 #[test]
-fn a_second_run_in_the_same_session_goes_on_counting() {
+fn a_second_run_in_the_same_session_continues_the_count() {
     let session = testkit::scratch("session");
     for expected in ["5\n", "0\n"] {
         assert_eq!(run(&mut command("tree", "dup:error=EIO:max=5:scope=tree", Some(&session))).stdout, expected);
@@ -87,7 +87,7 @@ fn a_rule_for_the_tree_may_be_armed_in_a_handler_where_no_descriptor_is_free() {
 }
 
 #[test]
-fn a_phase_is_what_the_driver_says_while_the_program_runs() {
+fn the_driver_sets_the_phase_while_the_program_runs() {
     let session = testkit::scratch("session");
     // The driver may create the file before the program starts.
     let page = std::fs::OpenOptions::new().write(true).create_new(true).open(session.join(shared::NAME)).unwrap();
@@ -126,5 +126,5 @@ fn without_a_session_such_rules_are_refused_before_main() {
     std::fs::set_permissions(&open, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
     let run = run(&mut command("work", "dup:error=EIO:scope=tree", Some(&open)));
     assert_eq!(run.status.code(), Some(2), "{}", run.stderr);
-    assert!(run.stderr.contains("nobody else may write in it"), "{}", run.stderr);
+    assert!(run.stderr.contains("no other user may write in it"), "{}", run.stderr);
 }

@@ -9,7 +9,7 @@ const PROGRAM: &str = "cases/httpzig_208";
 fn httpzig_208_the_handler_of_one_event_closes_the_descriptor_of_the_next() {
     for (mode, site, says) in [
         ("bad", "HERE", "takes it for the other file's"),
-        // It passes over such events, which is not seen.
+        // The program skips such events, which the library cannot see.
         ("ok", "HERE", "takes it for the other file's"),
         ("sockets", "HERE", "takes it for the other file's"),
         ("thread", "HERE", "takes it for the other file's"),
@@ -29,7 +29,7 @@ fn httpzig_208_the_handler_of_one_event_closes_the_descriptor_of_the_next() {
 }
 
 #[test]
-fn what_is_taken_out_for_a_while_or_was_read_is_nothing() {
+fn an_interest_removed_for_a_while_or_read_is_no_finding() {
     for mode in ["pause", "read"] {
         let (_, report, _) = examine(PROGRAM, mode, &[]);
         assert!(of(&report, "stale-data").is_empty() && serious(&report).is_empty(), "{mode}: {report:#}");

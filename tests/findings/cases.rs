@@ -1,12 +1,12 @@
-//! Defects of programs that many people ran, reproduced by the calls that those made (`c-tests/findings/cases/NAME.c`, which tell what
-//! happened there): each is diagnosed by its id.
+//! Defects of well-known programs, reproduced by the calls that these made
+//! (`c-tests/findings/cases/NAME.c` describe what happened): each is diagnosed by its id.
 
 use super::c_program_with;
 use serde_json::Value;
 use std::process::Command;
 use testkit::{reports, run, scratch, under_shim};
 
-/// Some process of the program reports the defect, as more than worth knowing.
+/// A process of the program reports the defect, with a severity above `info`.
 fn is_diagnosed(program: &str, id: &str) {
     let binary = c_program_with(&format!("findings/cases/{program}"), &[]);
     let path = scratch(program).join("report");
@@ -48,7 +48,7 @@ fn netty_16240_a_socket_that_is_registered_before_it_is_bound() {
 }
 
 #[test]
-fn haproxy_411_writability_that_nobody_uses() {
+fn haproxy_411_writability_that_is_not_used() {
     is_diagnosed("haproxy_411", "spin");
 }
 

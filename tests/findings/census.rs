@@ -14,7 +14,7 @@ fn descriptors_that_are_never_closed() {
 }
 
 #[test]
-fn descriptors_that_are_closed_but_for_a_few_that_become_more() {
+fn a_few_unclosed_descriptors_whose_number_grows() {
     let finding = is_found_with("fd_leak_slowly", "fd-leak", "warning", CENSUS);
     assert!(finding["message"].as_str().unwrap().starts_with("75 of 1,200 sockets made here"), "{finding:#}");
     is_fixed_with("fd_leak_slowly", CENSUS);
@@ -22,7 +22,7 @@ fn descriptors_that_are_closed_but_for_a_few_that_become_more() {
 
 #[test]
 fn a_descriptor_that_is_closed_twice() {
-    // Nobody else is there who could get the number in between.
+    // No other thread exists that could get the number in between.
     is_found_with("double_close", "double-close", "warning", CENSUS);
     is_fixed_with("double_close", CENSUS);
 }
@@ -37,7 +37,7 @@ fn a_close_that_hits_anothers_descriptor_is_named_where_the_owner_fails() {
 }
 
 #[test]
-fn a_descriptor_that_goes_along_to_another_program() {
+fn a_descriptor_that_another_program_inherits() {
     let finding = is_found_with("fd_inherited", "fd-inherited", "warning", CENSUS);
     let broken = c_program_with("findings/fd_inherited", &[]);
     let other = finding["other_site"].as_str().expect("the exec");
@@ -46,7 +46,7 @@ fn a_descriptor_that_goes_along_to_another_program() {
 }
 
 #[test]
-fn what_goes_along_from_a_forked_child_is_told_by_the_child() {
+fn descriptors_that_a_forked_child_passes_on_are_reported_by_the_child() {
     let binary = c_program_with("findings/fd_inherited", &["-Dvfork=fork"]);
     let path = scratch("forked").join("report");
     let run = run(under_shim(Command::new(&binary).env("EPOLLSHIM_CENSUS", "1"), &path));

@@ -7,7 +7,7 @@ use testkit::{report, run, scratch, under_shim};
 
 const PROGRAM: &str = "close_watched_in_wait";
 
-/// The close is found, as bad as that, at its two places; and nothing else.
+/// The close is found, with this severity and at its two places, and nothing else is found.
 #[track_caller]
 fn is_found(flags: &[&str], severity: &str, says: &str, wait: &str) {
     let binary = c_program_with(&format!("findings/{PROGRAM}"), flags);

@@ -1,5 +1,6 @@
-//! Descriptors that are closed twice, handed on, added again or waited for by several: what is certain, what is a suspicion, and what is
-//! no defect (`c-tests/findings/cases/NAME.c`).
+//! Descriptors that are closed twice, inherited, added again, or waited for by several threads:
+//! which cases are certain, which are suspicions, and which are not defects
+//! (`c-tests/findings/cases/NAME.c`).
 
 use super::{line_marked, line_of, serious};
 use serde_json::Value;
@@ -24,13 +25,14 @@ fn examine(name: &'static str, arguments: &[&str], options: &[(&str, &str)]) -> 
     let what = format!("{name} {}", arguments.join(" "));
     let binary = c_program_with(&format!("findings/cases/{name}"), &[]);
     let folder = scratch(&what.replace(' ', "_"));
-    // Processes that give up root write their reports, too.
+    // Processes that give up root write reports as well.
     std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o777)).unwrap();
     let path = folder.join("report");
     let run = run(under_shim(Command::new(&binary).args(arguments).envs(options.iter().copied()), &path));
     assert!(run.status.success(), "{what}: {}\n{}", run.status, run.stderr);
-    let told: Vec<i64> = run.stdout.lines().last().unwrap().split(' ').map(|number| number.parse().unwrap()).collect();
-    Done { name, what, binary, reports: reports(&path), epfd: told[0], fd: told[1] }
+    let printed: Vec<i64> =
+        run.stdout.lines().last().unwrap().split(' ').map(|number| number.parse().unwrap()).collect();
+    Done { name, what, binary, reports: reports(&path), epfd: printed[0], fd: printed[1] }
 }
 
 impl Done {
@@ -80,7 +82,7 @@ fn a_close_that_hits_what_another_thread_opened_is_named_where_its_owner_fails()
             finding,
             "a thread closed the number twice, and the second close hit what another thread had opened in between",
         );
-        // The owner's own call is right.
+        // The owner's own call is not a defect.
         let others: Vec<&Value> = done.serious().into_iter().filter(|other| *other != finding).collect();
         assert!(others.iter().all(|other| other["id"] == "ctl-error" && mode == "add"), "{mode}: {others:#?}");
         if mode == "x" {
@@ -100,7 +102,7 @@ fn a_close_of_what_another_thread_opened_is_a_suspicion_as_long_as_its_owner_doe
 }
 
 #[test]
-fn descriptors_that_are_handed_over_and_closed_once_are_none() {
+fn descriptors_that_are_handed_over_and_closed_once_are_no_finding() {
     for mode in ["ok", "handed"] {
         let done = examine("fdsan", &[mode], CENSUS);
         assert!(done.of("use-after-close").is_empty() && done.of("double-close").is_empty(), "{:#?}", done.reports);
@@ -116,7 +118,7 @@ fn a_sweep_closes_nothing_twice_wherever_it_hits() {
 }
 
 #[test]
-fn who_closes_what_a_sweep_has_closed_is_no_defect_and_what_a_loop_ended_is_one() {
+fn closing_again_after_a_sweep_is_no_defect_and_after_a_loop_over_a_list_is_one() {
     for how in ["owner_first", "owner_last"] {
         let done = examine("sweep", &[how], CENSUS);
         says(done.one("double-close", "info"), "a loop of closes had closed the number");
@@ -129,7 +131,7 @@ fn who_closes_what_a_sweep_has_closed_is_no_defect_and_what_a_loop_ended_is_one(
 }
 
 #[test]
-fn a_listening_socket_that_goes_to_every_program_is_named_with_both_places() {
+fn a_listening_socket_that_every_program_inherits_is_named_with_both_places() {
     for how in ["fork", "vfork", "system", "popen", "spawn", "spawnp"] {
         let done = examine("retroshare_51", &[how], CENSUS);
         let finding = done.one("fd-inherited", "warning");
@@ -152,7 +154,7 @@ fn a_descriptor_whose_number_is_passed_on_is_meant_for_the_program() {
     ];
     let more = ["listen", "path", "proc"].map(|place| (place, "execve"));
     let passed = CALLS.into_iter().flat_map(|how| [("environment", how), ("argument", how)]).chain(more);
-    // The process's own environment names the number, too.
+    // The environment of the process names the number as well.
     let options = [CENSUS[0], ("CAME_WITH", "4")];
     for (place, how) in passed {
         let done = examine("number_passed_on", &[place, how], &options);
@@ -172,7 +174,7 @@ fn a_descriptor_whose_number_is_passed_on_is_meant_for_the_program() {
 }
 
 #[test]
-fn an_add_of_what_is_watched_already_says_what_is_in_force() {
+fn an_add_of_a_registered_descriptor_reports_what_was_not_applied() {
     for (mode, severity, count, message) in [
         ("same", "info", 1200, "with the same events and data: the call is not needed"),
         ("all", "info", 1200, "with the same events and data: the call is not needed"),
@@ -180,7 +182,7 @@ fn an_add_of_what_is_watched_already_says_what_is_in_force() {
         ("edge", "warning", 1200, "the new event mask was NOT applied"),
         ("disarmed", "warning", 1200, "the new event mask was NOT applied"),
         ("data", "warning", 1200, "the new event data was NOT applied"),
-        // From the fourth on, which is looked at again.
+        // The events differ from the fourth ADD on: the library reads the interest again.
         ("later", "warning", 1197, "the new event mask was NOT applied"),
     ] {
         let done = examine("celery_add", &[mode], &[]);
@@ -195,7 +197,7 @@ fn an_add_of_what_is_watched_already_says_what_is_in_force() {
 
 /// Whether this process may give its children another user.
 fn is_root() -> bool {
-    // SAFETY: no arguments.
+    // SAFETY: geteuid has no arguments and cannot fail.
     let is_root = unsafe { libc::geteuid() } == 0;
     if !is_root {
         eprintln!("skipped: only root can start processes of other users");

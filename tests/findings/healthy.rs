@@ -1,6 +1,7 @@
-//! Programs that are well, under load and shut down properly: no finding of theirs is an error, and each warning is true.
+//! Healthy programs, under load and shut down properly: none has a finding of severity `error`, and
+//! each warning is true.
 //!
-//! What is let pass is named with each program, and why it is so.
+//! The test of each program lists the warnings that it allows, with the reason for each.
 
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -11,10 +12,12 @@ use super::programs::{Ended, Mode, Running, free_port, load, nginx_directory, py
 use testkit::{installed, tokio_echo};
 use testkit::{report, root, scratch};
 
-/// A warning that is true of a program that works: id, the words that its message must have, why it is no defect there.
+/// A warning that is true of a program that works: its id, words of its message, and why it is not
+/// a defect there.
 type Explained = (&'static str, &'static str, &'static str);
 
-/// No error, and no warning that is not explained, in any process: so many at least. What was found at all is printed.
+/// Asserts that no process has an error or an unexplained warning, and that at least this many
+/// processes reported. Prints all findings.
 #[track_caller]
 fn is_well(name: &str, ended: &Ended, processes: usize, explained: &[Explained]) {
     are_well(name, &ended.reports.values().cloned().collect::<Vec<_>>(), processes, explained);
@@ -32,13 +35,13 @@ fn are_well(name: &str, reports: &[Value], processes: usize, explained: &[Explai
             println!("  {finding}");
             let is_explained = finding["severity"] == "info"
                 || finding["severity"] == "warning"
-                    && explained.iter().any(|(id, words, _)| finding["id"] == *id && told(finding).contains(words));
+                    && explained.iter().any(|(id, words, _)| finding["id"] == *id && message(finding).contains(words));
             assert!(is_explained, "{name}: {finding:#}\n{:#}", report["calls"]);
         }
     }
 }
 
-fn told(finding: &Value) -> &str {
+fn message(finding: &Value) -> &str {
     finding["message"].as_str().unwrap()
 }
 
@@ -52,7 +55,7 @@ fn redis() {
     redis.until_listening(port);
     load::tool(&benchmark, &["-p", &text, "-c", "50", "-n", "20000", "-q", "-t", "set,get,lpush,mset"]);
     load::tool(&benchmark, &["-p", &text, "-c", "20", "-n", "50000", "-P", "16", "-q", "-t", "set,get"]);
-    // A forked child that has the instance and does not use it.
+    // A forked child inherits the instance and does not use it.
     assert!(load::conversation(port, "BGSAVE\r\nQUIT\r\n").starts_with("+Background saving started"));
     redis.until("the child has saved", |_| {
         load::conversation(port, "INFO persistence\r\nQUIT\r\n").contains("rdb_bgsave_in_progress:0").then_some(())
@@ -66,21 +69,22 @@ fn nginx_with_two_workers() {
     let Some([server, wrk]) = installed(["nginx", "wrk"]) else { return };
     let port = free_port();
     let (dir, words) = nginx_directory(port);
-    let told = dir.clone();
+    let place = dir.clone();
     let mut nginx = Running::start(Mode::Shim, dir, &server, &words.each_ref().map(String::as_str));
     nginx.until_listening(port);
     for path in ["page", "proxied", "hello"] {
         requests(&wrk, port, path);
     }
-    // New workers; the old ones end when they have served.
-    // SAFETY: kill has no memory to get wrong; the process is ours and not yet waited for.
+    // nginx starts new workers; the old ones end when they have served their requests.
+    // SAFETY: kill accesses no memory. The process is a child of this one that was not yet waited
+    // for, so its pid is not reused.
     assert_eq!(unsafe { libc::kill(nginx.pid(), libc::SIGHUP) }, 0);
-    nginx.until("the old workers have ended", |_| (files(&told, "report-").len() == 2).then_some(()));
+    nginx.until("the old workers have ended", |_| (files(&place, "report-").len() == 2).then_some(()));
     requests(&wrk, port, "page");
     is_well("nginx", &nginx.end(libc::SIGQUIT), 5, &[]);
 }
 
-/// The files of a directory whose names begin so.
+/// The files of a directory whose names begin with `beginning`.
 fn files(directory: &Path, beginning: &str) -> Vec<PathBuf> {
     let all = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
     all.filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with(beginning)).collect()
@@ -187,7 +191,8 @@ fn haproxy_with_a_master() {
 
 fn haproxy_as(mode: &str, processes: usize) {
     let Some([server, wrk]) = installed(["haproxy", "wrk"]) else { return };
-    // haproxy 2.6 now and then crashes in its soft stop, without the library as well: on a busy machine one time in thirty.
+    // haproxy 2.6 sometimes crashes in its soft stop, also without the library: on a busy machine,
+    // in one of thirty runs.
     let reports = (0..4).find_map(|_| reports_of_haproxy(&server, &wrk, mode)).expect("a run without a crash");
     let explained = [
         (
@@ -211,30 +216,30 @@ fn haproxy_as(mode: &str, processes: usize) {
     are_well(&format!("haproxy {mode}"), &reports, processes, &explained);
 }
 
-/// None: it crashed as it stopped.
+/// Returns None if haproxy crashed as it stopped.
 fn reports_of_haproxy(server: &Path, wrk: &Path, mode: &str) -> Option<Vec<Value>> {
     let (dir, port, other) = (scratch("healthy-haproxy"), free_port(), free_port());
     let text = std::fs::read_to_string(root().join("tests/programs/haproxy.cfg")).unwrap();
     let text = text.replace("127.0.0.1:PORT", &format!("127.0.0.1:{port}"));
     let config = dir.join("haproxy.cfg");
     std::fs::write(&config, text.replace("127.0.0.1:OTHER", &format!("127.0.0.1:{other}"))).unwrap();
-    // A master executes itself anew: it has two reports.
-    let (told, pattern) = (dir.clone(), dir.join("told-%p-%t.json"));
+    // The master executes itself again, so it has two reports.
+    let (place, pattern) = (dir.clone(), dir.join("findings-%p-%t.json"));
     let options = [("EPOLLSHIM_REPORT", pattern.to_str().unwrap())];
     let mut haproxy = Running::start_with(&options, dir, server, &[mode, "-f", config.to_str().unwrap()]);
     haproxy.until_listening(port);
     requests(wrk, port, "hello");
     requests(wrk, port, "proxied");
-    // Its own word for ending when the last connection has.
+    // SIGUSR1 makes haproxy end after the last connection.
     haproxy.send(libc::SIGUSR1);
     let ended = haproxy.ended_anyhow();
-    // A master exits with what a shell would make of its worker's end.
+    // The master exits with the status that a shell would give for the end of its worker.
     let has_crashed = ended.status.signal() == Some(libc::SIGSEGV) || ended.status.code() == Some(128 + libc::SIGSEGV);
     if has_crashed {
         return None;
     }
     assert_eq!(ended.status.signal(), None, "{}", ended.stderr);
-    Some(files(&told, "told-").iter().map(|path| report(path)).collect())
+    Some(files(&place, "findings-").iter().map(|path| report(path)).collect())
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! Defects of descriptors and interests: ghosts, stale data, failures, closes under a waiting thread.
+//! Defects of descriptors and interests: ghosts, stale data, failures, closes under a waiting
+//! thread.
 
 use super::{examine, has_nothing_serious, is_fixed, is_found, line_marked, line_of, reports_of};
 use std::process::Command;
@@ -17,7 +18,7 @@ fn a_descriptor_closed_while_a_dup_keeps_its_file_is_a_ghost() {
 }
 
 #[test]
-fn a_ghost_that_nobody_calls_for_is_found_at_the_end() {
+fn a_ghost_without_further_calls_is_found_at_the_end() {
     is_found_and_fixed("ghost_quiet", "ghost", "error");
 }
 
@@ -62,7 +63,7 @@ fn minus_one_for_a_descriptor_is_an_ignored_error() {
     }
 }
 
-/// The program's error is that it goes on; that a fault made the call fail is not.
+/// The defect is that the program continues, not that an injected fault made the call fail.
 #[test]
 fn it_is_found_after_an_injected_error_too() {
     for (program, inject) in [
@@ -101,7 +102,7 @@ fn a_close_under_a_waiting_thread_is_found_with_both_places() {
 }
 
 #[test]
-fn what_correct_programs_do_is_no_defect() {
+fn correct_programs_have_no_finding() {
     for report in reports_of("healthy_ledger") {
         has_nothing_serious(&report);
     }

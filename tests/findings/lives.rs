@@ -1,4 +1,4 @@
-//! How long instances live, who gets them along, and what they are close to.
+//! How long instances live, which processes inherit them, and which limits they are close to.
 
 use super::{c_program_with, is_fixed, is_found, line_marked, line_of};
 use serde_json::Value;
@@ -28,13 +28,13 @@ fn nothing_serious(program: &str, flags: &[&str], arguments: &[&str]) {
     assert!(serious.is_empty(), "{program} {flags:?} {arguments:?}: {serious:#?}");
 }
 
-/// A place as addr2line's line of the program.
+/// The line of a place in the program, by addr2line.
 fn line(binary: &std::path::Path, place: &Value) -> usize {
     line_of(binary, place.as_str().unwrap_or_else(|| panic!("no place: {place}")))
 }
 
 #[test]
-fn a_loop_a_job_that_nobody_closes() {
+fn one_unclosed_loop_per_job() {
     let finding = is_found("leak", "leak", "error");
     let message = finding["message"].as_str().unwrap();
     assert!(message.starts_with("16 instances are open, of 16 made here, 15 of them idle"), "{message}");
@@ -54,7 +54,7 @@ fn an_instance_without_cloexec_that_an_exec_handed_on() {
 }
 
 #[test]
-fn so_it_is_by_vfork_and_by_an_exec_of_the_process_itself() {
+fn an_exec_after_vfork_or_without_a_fork_hands_it_on_too() {
     for how in ["vfork", "in-place"] {
         let (binary, reports) = reports_of("no_cloexec", &[], &[how]);
         let [finding] = of_id(&reports, "no-cloexec")[..] else { panic!("{how}: {reports:#?}") };
@@ -68,12 +68,12 @@ fn so_it_is_by_vfork_and_by_an_exec_of_the_process_itself() {
 fn an_exec_that_fails_hands_nothing_on() {
     let (_, reports) = reports_of("no_cloexec", &[], &["failing"]);
     let [finding] = of_id(&reports, "no-cloexec")[..] else { panic!("{reports:#?}") };
-    // A child was forked all the same.
+    // A child was forked nevertheless.
     assert_eq!(finding["severity"], "info");
 }
 
 #[test]
-fn a_program_that_was_handed_an_instance_says_so() {
+fn a_program_that_inherited_an_instance_reports_it() {
     let came = |flags: &[&str], arguments: &[&str]| {
         let binary = c_program_with("findings/came_by_exec", flags);
         let path = scratch("came").join("report");
@@ -86,7 +86,7 @@ fn a_program_that_was_handed_an_instance_says_so() {
     let reports = came(&[], &[]);
     let [finding] = of_id(&reports, "no-cloexec")[..] else { panic!("{reports:#?}") };
     assert_eq!((&finding["severity"], &finding["epfd"]), (&"warning".into(), &20.into()));
-    // It has close-on-exec, or it is handed on to be used.
+    // The descriptor has close-on-exec, or the child uses it.
     for (flags, arguments) in [(&["-DFIXED"][..], &[][..]), (&[][..], &["parent", "used"][..])] {
         let reports = came(flags, arguments);
         assert!(reports.iter().all(|report| super::serious(report).is_empty()), "{reports:#?}");
@@ -100,13 +100,13 @@ fn an_instance_used_on_both_sides_of_a_fork() {
     assert_eq!(finding["severity"], "error");
     assert_eq!(line(&binary, &finding["site"]), line_marked("fork_shared", "HERE"));
     assert_ne!(finding["other_site"], Value::Null);
-    // The parent, which finds it, is the last to end.
+    // The parent, whose report has the finding, ends last.
     assert_eq!(finding["epfd"], reports[1]["instances"]["list"][0]["epfds"][0]);
     nothing_serious("fork_shared", &["-DFIXED"], &[]);
 }
 
 #[test]
-fn an_instance_that_only_one_process_goes_on_to_use_is_not_shared() {
+fn an_instance_that_only_one_process_continues_to_use_is_not_shared() {
     for how in ["daemon", "prefork"] {
         let (_, reports) = reports_of("fork_shared", &[], &[how]);
         assert!(of_id(&reports, "fork-shared").is_empty(), "{how}: {reports:#?}");
@@ -118,7 +118,7 @@ fn close_to_the_limit_of_descriptors_and_beyond() {
     let (binary, reports) = reports_of("near_limit", &[], &[]);
     let [met, judged] = of_id(&reports, "near-limit")[..] else { panic!("{reports:#?}") };
     let (met, judged) = if met["site"].is_null() { (judged, met) } else { (met, judged) };
-    // What was met is `exhausted`.
+    // The limit that was reached is the finding `exhausted`.
     assert_eq!((&met["severity"], &judged["severity"]), (&"warning".into(), &"info".into()));
     assert_eq!(line(&binary, &met["site"]), line_marked("near_limit", "HERE"));
     assert!(met["message"].as_str().unwrap().starts_with("epoll_create failed with EMFILE"), "{met:#}");
@@ -130,7 +130,7 @@ fn close_to_the_limit_of_descriptors_and_beyond() {
 }
 
 #[test]
-fn a_limit_that_the_user_has_set_is_told_if_it_is_close_or_has_refused() {
+fn a_limit_of_the_user_is_reported_if_it_is_close_or_was_reached() {
     for (limit, severity, said) in [
         ("watches=3", "warning", "the limit watches=3: 3 at the peak, and 1 call refused"),
         ("watches=1", "info", "the limit watches=1: 1 at the peak"),

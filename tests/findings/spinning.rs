@@ -1,18 +1,20 @@
-//! Loops that burn a processor, after public reports (`c-tests/findings/cases/`, which tell what happened there), each with relatives and
-//! its fixed twin. They go on by processor time, so that a busy machine finds the same.
+//! Loops that use up a processor, after public bug reports (`c-tests/findings/cases/` describe
+//! them), each with variants and a fixed twin. The loops run for a given processor time, so that
+//! the findings are the same on a busy machine.
 
 use super::{examine_with, line_marked, line_of, serious};
 use serde_json::Value;
 
 const CENSUS: &[(&str, &str)] = &[("EPOLLSHIM_CENSUS", "1")];
 
-/// The one finding above info of a program: its id, severity, descriptor, and the lines of its places that end in these marks.
+/// Returns the only finding above `info` of a program, which must have this id and severity, the
+/// program's descriptor, and places at the lines with these marks.
 fn has(program: &str, flags: &[&str], (id, severity): (&str, &str), marks: (&str, &str)) -> Value {
-    let (binary, report, told) = examine_with(program, flags, &[]);
+    let (binary, report, printed) = examine_with(program, flags, &[]);
     let all = serious(&report);
     let [finding] = all[..] else { panic!("{program} {flags:?}: {all:#?}\n{:#}", report["calls"]) };
     assert_eq!((&finding["id"], &finding["severity"]), (&id.into(), &severity.into()), "{program}: {finding:#}");
-    let fd = if told.1 < 0 { Value::Null } else { told.1.into() };
+    let fd = if printed.1 < 0 { Value::Null } else { printed.1.into() };
     assert_eq!(finding["fd"], fd, "{program}: {finding:#}");
     for (place, mark) in [("site", marks.0), ("other_site", marks.1)].into_iter().filter(|(_, mark)| !mark.is_empty()) {
         let site = finding[place].as_str().unwrap_or_else(|| panic!("{program}: no {place}: {finding:#}"));
@@ -57,7 +59,7 @@ fn loops_that_arm_again_what_they_have_answered_are_healthy() {
 }
 
 #[test]
-fn gaia_723_a_socket_is_watched_for_room_after_its_own_shutdown() {
+fn gaia_723_a_socket_is_watched_for_writability_after_its_own_shutdown() {
     for flags in [&[][..], &["-DTCP"]] {
         says(&spins("cases/gaia_723", flags, "error"), "after a shutdown there is nothing");
         is_well("cases/gaia_723", flags);
@@ -72,9 +74,9 @@ fn a_unix_socket_whose_peer_lives_spins_if_it_is_not_read_or_not_written() {
     }
 }
 
-/// One after the other: datagrams of one would hide that there are none of another.
+/// The programs run one after another: the datagrams of one could hide that another received none.
 #[test]
-fn a_datagram_socket_whose_error_nobody_takes_spins() {
+fn a_datagram_socket_whose_error_is_never_read_spins() {
     for flags in [&[][..], &["-DSIX"]] {
         says(&spins("spin_udp", flags, "error"), "clear the pending error");
         is_well("spin_udp", flags);
@@ -90,7 +92,7 @@ fn netty_rebuilds_its_instance_and_the_descriptor_stays_as_it_is() {
 }
 
 #[test]
-fn pantavisor_699_a_child_keeps_what_the_parent_closed_before_it_took_it_out() {
+fn pantavisor_699_a_child_keeps_a_descriptor_that_the_parent_closed_before_its_del() {
     for (flags, words) in [
         (&[][..], "EPOLL_CTL_DEL failed with EBADF"),
         (&["-DNO_DEL"], "the descriptor was closed, and waits continued"),
@@ -112,7 +114,7 @@ fn smol_109_a_timer_of_less_than_a_millisecond_polls_only_where_it_is_rounded_do
     assert!(findings.iter().all(|finding| finding["id"] != "poll-loop"), "{findings:#?}");
 }
 
-/// The only finding of this id, of any severity.
+/// The only finding `churn`, of any severity.
 fn churn(flags: &[&str]) -> Option<Value> {
     let (binary, report, _) = examine_with("cases/gunicorn_churn", flags, &[]);
     let finding = report["findings"].as_array().unwrap().iter().find(|finding| finding["id"] == "churn")?.clone();

@@ -1,4 +1,4 @@
-//! Data that no event will come for: after public reports, and variants of these.
+//! Data for which no event will arrive: programs after public bug reports, and variants of these.
 
 use std::process::Command;
 
@@ -8,7 +8,8 @@ use super::killed::dead;
 use super::unusable::{examine, of};
 use super::{c_program_with, line_marked, line_of, serious};
 
-/// The program has stalled, and nothing else is wrong: with the descriptors that it says, at its two places.
+/// The program has the finding `stalled` with the descriptors that it printed, at its two places,
+/// and no other finding.
 #[track_caller]
 fn has_stalled(program: &str, mode: &str, bytes: &str, why: &str) -> Value {
     let (binary, report, (epfd, fd)) = examine(program, mode, &[]);
@@ -98,16 +99,16 @@ fn readers_that_pause_on_purpose_are_info() {
 }
 
 #[test]
-fn what_is_read_soon_or_need_not_be_read_is_nothing() {
+fn data_that_is_read_soon_or_need_not_be_read_is_no_finding() {
     for mode in ["short", "wake", "brief"] {
         let (_, report, _) = examine("paused", mode, &[]);
         assert!(of(&report, "stalled").is_empty() && serious(&report).is_empty(), "{mode}: {report:#}");
     }
 }
 
-/// A recording has it after SIGKILL.
+/// The recording contains the finding after SIGKILL.
 #[test]
-fn a_killed_process_has_said_so_while_it_ran() {
+fn a_killed_process_has_the_finding_in_its_recording() {
     for (program, why) in [("cases/davici_4", EDGE), ("cases/pjsip_3018", ONE_SHOT)] {
         let binary = c_program_with(&format!("findings/{program}"), &[]);
         let report = dead(program, Command::new(&binary).arg("bad"));

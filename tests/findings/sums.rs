@@ -1,4 +1,4 @@
-//! Defects that the sums at the end tell.
+//! Defects that show in the sums at the end.
 
 use super::{is_fixed, is_found};
 

@@ -1,4 +1,5 @@
-//! Findings that a file names are not told, and what each line did is.
+//! Findings that a suppressions file names are not reported, and the report shows what each line of
+//! the file suppressed.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -14,7 +15,7 @@ fn file(text: &[u8]) -> PathBuf {
 }
 
 /// The JSON report of a program with a size-lie, under these suppressions.
-fn told(binary: &Path, text: &str) -> Value {
+fn report_under(binary: &Path, text: &str) -> Value {
     let path = scratch("suppressed").join("report");
     let run = run(under_shim(&mut Command::new(binary), &path).env("EPOLLSHIM_SUPPRESSIONS", file(text.as_bytes())));
     assert!(run.status.success(), "{}\n{}", run.status, run.stderr);
@@ -39,21 +40,21 @@ fn a_finding_is_known_by_its_object_or_its_exported_function() {
         ("size-lie:^main$", 0),
         ("size-lie:*", 0),
     ] {
-        let report = told(&binary, text);
+        let report = report_under(&binary, text);
         assert_eq!(report["findings"].as_array().unwrap().len(), findings, "{text}: {report:#}");
-        let told =
+        let counts =
             if text.starts_with('#') { Value::Null } else { json!([{ "rule": text, "findings": 1 - findings }]) };
-        assert_eq!(report["suppressions"], told, "{text}");
+        assert_eq!(report["suppressions"], counts, "{text}");
     }
 }
 
 #[test]
-fn an_exported_function_is_found_however_the_program_is_linked() {
+fn an_exported_function_is_found_with_every_kind_of_linking() {
     for flag in ["-no-pie", "-Wl,--hash-style=sysv", "-Wl,--hash-style=gnu", "-s"] {
         let binary = c_program_with("findings/size_lie", &["-DCLOSED", flag]);
-        let report = told(&binary, "size-lie:^main$");
+        let report = report_under(&binary, "size-lie:^main$");
         assert_eq!(report["suppressions"][0]["findings"], 1, "{flag}: {report:#}");
-        let report = told(&binary, "size-lie:^_start$\nsize-lie:epoll_create");
+        let report = report_under(&binary, "size-lie:^_start$\nsize-lie:epoll_create");
         assert_eq!(report["findings"].as_array().unwrap().len(), 1, "{flag}: {report:#}");
     }
 }
@@ -61,7 +62,7 @@ fn an_exported_function_is_found_however_the_program_is_linked() {
 #[test]
 fn the_first_line_that_is_about_a_finding_is_the_one_that_is_used() {
     let binary = c_program_with("findings/size_lie", &["-DCLOSED"]);
-    let report = told(&binary, "leak:x\nsize-lie:main\nsize-lie:size_lie\n");
+    let report = report_under(&binary, "leak:x\nsize-lie:main\nsize-lie:size_lie\n");
     let counts: Vec<_> = report["suppressions"].as_array().unwrap().iter().map(|one| one["findings"].clone()).collect();
     assert_eq!(counts, [0, 1, 0]);
 }

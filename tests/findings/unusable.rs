@@ -1,4 +1,5 @@
-//! Calls on a descriptor that is not there: waits that fail in a row, uses after a close, and no descriptor left.
+//! Calls on a descriptor that is not open: repeated failing waits, uses after a close. And calls
+//! when no descriptor is free.
 
 use super::{line_marked, line_of, serious};
 use serde_json::Value;
@@ -6,14 +7,16 @@ use std::path::PathBuf;
 use std::process::Command;
 use testkit::{c_program_with, report, run, scratch, under_shim};
 
-/// Runs a program with an argument. Returns the binary and the report, and the descriptors that it tells.
+/// Runs a program with an argument. Returns the binary, the report, and the descriptors that the
+/// program printed.
 pub fn examine(program: &str, mode: &str, options: &[(&str, &str)]) -> (PathBuf, Value, (i64, i64)) {
     let binary = c_program_with(&format!("findings/{program}"), &[]);
     let path = scratch(&format!("{program}_{mode}")).join("report");
     let run = run(under_shim(Command::new(&binary).arg(mode).envs(options.iter().copied()), &path));
     assert!(run.status.success(), "{program} {mode}: {}\n{}", run.status, run.stderr);
-    let told: Vec<i64> = run.stdout.lines().last().unwrap().split(' ').map(|number| number.parse().unwrap()).collect();
-    (binary, report(&path), (told[0], told[1]))
+    let printed: Vec<i64> =
+        run.stdout.lines().last().unwrap().split(' ').map(|number| number.parse().unwrap()).collect();
+    (binary, report(&path), (printed[0], printed[1]))
 }
 
 pub fn of<'report>(report: &'report Value, id: &str) -> Vec<&'report Value> {
@@ -24,7 +27,7 @@ pub fn of<'report>(report: &'report Value, id: &str) -> Vec<&'report Value> {
 fn waits_that_fail_in_a_row_are_an_ignored_error() {
     for (mode, call, closed, says) in [
         ("closed", "HERE", Some("CLOSED"), "EBADF because the epoll descriptor was closed"),
-        // Which call closed a range is known with a census alone.
+        // Only with a census is it known which call closed a range.
         ("range", "HERE", None, "EBADF because the epoll descriptor was closed"),
         ("syscall", "RAW", Some("CLOSED"), "EBADF because the epoll descriptor was closed"),
         ("reused", "HERE", Some("CLOSED"), "EINVAL because the epoll descriptor was closed and the number reused"),
@@ -46,7 +49,7 @@ fn waits_that_fail_in_a_row_are_an_ignored_error() {
 }
 
 #[test]
-fn waits_that_fail_now_and_then_or_by_a_fault_are_none() {
+fn waits_that_fail_sometimes_or_by_a_fault_are_no_finding() {
     for mode in ["ok", "few", "now_and_then"] {
         let (_, report, _) = examine("failed_waits", mode, &[]);
         assert!(serious(&report).is_empty(), "{mode}: {report:#}");
@@ -54,7 +57,7 @@ fn waits_that_fail_now_and_then_or_by_a_fault_are_none() {
     let inject = [("EPOLLSHIM_INJECT", "epoll_wait:error=EBADF:when=2+")];
     let binary = c_program_with("findings/failed_waits", &[]);
     let path = scratch("failed_waits_injected").join("report");
-    // The program finds that its waits fail, and says so.
+    // The program notices that its waits fail, and prints that.
     run(under_shim(Command::new(&binary).arg("ok").envs(inject), &path));
     assert!(of(&report(&path), "ignored-error").is_empty());
 }
@@ -101,7 +104,7 @@ fn the_first_call_without_a_descriptor_freezes_who_holds_them() {
             assert_eq!(line_of(&binary, finding[key].as_str().unwrap()), line_marked("exhausted", mark), "{finding:#}");
         }
         let leaks = of(&report, "fd-leak");
-        // All are closed by the end: what is there was judged at the limit.
+        // All descriptors are closed by the end: the finding was made when the limit was reached.
         assert_eq!(
             leaks.iter().filter(|leak| leak["severity"] == "error").count(),
             usize::from(mode != "instances"),
@@ -117,7 +120,8 @@ fn a_full_server_and_a_fault_are_no_leak() {
     assert_eq!(finding["severity"], "info", "{finding:#}");
     let (_, busy, _) = examine("exhausted", "ok", CENSUS);
     assert!(of(&busy, "exhausted").is_empty(), "{busy:#}");
-    // The kernel had descriptors left: a fault, and a limit of the library's own.
+    // The kernel had free descriptors: the failures come from a fault, and from a limit of the
+    // library.
     let binary = c_program_with("findings/failed_waits", &[]);
     for (number, option) in
         [("EPOLLSHIM_INJECT", "eventfd:error=EMFILE"), ("EPOLLSHIM_LIMIT", "instances=0")].into_iter().enumerate()
@@ -137,9 +141,9 @@ fn without_a_census_the_kinds_come_from_the_kernel() {
     assert!(finding["other_site"].is_null(), "{finding:#}");
 }
 
-/// The rows of one call that fails again and again: bun #32705.
+/// A call that fails repeatedly: bun #32705.
 #[test]
-fn accepting_on_and_on_at_the_limit_is_an_error_and_backing_off_is_none() {
+fn accepting_repeatedly_at_the_limit_is_an_error_and_backing_off_is_not() {
     let (binary, report, (epfd, listener)) = examine("cases/bun_32705", "bad", CENSUS);
     for (id, key) in [("exhausted", "site"), ("exhausted", "other_site"), ("fd-leak", "site")] {
         let found = of(&report, id);

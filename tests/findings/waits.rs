@@ -1,4 +1,4 @@
-//! Defects of loops that wait, and of what they wait for together.
+//! Defects of loops that wait, and of threads that wait for the same events.
 
 use super::{examine, is_fixed, is_found};
 
@@ -35,7 +35,7 @@ fn an_eventfd_that_is_never_read_spins_and_one_that_is_read_and_written_at_once_
 }
 
 #[test]
-fn a_socket_watched_for_room_that_nobody_writes_to_spins_and_one_that_is_filled_does_not() {
+fn an_idle_socket_watched_for_writability_spins_and_a_full_one_does_not() {
     let finding = is_found("spin_out", "spin", "error");
     assert!(message(&finding).contains("only while there is something to write"), "{finding:#}");
     is_fixed("spin_out");
@@ -47,7 +47,7 @@ fn a_loop_that_never_waits_polls() {
     is_fixed("poll_loop");
 }
 
-/// A timer that is due within a millisecond makes the same calls.
+/// A program with a timer that is due within a millisecond makes the same calls.
 #[test]
 fn a_loop_that_waits_a_millisecond_at_a_time_may_have_a_timer() {
     let (_, report, _) = examine("poll_loop_short", &[]);
@@ -97,7 +97,7 @@ fn threads_that_read_one_connection_at_once_are_a_herd() {
 }
 
 #[test]
-fn threads_that_share_what_holds_work_for_each_are_no_herd() {
+fn threads_that_share_a_source_with_work_for_each_are_no_herd() {
     is_fixed("pool");
 }
 

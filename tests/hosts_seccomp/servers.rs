@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Where the programs are. None: the test cannot run, and prints why.
 fn root_and<const N: usize>(programs: [&str; N]) -> Option<[PathBuf; N]> {
     if std::fs::metadata("/proc/self").unwrap().uid() != 0 {
-        testkit::skipped("servers that drop root are started by root", true);
+        testkit::skipped("only root can start servers that drop root", true);
         return None;
     }
     installed(programs)

@@ -46,7 +46,7 @@ fn a_session_is_made_for_its_user_alone() {
     let directory = scratch("session").join("new");
     assert!(in_session(&directory).status.success());
     assert_eq!((mode(&directory), mode(&directory.join("limits.1"))), (0o700, 0o600));
-    assert!(in_session(&directory).status.success(), "it is there already");
+    assert!(in_session(&directory).status.success(), "it exists already");
     // A readable directory is not dangerous.
     fs::set_permissions(&directory, Permissions::from_mode(0o755)).unwrap();
     assert!(in_session(&directory).status.success());
@@ -63,7 +63,7 @@ fn a_directory_that_others_may_write_is_refused_before_main() {
 }
 
 #[test]
-fn what_is_no_directory_is_refused_before_main() {
+fn a_session_that_is_no_directory_is_refused_before_main() {
     let directory = scratch("session");
     let file = directory.join("file");
     fs::write(&file, "").unwrap();
@@ -86,7 +86,7 @@ fn what_is_no_directory_is_refused_before_main() {
 #[test]
 fn another_users_directory_is_refused_before_main() {
     if !is_root() {
-        return skipped("not root: a directory cannot be given away", false);
+        return skipped("not root: cannot give a directory to another user", false);
     }
     let directory = scratch("session");
     std::os::unix::fs::chown(&directory, Some(65534), None).unwrap();
@@ -98,7 +98,7 @@ fn another_users_directory_is_refused_before_main() {
 }
 
 #[test]
-fn a_file_of_another_kind_is_a_message_and_no_crash() {
+fn a_file_of_another_kind_is_reported_without_a_crash() {
     for content in [&b"this is no session of epollshim's"[..], &[0xff; 600_000], &[0, 0, 0, 0, 0, 0, 0, 1]] {
         let directory = scratch("session");
         fs::write(directory.join("limits.1"), content).unwrap();
@@ -142,9 +142,12 @@ fn a_read_only_or_full_file_system_is_refused_before_main() {
             .env("EPOLLSHIM_SESSION", &at)
             .env("EPOLLSHIM_LIMIT", "user-instances=3")
             .env("EPOLLSHIM_REPORT", "none");
-        let Ok(output) = command.output() else { return skipped("no unshare(1)", false) };
+        let Ok(output) = command.output() else { return skipped("unshare(1) is not installed", false) };
         if matches!(output.status.code(), Some(1 | 77)) && output.stdout.is_empty() {
-            return skipped(&format!("no mount of one's own: {}", String::from_utf8_lossy(&output.stderr)), !is_root());
+            return skipped(
+                &format!("cannot mount a file system: {}", String::from_utf8_lossy(&output.stderr)),
+                !is_root(),
+            );
         }
         refused(&output, why);
     }
@@ -206,7 +209,7 @@ fn by_default_the_session_is_in_the_users_runtime_directory() {
 #[test]
 fn each_user_has_a_session_of_his_own() {
     if !is_root() {
-        return skipped("not root: there is but one user", false);
+        return skipped("not root: only one user is available", false);
     }
     let public = Public::new("users");
     let users = [54_321, 54_322].map(|user| (user, PathBuf::from(format!("/tmp/epollshim-{user}"))));
@@ -224,9 +227,9 @@ fn each_user_has_a_session_of_his_own() {
 /// If a directory, a file or a symbolic link of that name exists, another name is used, and one
 /// line names it.
 #[test]
-fn a_default_session_that_is_another_users_is_passed_over() {
+fn a_default_session_of_another_user_is_ignored() {
     if !is_root() {
-        return skipped("not root: there is but one user", false);
+        return skipped("not root: only one user is available", false);
     }
     let public = Public::new("foreign");
     let (user, other) = (54_323, 54_324);

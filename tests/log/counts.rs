@@ -26,7 +26,7 @@ fn each_call_is_a_whole_line_in_a_pipe_with_threads_and_handlers() {
 }
 
 #[test]
-fn lines_of_a_family_of_processes_do_not_mix() {
+fn lines_of_related_processes_do_not_mix() {
     let log = scratch("family").join("log");
     let (output, reports) = Logged::new(troubles(), &["forks=12", "calls=20"], &log).run();
     assert_eq!(output.status.code(), Some(7), "{}", show(&output));

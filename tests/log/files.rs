@@ -8,7 +8,7 @@ use testkit::layout::Small;
 use testkit::{root, scratch, shim};
 
 #[test]
-fn no_descriptor_of_the_log_is_there_between_calls() {
+fn between_calls_no_descriptor_of_the_log_is_open() {
     let log = scratch("descriptors").join("log");
     assert_eq!(tally(&undisturbed(&["descriptors", "calls=20"], &log)[0]).1, 0);
     undisturbed(&["descriptors"], "stderr");
@@ -30,7 +30,7 @@ fn a_path_that_cannot_be_written_is_refused_at_load() {
 }
 
 #[test]
-fn a_device_that_takes_nothing_drops_every_line_and_the_report_says_so() {
+fn a_file_that_accepts_no_bytes_drops_every_line_and_the_report_counts_them() {
     for path in [OsStr::new("/proc/version"), OsStr::new("/dev/full")] {
         let (written, dropped, calls) = tally(&undisturbed(&["calls=30"], path)[0]);
         assert_eq!((written, dropped), (0, calls), "{}", path.to_string_lossy());
@@ -65,7 +65,7 @@ fn a_limit_on_the_size_of_files_does_not_kill_the_program() {
 #[test]
 fn a_disk_that_is_full_for_a_while_tears_no_line() {
     let Some(small) = Small::mount("small", "16k") else {
-        return testkit::skipped("no tmpfs can be mounted here", true);
+        return testkit::skipped("cannot mount a tmpfs here", true);
     };
     let (log, ballast) = (small.0.join("log"), small.0.join("ballast"));
     std::fs::write(&ballast, [b'.'; 8192]).unwrap();

@@ -70,7 +70,7 @@ fn a_filter_asks_for_names_and_outcomes_and_descriptors() {
 }
 
 #[test]
-fn what_was_injected_or_limited_is_marked() {
+fn injected_and_limited_calls_are_marked() {
     let log = scratch("marks").join("log");
     let (_, reports) = Logged::new(troubles(), &["calls=10", "masks=1"], &log)
         .with("EPOLLSHIM_INJECT", "epoll_wait:error=EINTR:when=2;epoll_wait:batch=1:when=4;epoll_ctl:retval=0:op=DEL")

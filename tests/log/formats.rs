@@ -10,7 +10,7 @@ use super::{Logged, PATIENCE, known_counts, line, lines, read, tally, walk};
 use testkit::{scratch, show};
 
 #[test]
-fn a_time_stands_before_a_line_where_that_is_asked_for() {
+fn a_line_begins_with_the_time_on_request() {
     let dir = scratch("times");
     let times_of = |time: &str| -> Vec<String> {
         let log = dir.join(time);
@@ -62,7 +62,7 @@ fn json_lines(log: &str) -> Vec<Value> {
 }
 
 #[test]
-fn json_lines_say_what_text_lines_say() {
+fn json_lines_contain_what_text_lines_contain() {
     let dir = scratch("json");
     let [text, json] = ["text", "json"].map(|format| {
         let log = dir.join(format);

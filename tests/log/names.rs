@@ -19,7 +19,7 @@ fn a_log_named_after_process_and_program_is_one_of_each() {
 }
 
 #[test]
-fn an_image_that_follows_by_exec_goes_on_in_the_same_file() {
+fn a_program_after_exec_appends_to_the_same_file() {
     let log = scratch("exec").join("log");
     let reports = undisturbed(&["calls=3", "exec", "calls=4"], &log);
     assert_eq!(reports.len(), 2, "{reports:?}");
@@ -31,7 +31,7 @@ fn an_image_that_follows_by_exec_goes_on_in_the_same_file() {
 }
 
 #[test]
-fn a_relative_path_is_meant_where_the_program_began() {
+fn a_relative_path_is_relative_to_the_directory_where_the_program_started() {
     let dir = scratch("relative 100% here");
     let run = |report: &str| {
         let mut command = bare(troubles(), &["calls=3", "chdir=/", "calls=3", "forks=1"]);

@@ -48,7 +48,7 @@ fn within(mut child: Child, patience: Duration) -> Output {
 }
 
 #[test]
-fn a_reader_that_has_gone_costs_lines_alone() {
+fn a_reader_that_has_gone_only_costs_lines() {
     let (reader, writer) = pipe().unwrap();
     drop(reader);
     let (reports, _) = undisturbed_with_stderr(&["calls=50"], writer);

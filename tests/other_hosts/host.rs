@@ -1,4 +1,5 @@
-//! Another host: a root directory with its own C library, in which a test's programs are compiled and run.
+//! Another host: a root directory with its own C library, in which a test's programs are compiled
+//! and run.
 
 use std::collections::HashMap;
 use std::ffi::CString;
@@ -26,14 +27,17 @@ pub struct Host {
 enum Compiler {
     /// The host's own gcc, or that of another host with the same C library.
     Gcc(PathBuf),
-    /// musl-gcc of this machine, for its headers and its start files: a host for musl has only the loader.
+    /// musl-gcc of this machine, for its headers and its start files: a host for musl has only the
+    /// loader.
     Musl(PathBuf),
 }
 
-/// The files that are tried: those of `make dist`, unpacked in the directory that `HOSTS_FILES` names, or what lies in target/.
+/// The files that are tested: those of `make dist`, unpacked in the directory that `HOSTS_FILES`
+/// names, or those in target/.
 pub struct Files {
     pub library: PathBuf,
-    /// None if it is not static: that of `cargo build` needs this machine's C library.
+    /// The command. None if it is not static: the command that `cargo build` makes needs this
+    /// machine's C library.
     pub command: Option<PathBuf>,
 }
 
@@ -51,7 +55,7 @@ pub fn files() -> Files {
     }
     let library = shim();
     let release = library.with_file_name("epollshim");
-    // What `make dist` has made last, unless it is of an older source.
+    // The last result of `make dist`, unless the source is newer.
     let packaged = testkit::target().join("package/files/epollshim");
     let command = [release, packaged].into_iter().find(|path| is_static(path) && is_newer_than_its_source(path));
     Files { library, command }
@@ -70,7 +74,8 @@ fn is_newer_than_its_source(path: &Path) -> bool {
 }
 
 impl Host {
-    /// None, and a line that says why, where it cannot be made: not root, no mmdebstrap, no mirror.
+    /// Returns None, and prints why, if the host cannot be made: no root, no mmdebstrap, or no
+    /// mirror.
     pub fn get(name: &'static str) -> Option<&'static Host> {
         type Made = (&'static str, &'static OnceLock<Result<Host, String>>);
         static MADE: Mutex<Vec<Made>> = Mutex::new(Vec::new());
@@ -87,7 +92,8 @@ impl Host {
         };
         match cell.get_or_init(|| Host::make(name)) {
             Ok(host) => Some(host),
-            // Also with NO_SKIP: what the network does not give, or a container does not allow, is not an error here.
+            // Also with NO_SKIP: a package that cannot be downloaded, or a call that the container
+            // forbids, is not an error here.
             Err(why) => {
                 skipped(why, true);
                 None
@@ -124,7 +130,8 @@ impl Host {
         }
     }
 
-    /// Starts a program beside one that runs there: with the same mounts. (`ctl` opens what that one has mapped.)
+    /// Starts a program with the mounts of a process that runs there. (`ctl` opens the recording
+    /// that the process has mapped.)
     pub fn command_beside(&self, pid: i32, program: &Path) -> Command {
         let namespace = CString::new(format!("/proc/{pid}/ns/mnt")).unwrap();
         let new_root = c_string(&self.root);
@@ -140,7 +147,8 @@ impl Host {
                 done(libc::chdir(c"/".as_ptr())).map(|_| ())
             }
         };
-        // SAFETY: between fork and exec it makes system calls alone, with strings that were made before, and allocates nothing.
+        // SAFETY: between fork and exec `enter` only makes system calls, with strings that were
+        // allocated before the fork, and allocates nothing.
         unsafe { command.pre_exec(enter) };
         command
     }
@@ -149,7 +157,7 @@ impl Host {
         matches!(self.compiler, Compiler::Musl(_))
     }
 
-    /// What a program of the host prints, which must succeed.
+    /// Runs a program of the host, which must succeed. Returns its output.
     pub fn output(&self, words: &str) -> String {
         let mut words = words.split(' ');
         let mut command = self.command(Path::new(words.next().unwrap()));
@@ -169,7 +177,7 @@ impl Host {
                 cc
             }
         };
-        // Without warnings: they are this machine's compiler's business.
+        // Without warnings: the programs are compiled with warnings on this machine.
         cc.args(["-std=gnu11", "-O1", "-g", "-w", "-pthread", "-I"]).arg(root().join("include"));
         cc.arg("-include").arg(root().join("c-tests/older_libc.h"));
         let output = cc.arg("-o").arg(&binary).arg(&source).args(flags).args(["-ldl", "-rdynamic"]).output().unwrap();
@@ -197,12 +205,13 @@ impl Place for Host {
         files().library
     }
 
-    /// They need glibc 2.35 and libgcc_s.
+    /// Call stacks need glibc 2.35 and libgcc_s.
     fn has_stacks(&self) -> bool {
         !self.is_musl() && !["bullseye", "no-libgcc"].contains(&self.name)
     }
 
-    /// glibc 2.31 and musl 1.2 lack what glibc 2.34 and 2.35 brought. In glibc `pthread_exit` needs libgcc_s.
+    /// glibc 2.31 and musl 1.2 lack the functions that glibc 2.34 and 2.35 added. In glibc,
+    /// `pthread_exit` needs libgcc_s.
     fn lacks(&self, function: &str) -> bool {
         match function {
             "close_range" | "closefrom" | "execveat" | "epoll_pwait2" => self.is_musl() || self.name == "bullseye",
@@ -212,7 +221,8 @@ impl Place for Host {
     }
 }
 
-/// The kernel's own headers, which musl-gcc does not look for beside glibc's.
+/// A folder with the kernel's headers only: musl-gcc does not search the folder with glibc's
+/// headers.
 fn kernel_headers() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| {
@@ -226,7 +236,8 @@ fn kernel_headers() -> &'static Path {
     })
 }
 
-/// Directories of this machine that are seen in a host at the same path: the project, what it is built into, and the kernel's.
+/// Directories of this machine that are mounted in a host at the same path: the project, its build
+/// folder, and the kernel's file systems.
 fn mounted() -> Vec<PathBuf> {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().to_path_buf();
     let mut all = vec![PathBuf::from("/proc"), PathBuf::from("/dev"), root()];
@@ -244,12 +255,14 @@ fn c_string(path: &Path) -> CString {
     CString::new(path.as_os_str().as_bytes()).unwrap()
 }
 
-/// A command that starts `program` with `root` as its root directory, in a mount namespace of its own: what is mounted for it is
-/// gone when it and its children have ended, however they end. Its environment is empty but for PATH.
+/// A command that starts `program` with `root` as its root directory, in a mount namespace of its
+/// own: the mounts go away when it and its children have ended, however they end. Its environment
+/// contains only PATH.
 fn inside(root_directory: &Path, program: &Path) -> Command {
     let mounts: Vec<_> =
         mounted().iter().map(|path| (c_string(path), c_string(&below(root_directory, path)))).collect();
-    // Of each, outermost first: the project may lie in /tmp, which is empty in the host.
+    // The ancestors of each, outermost first: the project may be below /tmp, which is empty in the
+    // host.
     let ancestors = mounted().into_iter().flat_map(|path| {
         let ancestors: Vec<_> =
             path.ancestors().filter(|part| *part != Path::new("/")).map(Path::to_path_buf).collect();
@@ -264,13 +277,14 @@ fn inside(root_directory: &Path, program: &Path) -> Command {
         let done = |result: libc::c_int| if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) };
         let null = ptr::null::<libc::c_char>();
         let bind = libc::MS_BIND | libc::MS_REC;
-        // SAFETY: each pointer is to a string that the closure owns, or null where mount(2) reads none.
+        // SAFETY: each pointer is to a string that the closure owns, or null where mount(2) reads
+        // no string.
         unsafe {
             done(libc::unshare(libc::CLONE_NEWNS))?;
             done(libc::mount(null, c"/".as_ptr(), null, libc::MS_REC | libc::MS_PRIVATE, ptr::null()))?;
             done(libc::mount(c"tmpfs".as_ptr(), temporary.as_ptr(), c"tmpfs".as_ptr(), 0, ptr::null()))?;
             for directory in &directories {
-                // Most are there.
+                // Most of these directories exist already.
                 let _ = libc::mkdir(directory.as_ptr(), 0o755);
             }
             for (from, to) in &mounts {
@@ -280,7 +294,8 @@ fn inside(root_directory: &Path, program: &Path) -> Command {
             done(libc::chdir(directory.as_ptr()))
         }
     };
-    // SAFETY: between fork and exec it makes system calls alone, with strings that were made before, and allocates nothing.
+    // SAFETY: between fork and exec `enter` only makes system calls, with strings that were
+    // allocated before the fork, and allocates nothing.
     unsafe { command.pre_exec(enter) };
     command
 }

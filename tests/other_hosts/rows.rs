@@ -1,4 +1,5 @@
-//! What is shown on each host. Each function gives what docs/hosts.md says of it; a failure panics.
+//! The tests that run on each host. Each function returns its result for docs/hosts.md; a failure
+//! panics.
 
 use std::os::unix::process::ExitStatusExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -19,7 +20,7 @@ use testkit::{root, run, scratch};
 
 pub enum Outcome {
     Passed(String),
-    /// For which reason.
+    /// The reason.
     Skipped(String),
 }
 
@@ -29,7 +30,7 @@ use Outcome::{Passed, Skipped};
 
 type Check = Box<dyn Fn(&dyn Place) + Send + Sync>;
 
-/// By name: those of tests/c_programs.rs.
+/// The checks of tests/c_programs.rs, by name.
 fn all_checks() -> Vec<(String, Check)> {
     macro_rules! list {
         ($($name:ident: $check:ident($($argument:expr),*);)*) => {
@@ -47,7 +48,7 @@ fn all_checks() -> Vec<(String, Check)> {
     all
 }
 
-/// What a check panicked with.
+/// The message with which a check panicked.
 fn failure(check: &Check, host: &Host) -> Option<String> {
     let panic = catch_unwind(AssertUnwindSafe(|| check(host))).err()?;
     let text = panic.downcast_ref::<String>().cloned();
@@ -56,13 +57,13 @@ fn failure(check: &Check, host: &Host) -> Option<String> {
 
 pub fn c_programs(host: &Host) -> Outcome {
     let mut checks = all_checks();
-    // For whoever looks for a fault: these alone.
+    // To debug a failure: runs only the checks with this text in their names.
     if let Ok(part) = std::env::var("HOSTS_CHECKS") {
         checks.retain(|(name, _)| name.contains(&part));
     }
     let (next, wrong) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     let cannot = AtomicUsize::new(0);
-    // Most of them wait more than they compute.
+    // More threads than processors: most checks wait more than they compute.
     std::thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
@@ -73,7 +74,8 @@ pub fn c_programs(host: &Host) -> Outcome {
                         (None, Some(known)) => {
                             wrong.lock().unwrap().push(format!("{name} passes, though {}", known.why));
                         }
-                        // It is the host's, not the library's, only if a compiler or a native run shows it.
+                        // The failure is that of the host, not of the library, only if a compiler
+                        // or a native run has it too.
                         (Some(text), Some(known)) if known.is_shown_by(&text) => {
                             cannot.fetch_add(1, Ordering::Relaxed);
                         }
@@ -91,13 +93,13 @@ pub fn c_programs(host: &Host) -> Outcome {
 
 // ---- limits, faults, a census and a recording ----
 
-/// What c-tests/hosts/limited_and_broken prints: natively, and with the options of [`options`].
+/// The output of c-tests/hosts/limited_and_broken: natively, and with the options of [`options`].
 const FREE: &str = "the first instance: succeeds\nthe second instance: succeeds\nan interest: succeeds\n\
     an interest: succeeds\nan interest: succeeds\nthe first wait: succeeds\nthe second wait: succeeds\n\
     a socket: succeeds\na socket: succeeds\n";
 
 fn is_limited_and_broken(host: &Host, printed: &str) {
-    // In the words of the host's own C library.
+    // The text of an errno in the host's C library.
     let word = |errno: &str| match (errno, host.is_musl()) {
         ("EMFILE", true) => "No file descriptors available",
         ("EMFILE", false) => "Too many open files",
@@ -127,7 +129,8 @@ fn is_reported(host: &Host, report: &Value) {
     assert!(site.starts_with("limited_and_broken"), "{}: {report}", host.name);
 }
 
-/// By variables: limits, a fault, a census, a report of the process and a recording. Then stacks, which a host may lack.
+/// Options by environment variables: limits, a fault, a census, a report and a recording. Then call
+/// stacks, which some hosts do not support.
 pub fn options(host: &Host) -> Outcome {
     let binary = host.c_program("hosts/limited_and_broken", &[]);
     assert_eq!(run(&mut host.command(&binary)).stdout, FREE, "{}", host.name);
@@ -147,7 +150,8 @@ pub fn options(host: &Host) -> Outcome {
     assert_eq!(all.len(), 1, "{}: {all:?}", host.name);
     assert_eq!(Recording::read(&all[0]).all_calls(), 2 + 3 + 2, "{}", host.name);
 
-    // Call stacks are recorded, or refused in one sentence before the program starts.
+    // Call stacks are recorded, or the option is refused with one message before the program
+    // starts.
     let path = directory.join("stacks.json");
     let mut command = host.command(&binary);
     let stacks = run(host.preload(&mut command, &path).env("EPOLLSHIM_STACKS", "4"));
@@ -171,7 +175,8 @@ fn errors(report: &Value) -> Vec<&Value> {
     findings.iter().filter(|finding| finding["severity"] == "error").collect()
 }
 
-/// A conversation, a load, and SHUTDOWN: what it answered and the directory of the run.
+/// Runs redis-server with a conversation, a load, and SHUTDOWN. Returns its answers and the
+/// directory of the run.
 fn serve(host: &Host, under: bool) -> (String, PathBuf, crate::programs::Ended) {
     let directory = scratch("redis");
     let port = free_port();
@@ -240,14 +245,14 @@ pub fn redis(host: &Host) -> Outcome {
 
 // ---- python3 ----
 
-/// What an asyncio program prints, that must end well.
+/// The output of an asyncio program, which must succeed, and its report.
 fn loopback(host: &Host, options: &[(&str, &str)]) -> (String, Value) {
     let path = scratch("asyncio").join("report.json");
     let mut command = host.command(Path::new("/usr/bin/python3"));
     let script = root().join("tests/programs/loopback.py");
     let ended = run(host.preload(command.arg(script), &path).envs(options.iter().copied()));
     assert!(ended.status.success(), "{} {options:?}: {}\n{}", host.name, ended.status, ended.stderr);
-    // python itself complains of a loop that got no instance.
+    // Python prints an error about a loop without an instance; the library must print nothing.
     assert!(!ended.stderr.contains("epollshim"), "{} {options:?}: {}", host.name, ended.stderr);
     (ended.stdout, testkit::report(&path))
 }
@@ -265,7 +270,7 @@ pub fn asyncio(host: &Host) -> Outcome {
 
     let (printed, report) = loopback(host, &[("EPOLLSHIM_CENSUS", "1")]);
     assert_eq!(printed, unlimited, "{}", host.name);
-    // One of them by the module selectors, which tries whether there is epoll.
+    // One instance is that of the module selectors, which tests whether epoll works.
     assert_eq!(report["instances"]["created"], 3, "{}: {report}", host.name);
     assert_eq!(report["instances"]["live"], 0, "{}: {report}", host.name);
     assert!(errors(&report).is_empty(), "{}: {:?}", host.name, errors(&report));
@@ -288,13 +293,14 @@ fn json_of(command: &mut Command) -> Value {
     serde_json::from_str(&ended.stdout).unwrap_or_else(|error| panic!("{command:?}: {error}: {}", ended.stdout))
 }
 
-/// `check`, `run` with limits, a fault and a recording, `report`; and of a program that runs `inspect` and `ctl`.
+/// `check`; `run` with limits, a fault and a recording; `report`; and, for a running program,
+/// `inspect` and `ctl`.
 pub fn command(host: &Host) -> Outcome {
     let files = files();
     let Some(epollshim) = &files.command else {
         return Skipped("the command is not a static file (make dist makes one)".to_owned());
     };
-    // The one that lies beside the library in a package finds it by itself.
+    // The command of a package finds the library beside itself.
     let start = |word: &str| {
         let mut command = host.command(epollshim);
         command.arg(word);
@@ -330,7 +336,7 @@ pub fn command(host: &Host) -> Outcome {
     Passed("passes".to_owned())
 }
 
-/// A program that runs and is recorded, by the host's own C library.
+/// Inspects and controls a recorded program that runs with the host's C library.
 fn looked_at_and_steered(host: &Host, start: &impl Fn(&str) -> Command, epollshim: &Path) {
     let directory = scratch("steered");
     let recordings = directory.join("recordings");
@@ -362,9 +368,10 @@ fn looked_at_and_steered(host: &Host, start: &impl Fn(&str) -> Command, epollshi
     assert!(snapshot.status.success(), "{}: {}{}", host.name, snapshot.stdout, snapshot.stderr);
     assert!(snapshot.stdout.contains("served_for_ever"), "{}: {}", host.name, snapshot.stdout);
 
-    // SAFETY: kill has no memory to get wrong; the process is a child of ours's, which has not ended.
+    // SAFETY: kill accesses no memory. The process is a child of `running`, which has not waited
+    // for it, so its pid is not reused.
     assert_eq!(unsafe { libc::kill(process, libc::SIGKILL) }, 0);
-    // As the program did.
+    // Ends like the program, which was killed.
     let ended = running.ended_anyhow();
     assert_eq!(ended.status.signal(), Some(libc::SIGKILL), "{}: {}", host.name, ended.stderr);
     let read = json_of(start("report").args(["--format", "json"]).arg(&recordings));

@@ -1,5 +1,5 @@
-//! The table of docs/hosts.md: written by what the hosts gave, and held against it. Versions, which change with the suites, are
-//! written down and not compared.
+//! The table of docs/hosts.md: written from the results of the hosts, and compared with them.
+//! Versions change with the suites, so they are written and not compared.
 
 use super::host::Host;
 use super::rows::Outcome;
@@ -38,7 +38,7 @@ fn written(host: &str, row: &str) -> Option<String> {
 pub fn says(host: &str, row: &str, outcome: &Outcome) {
     if let Outcome::Skipped(why) = outcome {
         testkit::skipped(&format!("{row} on {host}: {why}"), true);
-        // A file that is not built says nothing of the host.
+        // A file that is not built is no result of the host.
         return;
     }
     if !is_blessing() {
@@ -54,7 +54,7 @@ pub fn says(host: &str, row: &str, outcome: &Outcome) {
 /// The exact versions of a host's packages.
 fn versions(host: &Host) -> [String; 4] {
     if host.is_musl() {
-        // The loader prints its version, and fails for want of a program.
+        // The loader prints its version, and fails because it has no program to run.
         let loader = testkit::run(&mut testkit::place::Place::command(host, "/lib/ld-musl-x86_64.so.1".as_ref()));
         let version =
             loader.stderr.lines().find_map(|line| line.strip_prefix("Version ")).expect("a version").to_owned();
@@ -70,11 +70,11 @@ fn versions(host: &Host) -> [String; 4] {
 
 fn kernel() -> String {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
-    // Without what a distribution or a machine's owner puts behind the version.
+    // Without the suffix that a distribution or the owner of a machine appends to the version.
     release.split(['-', '+', '\n']).next().unwrap().to_owned()
 }
 
-/// None: some host could not be made, or a row of it failed.
+/// The table. None if a host could not be made, or a row of it failed.
 fn block() -> Option<String> {
     let mut text = format!("\nOn Linux {}.\n\n", kernel());
     text.push_str("| host | C library | gcc | redis-server | python3 |\n|---|---|---|---|---|\n");
@@ -103,8 +103,8 @@ fn block() -> Option<String> {
 
 pub fn is_current() {
     let Some(made) = block() else {
-        // Each row says for itself what it found.
-        testkit::skipped("the table of hosts: a host is not here, or a row of it failed", true);
+        // The test of each row reports its own failure.
+        testkit::skipped("the table of hosts: a host could not be made, or a row of it failed", true);
         return;
     };
     let text = document();

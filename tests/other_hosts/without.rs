@@ -1,16 +1,17 @@
-//! The C programs that a host cannot run even without the library: each with its reason, which the test sees for itself.
+//! The C programs that a host cannot run even without the library, each with the reason. The test
+//! checks the reason.
 
 pub struct Without {
     hosts: &'static [&'static str],
     /// The check's name, or how it begins.
     check: &'static str,
     pub why: &'static str,
-    /// What the compiler or the native run says.
+    /// Part of the output of the compiler or of the native run.
     shown_by: &'static str,
 }
 
 impl Without {
-    /// Is the failure of a compiler, or of the program without the library, and the one that is meant?
+    /// Whether the failure is this one, and of a compiler or of the program without the library.
     pub fn is_shown_by(&self, failure: &str) -> bool {
         let native =
             failure.starts_with("cc ") || failure.contains("fails natively") || failure.contains("ends natively");
@@ -19,7 +20,7 @@ impl Without {
 }
 
 const MUSL: &[&str] = &["musl", "musl-bullseye", "musl-trixie", "musl-sid"];
-/// musl 1.2.2 and 1.2.3; 1.2.5 and 1.2.6.
+/// musl 1.2.2 and 1.2.3. (The newer ones are 1.2.5 and 1.2.6.)
 const OLDER_MUSL: &[&str] = &["musl-bullseye", "musl"];
 const NEWER_MUSL: &[&str] = &["musl-trixie", "musl-sid"];
 
@@ -156,7 +157,7 @@ pub fn without(host: &str, check: &str) -> Option<&'static Without> {
     ALL.iter().find(|known| known.hosts.contains(&host) && check.starts_with(known.check))
 }
 
-/// Of a host, for docs/hosts.md.
+/// The entries of a host, for docs/hosts.md.
 pub fn of(host: &str) -> impl Iterator<Item = &'static Without> {
     ALL.iter().filter(move |known| known.hosts.contains(&host))
 }

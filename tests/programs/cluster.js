@@ -1,4 +1,5 @@
-// An HTTP server of two workers (node's cluster), which also runs children: prints its port, exits 5 after SIGTERM.
+// An HTTP server with two workers (node's cluster) that also starts children. It prints its port, and
+// exits with 5 after SIGTERM.
 'use strict';
 const cluster = require('node:cluster');
 const http = require('node:http');

@@ -1,4 +1,4 @@
-"""An asyncio echo server: prints its port, serves until SIGTERM, says what it served, exits 7."""
+"""An asyncio echo server: prints its port, serves until SIGTERM, prints totals, exits with 7."""
 import asyncio
 import signal
 import sys

@@ -1,4 +1,5 @@
-// An HTTP server: prints its port, answers each request with what was asked, and exits 5 after SIGTERM.
+// An HTTP server: prints its port, answers with method and URL, and exits with 5 after
+// SIGTERM.
 'use strict';
 const http = require('node:http');
 

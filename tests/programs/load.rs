@@ -1,4 +1,4 @@
-//! Loads of a known shape, whose answers can be compared byte by byte.
+//! Loads with fixed requests, whose answers can be compared byte by byte.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -22,7 +22,8 @@ pub fn conversation(port: u16, request: &str) -> String {
     String::from_utf8_lossy(&answer).into_owned()
 }
 
-/// `connections` at once, each `messages` messages of growing length, each answered before the next is sent.
+/// Opens `connections` at the same time. Each sends `messages` messages of growing length, and
+/// waits for the answer before it sends the next.
 pub fn echo(port: u16, connections: usize, messages: usize) {
     std::thread::scope(|scope| {
         for _ in 0..connections {
@@ -40,7 +41,7 @@ pub fn echo(port: u16, connections: usize, messages: usize) {
     });
 }
 
-/// A load generator of the world's: succeeds, or shows what it said.
+/// Runs an existing load generator, which must succeed. Returns its output.
 pub fn tool(program: &Path, arguments: &[&str]) -> String {
     let output = Command::new(program).args(arguments).output().unwrap();
     assert!(output.status.success(), "{}: {}", program.display(), testkit::show(&output));

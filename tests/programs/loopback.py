@@ -1,4 +1,6 @@
-"""An asyncio server and eight clients in one process, then one more event loop: prints what came back, and how that loop begins."""
+"""An asyncio server and eight clients in one process, and then a second event loop.
+
+Prints the bytes that came back, and whether the second loop could be created."""
 import asyncio
 import errno
 

@@ -1,5 +1,5 @@
-//! Real programs: found, started bare, under the shim, or under the shim and strace at once, and ended by name
-//! of the process that the test itself started.
+//! Finds real programs, and starts them bare, under the shim, or under the shim and strace. Only
+//! processes that the test started are ended, by their process ids.
 
 pub mod load;
 pub mod strace;
@@ -15,14 +15,14 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use testkit::installed;
 
-/// Nothing here takes a second on an idle machine; what has not come after this long has hung.
+/// A program that takes longer than this has hung: none takes a second on an idle machine.
 pub const HUNG: Duration = Duration::from_secs(300);
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Mode {
     Bare,
     Shim,
-    /// Under the shim and, at the same time, under strace: the kernel's own account of the same run.
+    /// Under the shim and strace at the same time: strace shows the kernel's view of the same run.
     Traced,
 }
 
@@ -33,14 +33,14 @@ pub fn python() -> Option<PathBuf> {
     Some(PathBuf::from(String::from_utf8(output.stdout).unwrap().trim()))
 }
 
-/// A directory with what nginx needs to serve on a port, and the arguments that it is started with.
+/// A directory with the files that nginx needs to serve on a port, and its arguments.
 pub fn nginx_directory(port: u16) -> (PathBuf, [String; 6]) {
     // SAFETY: geteuid cannot fail and has no arguments.
     let user = if unsafe { libc::geteuid() } == 0 { "user root;" } else { "" };
     nginx_directory_at(testkit::scratch("nginx"), port, user)
 }
 
-/// The same in a directory that is there, with workers of another user (`user NAME GROUP;`).
+/// The same in an existing directory, with workers of another user (`user NAME GROUP;`).
 pub fn nginx_directory_at(dir: PathBuf, port: u16, user: &str) -> (PathBuf, [String; 6]) {
     std::fs::create_dir(dir.join("www")).unwrap();
     std::fs::write(dir.join("www/page"), "a page\n".repeat(1000)).unwrap();
@@ -53,9 +53,9 @@ pub fn nginx_directory_at(dir: PathBuf, port: u16, user: &str) -> (PathBuf, [Str
     (dir, words)
 }
 
-/// A port that was free a moment ago.
-/// Below those that the kernel gives to clients (ip_local_port_range: from 32768 on): no connection of another test takes it
-/// before the server does.
+/// A port that was free a moment ago. Below those that the kernel gives to clients
+/// (ip_local_port_range: from 32768 on): no connection of another test takes it before the server
+/// does.
 pub fn free_port() -> u16 {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let start = std::process::id().wrapping_mul(97);
@@ -67,15 +67,15 @@ pub fn free_port() -> u16 {
     free.expect("a free port")
 }
 
-/// A program that runs, and a directory of its own with its output and reports. Dropped, it is killed with all
-/// its descendants (they are a process group of their own).
+/// A running program, and its directory with output and reports. When dropped, it is killed with
+/// all its descendants (they are a process group of their own).
 pub struct Running {
     child: Child,
     mode: Mode,
     dir: PathBuf,
 }
 
-/// How a program ended, and what it left. The files stay where a test fails.
+/// How a program ended, its output and its reports. The files are kept if a test fails.
 pub struct Ended {
     dir: PathBuf,
     pub status: ExitStatus,
@@ -83,9 +83,9 @@ pub struct Ended {
     pub stderr: String,
     /// Its `error.log`, if it writes one.
     pub log: String,
-    /// The reports of the shim, by process id.
+    /// The shim's reports, by process id.
     pub reports: BTreeMap<i64, Value>,
-    /// What strace saw, by process id.
+    /// The calls that strace saw, by process id.
     pub traced: BTreeMap<i64, strace::Account>,
 }
 
@@ -95,7 +95,8 @@ impl Running {
         let report = dir.join("report-%p.json");
         let mut command;
         if mode == Mode::Traced {
-            // -E: strace itself, and what it does, is none of the shim's business.
+            // -E sets the variables for the program only: strace itself must not run under the
+            // shim.
             command = Command::new("strace");
             command.args(["--seccomp-bpf", "-f", "-qq", "-e", "signal=none", "-e"]).arg(strace::FILTER);
             command.arg("-o").arg(dir.join("strace"));
@@ -120,7 +121,7 @@ impl Running {
         Running::of(command, mode, dir)
     }
 
-    /// A command that is prepared as its mode says.
+    /// Prepares a command for its mode, and starts it.
     pub fn of(mut command: Command, mode: Mode, dir: PathBuf) -> Running {
         let child = command
             .stdin(Stdio::null())
@@ -132,8 +133,8 @@ impl Running {
         Running { child, mode, dir }
     }
 
-    /// Under the shim, with these options of it besides its report.
-    #[allow(dead_code)] // tests/error_paths.rs alone
+    /// Starts the command under the shim with these options and a report.
+    #[allow(dead_code)] // used only by tests/error_paths.rs
     pub fn start_with(options: &[(&str, &str)], dir: PathBuf, program: &Path, arguments: &[&str]) -> Running {
         let mut command = Command::new(program);
         testkit::under_shim(&mut command, &dir.join("report-%p.json")).envs(options.iter().copied());
@@ -141,7 +142,7 @@ impl Running {
         Running::of(command, Mode::Shim, dir)
     }
 
-    /// Until `ready` gives something. Fails when the program ends first, or hangs.
+    /// Waits until `ready` returns a value. Panics if the program ends first, or hangs.
     pub fn until<T>(&mut self, what: &str, mut ready: impl FnMut(&Running) -> Option<T>) -> T {
         let start = Instant::now();
         loop {
@@ -167,7 +168,7 @@ impl Running {
         })
     }
 
-    #[allow(dead_code)] // tests/recorded_programs.rs alone
+    #[allow(dead_code)] // used only by tests/recorded_programs.rs
     pub fn dir(&self) -> &Path {
         &self.dir
     }
@@ -176,7 +177,7 @@ impl Running {
         String::from_utf8_lossy(&std::fs::read(self.dir.join(name)).unwrap_or_default()).into_owned()
     }
 
-    /// The program's own process, which under strace is not the one that the test started.
+    /// The process of the program. Under strace it is not the process that the test started.
     pub fn pid(&self) -> i32 {
         match self.mode {
             Mode::Traced => strace::first_process(&self.read("strace")).expect("strace has seen the program start"),
@@ -184,14 +185,14 @@ impl Running {
         }
     }
 
-    /// Sends `signal`, waits for the end, and collects.
+    /// Sends `signal`, waits for the end, and collects output and reports.
     pub fn end(self, signal: i32) -> Ended {
         self.send(signal);
         self.ended()
     }
 
-    /// The same, also where a signal made the end.
-    #[allow(dead_code)] // tests/healthy_servers.rs alone
+    /// The same, also if the program was killed by a signal.
+    #[allow(dead_code)] // used only by tests/healthy_servers.rs
     pub fn end_anyhow(self, signal: i32) -> Ended {
         self.send(signal);
         self.ended_anyhow()
@@ -199,18 +200,19 @@ impl Running {
 
     pub fn send(&self, signal: i32) {
         let pid = self.pid();
-        // SAFETY: kill has no memory to get wrong; the process is ours and not yet waited for.
+        // SAFETY: kill accesses no memory. The process was not yet waited for, so its pid is not
+        // reused.
         assert_eq!(unsafe { libc::kill(pid, signal) }, 0, "kill {pid}");
     }
 
-    /// Waits for the end, which no signal made, and collects.
+    /// Waits for the end, which must not be by a signal, and collects output and reports.
     pub fn ended(self) -> Ended {
         let ended = self.ended_anyhow();
         assert_eq!(ended.status.signal(), None, "{}{}", ended.stdout, ended.stderr);
         ended
     }
 
-    /// Waits for the end, also if a signal made it, and collects.
+    /// Waits for the end, also if it is by a signal, and collects output and reports.
     pub fn ended_anyhow(mut self) -> Ended {
         let start = Instant::now();
         let status = loop {
@@ -223,10 +225,12 @@ impl Running {
         self.collect(status)
     }
 
-    /// Kills it with all its descendants, waits for its own end, and collects.
-    #[allow(dead_code)] // tests/recorded_programs.rs alone
+    /// Kills the program with all its descendants, waits for its end, and collects output and
+    /// reports.
+    #[allow(dead_code)] // used only by tests/recorded_programs.rs
     pub fn kill(mut self) -> Ended {
-        // SAFETY: as of end(); the group was made for this child.
+        // SAFETY: kill accesses no memory. The process group was created for this child, which was
+        // not yet waited for, so the id is not reused.
         assert_eq!(unsafe { libc::kill(-(self.child.id() as i32), libc::SIGKILL) }, 0);
         let status = self.child.wait().unwrap();
         self.collect(status)
@@ -258,7 +262,8 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         if matches!(self.child.try_wait(), Ok(None)) {
-            // SAFETY: as above; the group was made for this child, which is not yet waited for.
+            // SAFETY: kill accesses no memory. The process group was created for this child, which
+            // was not yet waited for, so the id is not reused.
             unsafe { libc::kill(-(self.child.id() as i32), libc::SIGKILL) };
             let _ = self.child.wait();
         }
@@ -273,7 +278,7 @@ impl Drop for Ended {
     }
 }
 
-/// A program's log without what differs from run to run: every number is `#`.
+/// A program's log without the parts that differ from run to run: every number becomes `#`.
 pub fn normal(log: &str) -> String {
     let mut out = String::with_capacity(log.len());
     for character in log.chars() {
@@ -286,10 +291,12 @@ pub fn normal(log: &str) -> String {
     out
 }
 
-/// Runs to the end, and collects what the command does not send elsewhere. What hangs is killed, and the test fails.
+/// Runs a command until it ends, and collects the output that it does not redirect. A command that
+/// hangs is killed, and the test fails.
 #[track_caller]
 pub fn outcome(command: &mut Command) -> Output {
-    // SAFETY: alarm is safe after fork. It goes with the process through exec.
+    // SAFETY: alarm is async-signal-safe, so it may be called after fork. The timer is kept across
+    // exec.
     unsafe {
         command.pre_exec(|| {
             libc::alarm(HUNG.as_secs() as u32);

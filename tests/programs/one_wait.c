@@ -1,14 +1,14 @@
-/* one_wait STATUS [HOW]: one instance, one interest, one wait that finds nothing; then it ends with STATUS, by
- * return from main, or by HOW:
+/* one_wait STATUS [HOW]: creates an instance, adds an interest, and waits once, without an event.
+ * Then it ends with STATUS, by return from main, or by HOW:
  *
  *     _exit     _exit
- *     thread    exit, in a thread with the smallest stack that there is
+ *     thread    exit, in a thread with the smallest possible stack
  *     handler   _exit, in a signal handler on an alternate stack of SIGSTKSZ's traditional 8 KiB
- *     family    return from main, after eight children that did the same, at once, with status 0
+ *     family    return from main, after eight concurrent children did the same with status 0
  *     elsewhere return from main, in another working directory
  *
- * With FILE in the environment, what is opened first is that file, and one line is written to it: when
- * descriptor 2 was closed, it is descriptor 2. */
+ * With FILE in the environment, it first opens that file and writes one line to it. If descriptor 2
+ * was closed, the file becomes descriptor 2. */
 #include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>

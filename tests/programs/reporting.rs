@@ -25,7 +25,7 @@ fn one_wait() -> Command {
     command
 }
 
-/// Both ways to end keep their status: after `exit` of main, and by `_exit`.
+/// Asserts that the exit status is kept, both after a return from main and after `_exit`.
 #[track_caller]
 fn keeps_its_status(mut command: impl FnMut() -> Command) -> Vec<Output> {
     [("41", "exit"), ("42", "_exit")]
@@ -49,12 +49,13 @@ fn the_report_goes_to_stderr_by_default() {
 }
 
 #[test]
-fn a_closed_stderr_costs_nothing_and_what_opens_in_its_place_is_not_written_to() {
+fn a_closed_stderr_is_ignored_and_a_file_opened_in_its_place_is_not_written() {
     let file = scratch("closed").join("file");
     keeps_its_status(|| {
         let mut command = one_wait();
         command.env("FILE", &file);
-        // SAFETY: close is safe after fork; descriptor 2 is the child's to close.
+        // SAFETY: close is async-signal-safe, and after fork descriptor 2 belongs to the child
+        // alone.
         unsafe {
             command.pre_exec(|| {
                 libc::close(2);
@@ -67,20 +68,20 @@ fn a_closed_stderr_costs_nothing_and_what_opens_in_its_place_is_not_written_to()
 }
 
 #[test]
-fn a_full_pipe_that_nobody_reads_does_not_hold_the_program_up() {
+fn a_full_pipe_that_is_never_read_does_not_block_the_program() {
     keeps_its_status(|| {
         let (reader, writer) = pipe().unwrap();
         fill(&writer);
         let mut command = one_wait();
         command.stderr(writer);
-        // It stays open, and unread, until this test's process ends.
+        // The reading end stays open, and is not read, until the process of this test ends.
         let _ = reader.into_raw_fd();
         command
     });
 }
 
 #[test]
-fn a_full_socket_that_nobody_reads_does_not_hold_the_program_up() {
+fn a_full_socket_that_is_never_read_does_not_block_the_program() {
     keeps_its_status(|| {
         let (reader, writer) = UnixStream::pair().unwrap();
         fill(&writer);
@@ -94,7 +95,7 @@ fn a_full_socket_that_nobody_reads_does_not_hold_the_program_up() {
 /// Writes until the next byte would block.
 fn fill(writer: &impl AsRawFd) {
     let fd = writer.as_raw_fd();
-    // SAFETY: the descriptor is open; the buffer is as long as said.
+    // SAFETY: the descriptor is open, and the buffer has the length that is passed.
     unsafe {
         let flags = libc::fcntl(fd, libc::F_GETFL);
         libc::fcntl(fd, libc::F_SETFL, flags | libc::O_NONBLOCK);
@@ -178,7 +179,7 @@ fn script(script: &str, report: impl AsRef<OsStr>, prepare: impl FnOnce(&mut Com
 #[test]
 fn programs_of_one_script_lose_no_report() {
     let dir = scratch("script");
-    // One after another, in sessions of their own, and at once.
+    // Programs one after another, in sessions of their own, and at the same time.
     let text = "$0 1; $0 2 _exit; setsid $0 3; setsid sh -c \"$0 4\"; $0 5 & $0 6 & $0 7 family & wait; exec $0 47";
     for _ in 0..3 {
         for format in ["json", "text"] {
@@ -216,8 +217,8 @@ fn a_torn_report_does_not_spoil_the_next() {
 }
 
 #[test]
-fn a_relative_name_is_below_the_directory_where_the_program_started() {
-    // What looks like a pattern there is none.
+fn a_relative_name_is_relative_to_the_directory_where_the_program_started() {
+    // Names that look like patterns and are not.
     for name in ["plain", "100%", "%p%%e"] {
         let dir = scratch("relative").join(name);
         std::fs::create_dir(&dir).unwrap();
@@ -242,13 +243,13 @@ fn a_relative_name_without_a_directory_stays_relative() {
         command.current_dir(&dir);
     });
     one_line(&output, &["'report'", "ENOENT"]);
-    // A directory too deep to be named: what is there by its relative name is found.
+    // The path of this directory is too long: files in it are found by their relative names.
     let report = dir.join("report");
     File::create(&report).unwrap();
     let below = CString::new("d".repeat(200)).unwrap();
     let mut command = with("EPOLLSHIM_REPORT", "report");
     command.current_dir(&dir).arg("46");
-    // SAFETY: system calls only, with strings of the test's own.
+    // SAFETY: after fork the closure only makes system calls, with strings that it owns.
     unsafe {
         command.pre_exec(move || {
             for _ in 0..30 {
@@ -307,7 +308,7 @@ fn a_wrong_option_is_one_line_and_exit_2_before_main() {
 }
 
 #[test]
-fn a_wrong_option_that_is_to_be_ignored_is_one_line_and_the_program_runs() {
+fn a_wrong_option_that_may_be_ignored_is_one_line_and_the_program_runs() {
     let command = || {
         let mut command = with("EPOLLSHIM_REPORT_FORMAT", "xml");
         command.env("EPOLLSHIM_ON_BAD_CONFIG", "ignore");
@@ -319,7 +320,7 @@ fn a_wrong_option_that_is_to_be_ignored_is_one_line_and_the_program_runs() {
 }
 
 #[test]
-fn a_program_that_is_not_meant_is_left_alone() {
+fn a_program_that_is_not_selected_is_left_alone() {
     let dir = scratch("only");
     let report = dir.join("report");
     for output in keeps_its_status(|| {
@@ -339,7 +340,7 @@ fn a_program_that_is_not_meant_is_left_alone() {
 }
 
 #[test]
-fn no_report_is_none_at_all() {
+fn with_report_none_nothing_is_written() {
     for output in keeps_its_status(|| with("EPOLLSHIM_REPORT", "none")) {
         assert!(output.stderr.is_empty() && output.stdout.is_empty(), "{}", show(&output));
     }

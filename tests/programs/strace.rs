@@ -1,8 +1,9 @@
-//! What the kernel saw: strace's log of a run, counted by process.
+//! The calls that the kernel saw: strace's log of a run, counted by process.
 
 use std::collections::{BTreeMap, HashMap};
 
-/// The calls to trace: epoll's, and those that say which thread belongs to which process. `?`: if this machine has it.
+/// The calls to trace: those of epoll, and those that show which thread belongs to which process.
+/// `?`: only if this machine has the call.
 pub const FILTER: &str = "trace=?epoll_create,epoll_create1,epoll_ctl,?epoll_wait,epoll_pwait,?epoll_pwait2,\
                           execve,clone,?clone3,?fork,?vfork";
 
@@ -18,14 +19,14 @@ pub struct Account {
 
 #[derive(Debug, Default, PartialEq)]
 pub struct Calls {
-    /// Those that returned.
+    /// Waits that returned.
     pub returned: i64,
-    /// Those of a thread that ended in the call.
+    /// Waits of a thread that ended in the call.
     pub unfinished: i64,
     pub errors: BTreeMap<String, i64>,
 }
 
-/// The system call that glibc makes of `call`: younger architectures lack the older ones.
+/// The system call that glibc uses for `call`: newer architectures lack the older calls.
 pub fn kernel_name(call: &str) -> &str {
     match call {
         _ if cfg!(target_arch = "x86_64") => call,
@@ -35,13 +36,14 @@ pub fn kernel_name(call: &str) -> &str {
     }
 }
 
-/// The process that strace started: the first of the log.
+/// The process that strace started: the first one in the log.
 pub fn first_process(log: &str) -> Option<i32> {
     log.split_whitespace().next()?.parse().ok()
 }
 
-/// The log's calls by process. A line is `TID CALL(ARGUMENTS) = RESULT`, or such a line in two parts,
-/// `TID CALL(ARGUMENTS <unfinished ...>` and `TID <... CALL resumed>REST`, or news of the process (`+++ exited`).
+/// The log's calls by process. A line is `TID CALL(ARGUMENTS) = RESULT`, or such a line in two
+/// parts, `TID CALL(ARGUMENTS <unfinished ...>` and `TID <... CALL resumed>REST`, or an event of
+/// the process (`+++ exited`).
 pub fn accounts(log: &str) -> BTreeMap<i64, Account> {
     let mut begun: HashMap<i64, String> = HashMap::new();
     let mut whole: Vec<(i64, String)> = Vec::new();
@@ -73,7 +75,7 @@ pub fn accounts(log: &str) -> BTreeMap<i64, Account> {
     accounts
 }
 
-/// Which process a thread is of: itself, unless a clone with CLONE_THREAD made it.
+/// The process of a thread: itself, unless a clone with CLONE_THREAD created it.
 fn processes(calls: &[(i64, String)]) -> impl Fn(i64) -> i64 {
     let mut parent: HashMap<i64, i64> = HashMap::new();
     for (tid, call) in calls {
@@ -89,7 +91,7 @@ fn processes(calls: &[(i64, String)]) -> impl Fn(i64) -> i64 {
     }
 }
 
-/// What stands after the last `=`: `3`, `-1 EINTR (Interrupted system call)`, `?`.
+/// The text after the last `=`: `3`, `-1 EINTR (Interrupted system call)`, `?`.
 fn result(call: &str) -> &str {
     call.rsplit_once(") = ").or_else(|| call.rsplit_once("= ")).map_or("", |(_, result)| result.trim())
 }

@@ -1,5 +1,5 @@
-"""An asyncio program with children: of its own loop, of subprocess, of pools of threads and of processes that are forked with the
-loop's instance; exits 0."""
+"""An asyncio program with children: of its own loop, of subprocess, and of pools of threads and
+processes. Children are forked with the instance of the loop. Exits with 0."""
 import asyncio
 import concurrent.futures
 import subprocess

@@ -38,7 +38,7 @@ fn a_program_that_was_deleted_after_its_run_has_its_lines_by_build_id_and_a_kept
     run(&at, recorded::command().to_str().unwrap(), &["run", "--record", "rec", "--report", "none", "--", "./serve"]);
     let source = json!(at.join("serve.c").display().to_string());
     let line = (json!("serve"), source, json!(6));
-    assert_eq!(waited_at(&recordings, &[]), line, "the program is there");
+    assert_eq!(waited_at(&recordings, &[]), line, "the program exists");
 
     // As distributions do it: the debug information is in a file of its own, named by build id.
     let notes = Command::new("readelf").args(["-n", "serve"]).current_dir(&at).output().unwrap();

@@ -25,6 +25,6 @@ pub fn is_whole(page: &str, reported: &Value) {
 #[track_caller]
 pub fn opens(page: &str, at: &Path) {
     if !testkit::browser::opens(page, at) {
-        skipped("no chromium here: the HTML report was not opened", true);
+        skipped("chromium is not installed: the HTML report was not opened", true);
     }
 }

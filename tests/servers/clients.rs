@@ -1,15 +1,15 @@
-//! Clients of servers: each speaks a protocol on a connection of its own, begins a new connection now and then, and checks
-//! each answer.
+//! Clients of servers: each uses a protocol on a connection of its own, opens a new connection from
+//! time to time, and checks each answer.
 
 use std::io::{Read, Write};
 use std::net::{TcpStream, UdpSocket};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-/// One step: asks, and checks what comes. How much was asked.
+/// One step of a client: sends requests and checks the answers. Returns the number of requests.
 pub type Client = Box<dyn FnMut() -> u64 + Send>;
 
-/// A machine that is busy answers late.
+/// The time limit of an answer. Servers on a busy machine answer late.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 fn tcp(port: u16) -> TcpStream {
@@ -31,15 +31,15 @@ fn read_some(stream: &mut TcpStream, length: usize) -> Vec<u8> {
     bytes
 }
 
-/// Sends `request`; `answer` comes, and nothing else.
+/// Sends `request`, and asserts that `answer` arrives.
 fn answers(stream: &mut TcpStream, request: &[u8], answer: &[u8]) {
     stream.write_all(request).unwrap();
     let got = read_some(stream, answer.len());
     assert_eq!(got, answer, "{}", String::from_utf8_lossy(&got));
 }
 
-/// A client that asks `each` times on a connection, and then begins another. `ask` has the number of the question, and says
-/// whether the connection can be asked again.
+/// A client that sends `each` requests on a connection, and then opens another. `ask` gets the
+/// number of the request, and returns whether the connection can be used again.
 fn asking<C: Send + 'static>(
     each: u64,
     connect: impl Fn() -> C + Send + 'static,
@@ -56,14 +56,15 @@ fn asking<C: Send + 'static>(
     })
 }
 
-/// HTTP/1.1 with connections that are kept. The body of the answer to GET `target` has `body` in it.
+/// HTTP/1.1 with persistent connections. The body of the answer to GET `target` contains `body`.
 pub fn http(port: u16, target: String, body: &'static str) -> Client {
     asking(
         20,
         move || tcp(port),
         move |stream, _| {
             let request = format!("GET {target} HTTP/1.1\r\nHost: test\r\n\r\n");
-            // A server may close a connection that it keeps at any time (RFC 9112, 9.5): then another is asked, once.
+            // A server may close a persistent connection at any time (RFC 9112, 9.5): then the
+            // request is sent once more, on a new connection.
             let mut head = vec![0];
             if stream.write_all(request.as_bytes()).is_err() || !matches!(stream.read(&mut head), Ok(1)) {
                 *stream = tcp(port);
@@ -120,9 +121,9 @@ pub fn echo(port: u16) -> Client {
     )
 }
 
-/// The protocol of PostgreSQL, version 3: messages of a letter, a length and a body.
+/// The protocol of PostgreSQL, version 3: each message has a letter, a length and a body.
 pub fn postgres(port: u16) -> Client {
-    /// The bodies of messages up to the one that says that the server is ready, by their letters.
+    /// Reads messages until the server is ready. Returns their letters and bodies.
     fn until_ready(stream: &mut TcpStream) -> Vec<(u8, Vec<u8>)> {
         let mut all = Vec::new();
         loop {
@@ -158,7 +159,8 @@ pub fn postgres(port: u16) -> Client {
     })
 }
 
-/// The protocol of MySQL: packets of three bytes of length and a number. Of a server that asks for no password.
+/// The protocol of MySQL, for a server without passwords: each packet begins with a length of three
+/// bytes and a number.
 pub fn mariadb(port: u16) -> Client {
     fn packet(stream: &mut TcpStream) -> Vec<u8> {
         let [a, b, c, _] = read::<4>(stream);
@@ -171,7 +173,8 @@ pub fn mariadb(port: u16) -> Client {
     let connect = move || {
         let mut stream = tcp(port);
         packet(&mut stream);
-        // CLIENT_PROTOCOL_41, CLIENT_SECURE_CONNECTION; a packet of at most 16 MiB; utf8; no password.
+        // CLIENT_PROTOCOL_41, CLIENT_SECURE_CONNECTION; a packet of at most 16 MiB; utf8; no
+        // password.
         let mut hello = Vec::from(0x8200_u32.to_le_bytes());
         hello.extend(0x0100_0000_u32.to_le_bytes());
         hello.push(33);
@@ -184,14 +187,14 @@ pub fn mariadb(port: u16) -> Client {
     };
     asking(30, connect, |stream, number| {
         send(stream, 0, format!("\x03SELECT {number} + 1").as_bytes());
-        // How many columns, the column, its end, the row, its end.
+        // The number of columns, the column, its end, the row, its end.
         let [_, _, _, row, _] = [(); 5].map(|()| packet(stream));
         assert!(row.ends_with((number + 1).to_string().as_bytes()), "{}", String::from_utf8_lossy(&row));
         true
     })
 }
 
-/// MQTT 3.1.1: a client that hears what it publishes itself.
+/// MQTT 3.1.1: a client that subscribes to its own messages.
 pub fn mqtt(port: u16, name: usize) -> Client {
     fn packet(kind: u8, parts: &[&[u8]]) -> Vec<u8> {
         let body = parts.concat();
@@ -213,7 +216,7 @@ pub fn mqtt(port: u16, name: usize) -> Client {
     })
 }
 
-/// Asks for the address of a.test: by UDP, and now and then by TCP.
+/// Asks for the address of a.test: by UDP, and sometimes by TCP.
 pub fn dns(port: u16) -> Client {
     let connect = move || {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -242,7 +245,7 @@ pub fn dns(port: u16) -> Client {
     })
 }
 
-/// A script of PHP, by FastCGI, each time on a new connection.
+/// Requests a PHP script by FastCGI, each time on a new connection.
 pub fn fastcgi(port: u16, script: String) -> Client {
     fn record(kind: u8, body: &[u8]) -> Vec<u8> {
         let [high, low] = (body.len() as u16).to_be_bytes();
@@ -266,7 +269,7 @@ pub fn fastcgi(port: u16, script: String) -> Client {
     })
 }
 
-/// A program that asks, and prints `answer` and nothing else.
+/// Runs a client program, which must print exactly `answer`.
 pub fn program(mut command: Command, number: u64, answer: &'static str) -> Client {
     command.stdin(Stdio::null());
     Box::new(move || {

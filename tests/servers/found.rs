@@ -1,4 +1,4 @@
-//! What was found in servers that are well: nothing at error, and each warning is explained.
+//! The findings in healthy servers: none is an error, and each warning is explained.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
@@ -8,20 +8,22 @@ use serde_json::Value;
 use super::Place;
 use testkit::{reports, shim, show};
 
-/// A warning that is true of a server that works: its id, words of its message, and why it is no defect there.
+/// A warning that is true of a server that works: its id, words of its message, and why it is not a
+/// defect there.
 pub type Explained = (&'static str, &'static str, &'static str);
 
-/// The findings of all exit reports, and of the recordings of the same processes. How many processes were recorded.
+/// The number of recorded processes, and the findings of all exit reports and of the recordings of
+/// the same processes.
 pub fn found(place: &Place) -> (usize, Vec<Value>) {
     let mut all = Vec::new();
     let files = std::fs::read_dir(place.path("reports")).unwrap().map(|entry| entry.unwrap().path());
-    let told: Vec<Value> = files.flat_map(|path| reports(&path)).collect();
+    let reported: Vec<Value> = files.flat_map(|path| reports(&path)).collect();
     let command = shim().with_file_name("epollshim");
     let output = Command::new(command).args(["report", "--format", "json"]).arg(place.path("rec")).output().unwrap();
     assert!(output.status.success(), "{}", show(&output));
     let recorded: Value = serde_json::from_slice(&output.stdout).unwrap();
     let recorded = recorded["processes"].as_array().unwrap();
-    for process in told.iter().chain(recorded) {
+    for process in reported.iter().chain(recorded) {
         for finding in process["findings"].as_array().unwrap() {
             let mut finding = finding.clone();
             finding["process"] = process["process"]["program"].clone();
@@ -31,7 +33,8 @@ pub fn found(place: &Place) -> (usize, Vec<Value>) {
     (recorded.len(), all)
 }
 
-/// Nothing is an error, and each warning is in the table. A line of words for what was found.
+/// Asserts that nothing is an error, and that each warning is in the table. Returns a line of text
+/// with the findings.
 #[track_caller]
 pub fn is_explained(name: &str, findings: &[Value], explained: &[Explained]) -> String {
     let mut sums: BTreeMap<String, usize> = BTreeMap::new();

@@ -1,4 +1,5 @@
-//! Servers as they are run: by root, with a user of their own, on loopback, in a folder that is gone at the end.
+//! Servers as they are usually run: started by root, with a user of their own, on loopback. Their
+//! folder is removed at the end.
 
 pub mod clients;
 pub mod found;
@@ -18,8 +19,9 @@ use crate::programs::{Mode, Running};
 use clients::Client;
 use testkit::{copy, shim};
 
-/// A folder that each user can reach, with a short name, because addresses of sockets are short; and with the library and the
-/// command, which may lie where only one user may go. Removed at the end.
+/// A folder that each user can access, removed at the end. Its name is short, because addresses of
+/// sockets are. It contains copies of the library and the command, because the build tree may be
+/// private.
 pub struct Place {
     pub dir: PathBuf,
     is_preloaded: bool,
@@ -57,14 +59,15 @@ impl Place {
         self.text(name)
     }
 
-    /// The same, of a user and the group of the same name or number.
+    /// The same, owned by a user and the group of the same name or number.
     pub fn folder_of(&self, name: &str, user: &str) -> String {
         let folder = self.folder(name, 0o700);
         run(Path::new("chown"), &[&format!("{user}:"), &folder]);
         folder
     }
 
-    /// Starts a program: bare, or with the library, a census, a recording, and a report of each process.
+    /// Starts a program: bare, or with the library, a census, a recording, and a report per
+    /// process.
     pub fn start(&self, program: &Path, arguments: &[&str]) -> Running {
         static SERIAL: AtomicU32 = AtomicU32::new(0);
         let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
@@ -77,7 +80,7 @@ impl Place {
         Running::start_with(&options, dir, program, arguments)
     }
 
-    /// The library and its options, as variables of the environment. None of a bare one.
+    /// The environment variables for the library and its options. Empty if bare.
     pub fn options(&self) -> Vec<(&'static str, String)> {
         let all = [
             ("LD_PRELOAD", self.text("libepollshim.so")),
@@ -96,22 +99,23 @@ impl Drop for Place {
     }
 }
 
-/// A server that serves.
+/// A server that is ready.
 pub struct Serving {
     pub running: Running,
-    /// Others that it needs, ended after it.
+    /// Other servers that it needs, with the signals that end them. They are ended after it.
     pub needs: Vec<(Running, i32)>,
-    /// So many at a time.
+    /// The number of clients at a time.
     pub clients: usize,
-    /// Connects a client; each has a number.
+    /// Connects the client with this number.
     pub connect: Box<dyn Fn(usize) -> Client + Sync>,
     /// The signal that shuts it down.
     pub stop: i32,
-    /// What it may exit with then; of a signal, 128 and its number, as in a shell.
+    /// The statuses that it may exit with then. An end by a signal is 128 plus its number, as in a
+    /// shell.
     pub status: &'static [i32],
 }
 
-/// How much was asked in which time.
+/// The number of requests, and the time that they took.
 #[derive(Clone, Copy)]
 pub struct Rate {
     pub asked: u64,
@@ -125,7 +129,7 @@ impl Rate {
 }
 
 impl Serving {
-    /// All clients ask for so long.
+    /// All clients send requests for this long.
     pub fn load(&self, time: Duration) -> Rate {
         let start = Instant::now();
         let one = |number| {
@@ -144,7 +148,7 @@ impl Serving {
         Rate { asked, time: start.elapsed() }
     }
 
-    /// Shuts it down, and with it what it needs.
+    /// Shuts the server down, and then the servers that it needs.
     pub fn end(self) {
         let ended = self.running.end_anyhow(self.stop);
         let status = ended.status.code().or_else(|| ended.status.signal().map(|signal| 128 + signal));
@@ -156,24 +160,24 @@ impl Serving {
     }
 }
 
-/// Succeeds, or shows what it printed.
+/// Runs a program, which must succeed. Otherwise panics with its output.
 pub fn run(program: &Path, arguments: &[&str]) {
     let output = Command::new(program).args(arguments).stdin(Stdio::null()).output().unwrap();
     assert!(output.status.success(), "{}: {}", program.display(), testkit::show(&output));
 }
 
-/// Processes that use up a processor each, for as long as this lives.
+/// Processes each of which uses up a processor until this is dropped.
 pub struct Busy(Vec<Child>);
 
 impl Busy {
-    /// All tests that run at a time share these.
+    /// Tests that run at the same time share these processes.
     pub fn processes(number: usize) -> Arc<Busy> {
         static SHARED: Mutex<Weak<Busy>> = Mutex::new(Weak::new());
         let mut shared = SHARED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some(busy) = shared.upgrade() {
             return busy;
         }
-        // The limit, in seconds of processor time, ends what a test that was killed has left.
+        // The limit, in seconds of processor time, ends the processes of a test that was killed.
         let one = || Command::new("sh").args(["-c", "ulimit -t 900; while :; do :; done"]).spawn().unwrap();
         let busy = Arc::new(Busy((0..number).map(|_| one()).collect()));
         *shared = Arc::downgrade(&busy);

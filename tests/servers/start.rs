@@ -11,7 +11,7 @@ use crate::programs::{Running, free_port, nginx_directory_at, python};
 use testkit::root;
 use testkit::{installed, skipped, tokio_echo};
 
-/// A server that has a port, and clients that are given it.
+/// A server with a port, and clients that get the port.
 fn serving(
     running: Running,
     connect: impl Fn(usize) -> Client + Sync + 'static,
@@ -21,17 +21,17 @@ fn serving(
     Some(Serving { running, needs: Vec::new(), clients: 6, connect: Box::new(connect), stop, status })
 }
 
-/// Programs of servers that have a user of their own, and are started by root.
+/// The programs of servers that have a user of their own, which root must start. None: skipped.
 fn root_and<const N: usize>(programs: [&str; N]) -> Option<[PathBuf; N]> {
     // SAFETY: geteuid cannot fail and has no arguments.
     if unsafe { libc::geteuid() } != 0 {
-        skipped("servers that have a user of their own are started by root", true);
+        skipped("only root can start servers that have a user of their own", true);
         return None;
     }
     installed(programs)
 }
 
-/// A program that lies where only its version says: `PATTERN` has a `*` for it.
+/// A program whose path contains its version: `PATTERN` has a `*` in its place.
 fn versioned(pattern: &str) -> Option<PathBuf> {
     let (folder, rest) = pattern.split_once('*').unwrap();
     let (folder, before) = folder.rsplit_once('/').unwrap();
@@ -106,7 +106,7 @@ pub fn haproxy(place: &Place) -> Option<Serving> {
     running.until_listening(port);
     let asked = |number| if number % 2 == 0 { ("/hello", "hello") } else { ("/", "proxied") };
     let connect = move |number| clients::http(port, asked(number).0.to_owned(), asked(number).1);
-    // haproxy 2.6 now and then crashes in its soft stop, without the library as well.
+    // haproxy 2.6 sometimes crashes in its soft stop, also without the library.
     serving(running, connect, libc::SIGUSR1, &[0, 128 + libc::SIGSEGV])
 }
 
@@ -164,7 +164,7 @@ pub fn mosquitto(place: &Place) -> Option<Serving> {
     serving(running, move |number| clients::mqtt(port, number), libc::SIGTERM, &[0])
 }
 
-/// squid, which asks a server of this process.
+/// squid, as a proxy of a server in this process.
 pub fn squid(place: &Place) -> Option<Serving> {
     let [server] = root_and(["squid"])?;
     let (port, upstream) = (free_port(), upstream());
@@ -175,7 +175,7 @@ pub fn squid(place: &Place) -> Option<Serving> {
          netdb_filename none\npinger_enable off\nshutdown_lifetime 1 second\nvisible_hostname test\n"
     );
     let config = place.write("squid.conf", &config);
-    // Its name is part of those of its shared memory.
+    // The name of the service is part of the names of its shared memory.
     let name = format!("epollshim{}x{port}", std::process::id());
     let mut running = place.start(&server, &["--foreground", "-n", &name, "-f", &config]);
     running.until_listening(port);
@@ -183,7 +183,7 @@ pub fn squid(place: &Place) -> Option<Serving> {
     serving(running, connect, libc::SIGTERM, &[0])
 }
 
-/// The port of a server that has one page, for as long as this process lives.
+/// Starts a server with one page, which runs until this process ends. Returns its port.
 fn upstream() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -242,7 +242,7 @@ pub fn named(place: &Place) -> Option<Serving> {
     serving(running, move |_| clients::dns(port), libc::SIGTERM, &[0])
 }
 
-/// With a pool of threads, for which it uses epoll.
+/// mariadbd with a thread pool, for which it uses epoll.
 pub fn mariadb(place: &Place) -> Option<Serving> {
     let [server, install] = root_and(["mariadbd", "mariadb-install-db"])?;
     let (port, data) = (free_port(), place.folder_of("data", "mysql"));
@@ -284,7 +284,7 @@ pub fn puma(place: &Place) -> Option<Serving> {
     let mut running =
         place.start(&server, &["-b", &address, "-w", "2", "-t", "2:4", "-e", "production", "-C", "-", &application]);
     running.until_listening(port);
-    // It ends itself by the signal.
+    // It kills itself with the signal.
     serving(
         running,
         move |_| clients::http(port, "/page".to_owned(), "a page\n"),
@@ -293,7 +293,7 @@ pub fn puma(place: &Place) -> Option<Serving> {
     )
 }
 
-/// Tasks that go through redis to two processes and back.
+/// celery: tasks that go through redis to two processes and back.
 pub fn celery(place: &Place) -> Option<Serving> {
     let [server] = installed(["redis-server"])?;
     let python = Path::new("/usr/bin/python3");
@@ -326,10 +326,10 @@ pub fn celery(place: &Place) -> Option<Serving> {
     Some(serving)
 }
 
-/// Logins by key, each of which runs a command.
+/// sshd: logins by key, each of which runs a command.
 pub fn sshd(place: &Place) -> Option<Serving> {
     let [sshd, ssh, keygen] = root_and(["sshd", "ssh", "ssh-keygen"])?;
-    // The directory that sshd locks its network child into.
+    // The directory to which sshd confines its network child.
     let _ = std::fs::create_dir_all("/run/sshd");
     let [host_key, user_key] = ["host_key", "user_key"].map(|name| place.text(name));
     for key in [&host_key, &user_key] {
@@ -355,7 +355,7 @@ pub fn sshd(place: &Place) -> Option<Serving> {
     Some(serving)
 }
 
-/// The server of Windows programs on Linux, and programs that print a line: under the library as well.
+/// wine: its server, and Windows programs that print a line, also under the library.
 pub fn wine(place: &Place) -> Option<Serving> {
     let [wine, server] = ["/usr/lib/wine/wine64", "/usr/lib/wine/wineserver64"].map(Path::new);
     if !wine.exists() || !server.exists() {
@@ -370,12 +370,12 @@ pub fn wine(place: &Place) -> Option<Serving> {
         command.arg(program).args(arguments);
         command
     };
-    // Its services would hold the pipes of the one that starts them.
+    // The services of wine would keep the pipes of the process that starts them open.
     let silent = |options, program: &Path, arguments: &[&str]| {
         let mut command = ask(options, &words, program, arguments);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap()
     };
-    // Its folders are made by a server of their own, which may have ended by itself.
+    // Another wineserver creates the folders, and may have ended by itself.
     assert!(silent(Vec::new(), wine, &["wineboot", "-i"]).success());
     silent(Vec::new(), server, &["-k"]);
     silent(Vec::new(), server, &["-w"]);
@@ -387,7 +387,7 @@ pub fn wine(place: &Place) -> Option<Serving> {
         let command = ask(options.clone(), &words, wine, &["cmd", "/c", "echo in"]);
         clients::program(command, 1, "in\r\n")
     };
-    // This ends all programs, its services too.
+    // This ends all programs, also the services of wine.
     let mut serving = serving(running, connect, libc::SIGINT, &[0, 1])?;
     serving.clients = 2;
     Some(serving)

@@ -1,4 +1,4 @@
-//! `epollshim inspect` on the processes of a server: what it finds, and that it changes nothing in them.
+//! `epollshim inspect` on the processes of a server: its findings, and that it changes no process.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::{Rate, Serving};
 use testkit::{shim, show};
 
-/// A process and all that descend from it.
+/// A process and all its descendants.
 pub fn family(first: i32) -> BTreeSet<i32> {
     let processes = std::fs::read_dir("/proc").unwrap().flatten();
     let parents: Vec<(i32, i32)> = processes
@@ -38,7 +38,7 @@ fn field(pid: i32, name: &str) -> Option<String> {
     status.lines().find_map(|line| Some(line.strip_prefix(name)?.trim().to_owned()))
 }
 
-/// What descriptors processes have. Sockets and so on have a number of their own in their names.
+/// The descriptors of processes. The names of sockets and similar files contain a unique number.
 fn tables(family: &BTreeSet<i32>) -> Vec<(i32, String, String)> {
     let of = |pid: &i32| {
         let (pid, folder) = (*pid, format!("/proc/{pid}/fd"));
@@ -53,7 +53,7 @@ fn tables(family: &BTreeSet<i32>) -> Vec<(i32, String, String)> {
     all
 }
 
-/// Looks once at all: the processes as JSON. What has ended meanwhile is left out.
+/// Inspects all processes once. Returns them as JSON, without those that have ended meanwhile.
 fn inspect(family: &BTreeSet<i32>) -> Vec<Value> {
     let mut command = Command::new(shim().with_file_name("epollshim"));
     command.args(["inspect", "--format", "json", "--fail-on", "warning"]);
@@ -61,27 +61,27 @@ fn inspect(family: &BTreeSet<i32>) -> Vec<Value> {
     let all: Value =
         serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", show(&output)));
     for error in all["errors"].as_array().unwrap() {
-        let told = error["error"].as_str().unwrap();
-        let has_ended = ["there is no process", "has ended"].iter().any(|words| told.contains(words));
+        let message = error["error"].as_str().unwrap();
+        let has_ended = ["there is no process", "has ended"].iter().any(|words| message.contains(words));
         assert!(has_ended, "{}", show(&output));
     }
     let processes = all["processes"].as_array().unwrap().clone();
     let is_worse = |finding: &Value| finding["severity"] != "info";
     let worse =
         processes.iter().flat_map(|one| one["findings"].as_array().unwrap()).filter(|one| is_worse(one)).count();
-    // 2: one has ended.
+    // Status 2: a process has ended.
     let status = output.status.code();
     assert!(status == Some(if worse > 0 { 1 } else { 0 }) || status == Some(2), "{}", show(&output));
     processes
 }
 
-/// Clients that are connected and silent: a look changes no descriptor of the server.
+/// Asserts that inspecting a server with idle clients changes none of its descriptors.
 pub fn changes_no_descriptor(serving: &Serving) {
     let mut clients: Vec<_> = (0..serving.clients).map(|number| (serving.connect)(number)).collect();
     for client in &mut clients {
         client();
     }
-    // A server may do something of its own accord meanwhile.
+    // A server may change descriptors by itself meanwhile, so this is tried several times.
     let mut seen = Vec::new();
     let is_same = (0..20).any(|_| {
         std::thread::sleep(Duration::from_millis(50));
@@ -95,7 +95,7 @@ pub fn changes_no_descriptor(serving: &Serving) {
     assert!(is_same, "{seen:#?}");
 }
 
-/// Says that it is over when it is dropped.
+/// Sets the flag when it is dropped.
 struct End<'a>(&'a AtomicBool);
 
 impl Drop for End<'_> {
@@ -104,15 +104,16 @@ impl Drop for End<'_> {
     }
 }
 
-/// What looks at a server under load found and did.
+/// The results of inspecting a server under load.
 pub struct Watched {
     pub rate: Rate,
     pub looks: u32,
-    /// With `process`, the name of the process.
+    /// The findings, each with the name of its process in `process`.
     pub findings: Vec<Value>,
 }
 
-/// A load as [`Serving::load`] is, while all processes of the server are looked at again and again. None of them is stopped or traced.
+/// Runs a load like [`Serving::load`], while all processes of the server are inspected repeatedly.
+/// Asserts that none of them is stopped or traced.
 pub fn load(serving: &Serving, time: Duration) -> Watched {
     let is_over = AtomicBool::new(false);
     let first = serving.running.pid();
@@ -151,7 +152,7 @@ pub fn load(serving: &Serving, time: Duration) -> Watched {
             }
         });
         let rate = {
-            // Also where a client panics.
+            // Also if a client panics.
             let _end = End(&is_over);
             serving.load(time)
         };

@@ -52,7 +52,7 @@ fn a_program_without_epoll_has_nothing_to_be_seen() {
 }
 
 #[test]
-fn what_a_library_calls_counts_wherever_the_loader_finds_it() {
+fn calls_of_a_library_count_wherever_the_loader_finds_it() {
     let library = compile("library", &["-shared", "-fPIC"]);
     let place = library.parent().unwrap();
     fs::rename(&library, place.join("liblibrary.so")).unwrap();
@@ -78,7 +78,7 @@ fn what_a_library_calls_counts_wherever_the_loader_finds_it() {
 }
 
 #[test]
-fn direct_system_calls_are_told_with_their_numbers() {
+fn direct_system_calls_are_listed_with_their_numbers() {
     let (line, json) = judged(compile("direct", &[]), 1);
     assert_eq!(line, "partly seen: it makes epoll_wait as a direct system call");
     let direct = &json["objects"][0]["direct"];
@@ -285,7 +285,7 @@ impl Drop for Ready {
 }
 
 #[test]
-fn a_process_is_told_with_its_instances_and_what_they_watch() {
+fn a_process_is_shown_with_its_instances_and_interests() {
     let program = compile("watch", &[]);
     for under_shim in [false, true] {
         let mut command = Command::new(&program);
@@ -317,7 +317,7 @@ fn a_process_is_told_with_its_instances_and_what_they_watch() {
 }
 
 #[test]
-fn the_seccomp_filters_of_a_process_are_told_whichever_thread_has_them() {
+fn the_seccomp_filters_of_each_thread_of_a_process_are_shown() {
     // In a container, this process has filters too, and its children inherit them.
     let filters = |json: &Value| json["process"]["seccomp"]["filters"].as_u64().unwrap_or(0);
     let child = Ready::start(&mut Command::new(compile("watch", &[])));
@@ -337,7 +337,7 @@ fn the_seccomp_filters_of_a_process_are_told_whichever_thread_has_them() {
 }
 
 #[test]
-fn a_process_whose_program_was_removed_is_told_all_the_same() {
+fn a_process_whose_program_was_removed_is_still_shown() {
     let program = compile("watch", &[]);
     let child = Ready::start(&mut Command::new(&program));
     fs::remove_file(&program).unwrap();
@@ -365,7 +365,7 @@ fn lines_fit_into_80_columns_and_names_cannot_steer_the_terminal() {
 /// Flipped bits and lost bytes anywhere in a program lead to a verdict or an error, and to nothing
 /// else.
 #[test]
-fn damaged_programs_do_not_bring_it_down() {
+fn damaged_programs_do_not_crash_it() {
     let bytes = fs::read(compile("direct", &[])).unwrap();
     let path = scratch("damaged").join("program");
     // xorshift64: the same damage each time.

@@ -256,7 +256,7 @@ fn control_pages(file: &File) -> u64 {
 }
 
 #[test]
-fn ctl_says_so_when_the_recording_is_truncated_while_it_waits() {
+fn ctl_reports_a_recording_that_is_truncated_while_it_waits() {
     for pages in [0, 1, 5] {
         let mut puppet = Puppet::start();
         let printed = puppet.order(&["snapshot"], |puppet| {
@@ -271,7 +271,7 @@ fn ctl_says_so_when_the_recording_is_truncated_while_it_waits() {
 }
 
 #[test]
-fn ctl_says_so_when_the_recording_is_truncated_and_grows_again() {
+fn ctl_reports_a_recording_that_is_truncated_and_grows_again() {
     let mut puppet = Puppet::start();
     let printed = puppet.order(&["inject", "epoll_ctl:error=ENOSPC"], |puppet| {
         let file = puppet.file();
@@ -342,7 +342,7 @@ fn a_snapshot_of_a_recording_that_was_replaced_or_removed_is_refused() {
 const CLOCK_NANOSLEEP: u32 = 230;
 
 #[test]
-fn top_says_so_when_a_recording_is_truncated_between_two_readings() {
+fn top_reports_a_recording_that_is_truncated_between_two_readings() {
     for divisor in [0, 2] {
         let puppet = Puppet::start();
         let mut command = epollshim();

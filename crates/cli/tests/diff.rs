@@ -38,7 +38,7 @@ fn entry<'a>(list: &'a Value, members: &[(&str, &str)]) -> &'a Value {
 }
 
 #[test]
-fn what_b_has_and_a_has_not_is_new_and_the_other_way_round_gone() {
+fn what_only_b_has_is_new_and_what_only_a_has_is_gone() {
     let (lie, everything) = (compile("size_lie", &["-g"]), compile("everything", &["-g"]));
     let (a, b) = (record(&lie, true), record(&everything, true));
     let printed = json(&a, &b);

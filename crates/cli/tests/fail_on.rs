@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use common::{compile, epollshim, output, run, scratch, stderr, stdout};
 
 #[test]
-fn the_exit_status_tells_whether_a_named_finding_is_there() {
+fn the_exit_status_shows_whether_a_named_finding_was_made() {
     let directory = scratch("fail-on");
     let program = compile("size_lie", &[]);
     let recordings = directory.join("rec");
@@ -79,7 +79,7 @@ fn a_recording_that_is_missing_or_partial_fails_and_misuse_is_2() {
 }
 
 #[test]
-fn with_every_number_taken_for_good_a_finding_still_fails_the_job() {
+fn with_all_descriptor_numbers_in_use_a_finding_still_fails_the_job() {
     let program = compile("emfile", &[]);
     for (mode, id) in [("sockets", "fd-leak"), ("closed", "fd-leak"), ("accept", "exhausted")] {
         let recordings = scratch(mode).join("rec");
@@ -120,7 +120,7 @@ fn known(text: &str) -> (PathBuf, PathBuf) {
 }
 
 #[test]
-fn what_is_suppressed_is_neither_told_nor_failed_on() {
+fn suppressed_findings_are_not_reported_and_do_not_fail_the_job() {
     // A function can be named even if the program does not export it, since the reader has its
     // symbols.
     for (rule, is_told) in [("size-lie:^size_lie$", false), ("size-lie:^main$", false), ("size-lie:libfoo", true)] {
@@ -142,7 +142,7 @@ fn what_is_suppressed_is_neither_told_nor_failed_on() {
 }
 
 #[test]
-fn a_bad_line_is_told_before_anything_starts_or_is_read() {
+fn a_bad_line_is_reported_before_anything_starts_or_is_read() {
     let file = scratch("bad").join("known.supp");
     std::fs::write(&file, "leak:libfoo.so\nleek:x\n").unwrap();
     let name = file.to_str().unwrap();
@@ -164,7 +164,7 @@ fn a_bad_line_is_told_before_anything_starts_or_is_read() {
 }
 
 #[test]
-fn a_relative_file_of_suppressions_holds_wherever_the_program_goes() {
+fn a_relative_suppressions_file_is_found_after_the_program_changes_its_directory() {
     let (_, file) = known("size-lie:size_lie\n");
     let program = compile("size_lie", &[]);
     let mut command = epollshim();

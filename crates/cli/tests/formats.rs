@@ -148,7 +148,7 @@ fn junit_is_valid_for_jenkins_and_its_names_stay_the_same_from_run_to_run() {
 // ---- prometheus ----
 
 #[test]
-fn promtool_has_nothing_to_complain_of_and_node_exporter_serves_counters() {
+fn promtool_reports_no_problem_and_node_exporter_serves_the_counters() {
     let (recordings, _) = recorded("metrics");
     let directory = scratch("textfile");
     let file = directory.join("epollshim.prom");
@@ -278,7 +278,7 @@ fn several_files_and_directories_are_one_report_and_each_file_counts_once() {
 }
 
 #[test]
-fn a_directory_of_two_runs_says_so_and_the_latest_can_be_taken_alone() {
+fn a_directory_with_two_runs_is_reported_as_such_and_the_latest_can_be_selected() {
     let recordings = scratch("runs").join("rec");
     let program = compile("everything", &["-g"]);
     record(&recordings, &program);

@@ -127,7 +127,7 @@ fn verdict(subject: &Path) -> String {
 // ---- before ----
 
 #[test]
-fn check_says_that_such_programs_are_not_seen() {
+fn check_reports_that_such_programs_are_not_seen() {
     let mut all = vec![raw(&[]), Program::rustix()];
     all.extend(static_programs());
     all.extend(go(true).map(|path| Program::new("Go with C", path)));
@@ -139,7 +139,7 @@ fn check_says_that_such_programs_are_not_seen() {
 }
 
 #[test]
-fn check_says_of_no_server_that_goes_through_libc_that_it_is_not_seen() {
+fn check_reports_no_server_that_uses_libc_as_unseen() {
     for name in ["redis-server", "nginx", "haproxy", "memcached", "node", "curl", "sshd", "chronyd", "tor", "java"] {
         let Some(program) = tool(name) else { continue };
         let line = verdict(&program);
@@ -154,7 +154,7 @@ fn check_says_of_no_server_that_goes_through_libc_that_it_is_not_seen() {
 }
 
 #[test]
-fn run_says_it_before_the_start_in_one_line_and_again_in_place_of_a_report() {
+fn run_warns_in_one_line_before_the_start_and_again_instead_of_a_report() {
     let mut all = vec![raw(&[]), Program::rustix()];
     all.extend(static_programs());
     all.extend(go(true).map(|path| Program::new("Go with C", path)));
@@ -175,7 +175,7 @@ fn run_says_it_before_the_start_in_one_line_and_again_in_place_of_a_report() {
 }
 
 #[test]
-fn of_a_program_that_is_seen_run_says_nothing_of_the_kind() {
+fn run_does_not_warn_about_a_program_that_is_seen() {
     let seen = Program::new("watch", compile("size_lie", &[]));
     let text = stderr(&output(&mut seen.run(&[])));
     assert!(!text.contains("warning") && !text.contains("NOT SEEN") && text.contains("Coverage: "), "{text}");
@@ -226,7 +226,7 @@ fn the_report_names_instances_that_no_hook_saw_though_no_hook_was_called() {
 
 /// Go ends a process by a direct system call, so the library has no later opportunity.
 #[test]
-fn in_a_go_program_the_library_says_at_once_that_it_sees_nothing() {
+fn in_a_go_program_the_library_reports_at_once_that_it_sees_nothing() {
     let Some(path) = go(true) else { return };
     let program = Program::new("Go with C", path);
     let text = stderr(&output(&mut program.preloaded()));

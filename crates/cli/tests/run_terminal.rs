@@ -160,7 +160,7 @@ fn a_program_in_the_background_that_reads_the_terminal_stops() {
 }
 
 #[test]
-fn a_shell_of_its_own_is_a_program_as_any() {
+fn a_shell_is_a_program_like_any_other() {
     let directory = place();
     let Some(mut terminal) = shell(&directory) else { return };
     terminal.types("$run bash --norc --noprofile -i\n");

@@ -101,12 +101,12 @@ fn a_forgotten_descriptor_is_found() {
 }
 
 #[test]
-fn a_child_that_crashes_is_found_though_its_parent_is_content() {
+fn a_child_that_crashes_is_found_though_its_parent_succeeds() {
     has_one_find("lost_child", &[], "other process lost", |output| output.status.code() == Some(0));
 }
 
 #[test]
-fn a_wait_for_what_never_comes_is_found() {
+fn a_wait_for_an_event_that_never_arrives_is_found() {
     let evidence = stays("lost_count", &[], "hang");
     assert!(evidence.contains("main (sweep/lost_count.c:22)"), "where it waits: {evidence}");
 }
@@ -120,7 +120,7 @@ fn endless_retries_are_found_by_a_failure_that_stays() {
 }
 
 #[test]
-fn a_server_that_serves_nobody_is_found() {
+fn a_server_that_serves_no_client_is_found() {
     let program = program("server");
     let program = program.to_str().unwrap();
     let workload = format!("{program} 7000 ask");
@@ -179,7 +179,7 @@ fn fewer_tasks_find_a_worker_that_is_waited_for_and_was_not_made() {
 }
 
 #[test]
-fn a_start_that_cannot_work_says_so_before_anything_is_tried() {
+fn a_start_that_cannot_work_is_reported_before_anything_is_tried() {
     let server = program("server");
     let server = server.to_str().unwrap();
     let place = scratch("start");

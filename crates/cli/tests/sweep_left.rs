@@ -84,7 +84,7 @@ fn nothing_is_left_of_a_sweep_that_is_interrupted_or_killed() {
 }
 
 #[test]
-fn nor_of_one_of_a_user_without_rights_or_namespaces() {
+fn nothing_is_left_of_a_sweep_of_a_user_without_rights_or_namespaces() {
     if !is_root() || tool("setpriv").is_none() {
         return;
     }

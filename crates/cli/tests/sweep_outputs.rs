@@ -123,7 +123,7 @@ fn runs(file: &Path) -> Vec<String> {
 }
 
 #[test]
-fn a_sweep_that_was_killed_goes_on_and_makes_no_trial_twice() {
+fn a_sweep_that_was_killed_continues_and_makes_no_trial_twice() {
     let directory = scratch("resume");
     let (program, kept, noted) = (program("many"), directory.join("kept"), directory.join("runs"));
     let command = || {
@@ -250,7 +250,7 @@ fn a_terminal_shows_how_far_a_sweep_is_and_a_log_does_not() {
         |line: &&&str| line.starts_with('[') && line.contains(" of 12 trials, ") && line.contains(" a second, ");
     assert!(drawn.iter().any(|line| is_bar(&line)), "{text:?}");
     let bar_ends = text.rfind("\x1b[K").unwrap();
-    assert!(text.find("Finds: 1").unwrap() > bar_ends, "the result stands below: {text:?}");
+    assert!(text.find("Finds: 1").unwrap() > bar_ends, "the result is below: {text:?}");
 
     let output = self::text(&[], &[program.to_str().unwrap()]);
     assert_eq!(stderr(&output), "");
@@ -339,7 +339,7 @@ fn a_page_has_the_finds_and_what_was_tried_and_needs_nothing_else() {
 }
 
 #[test]
-fn what_is_written_as_json_is_in_the_schema() {
+fn the_json_output_matches_the_schema() {
     let python = match schema::python() {
         Ok(python) => python,
         Err(why) => return common::skipped(why, false),

@@ -107,10 +107,10 @@ fn the_same_fault_in_each_process_finds_what_one_does_not() {
 }
 
 #[test]
-fn what_is_made_and_then_fails_is_tried_where_it_is_asked_for() {
+fn calls_that_are_made_and_then_fail_are_tried_on_request() {
     let program = program("del_again");
     let (all, status) = swept(&[], &[program.to_str().unwrap()]);
-    assert_eq!((finds(&all).len(), status), (0, 0), "resources alone, as long as nobody asks: {all}");
+    assert_eq!((finds(&all).len(), status), (0, 0), "by default only failures of resources are tried: {all}");
     stays("del_again", &["--calls", "epoll_ctl", "--errors", "ENOENT"], "spin");
     let (all, _) = swept(&["--calls", "epoll_ctl", "--errors", "ENOENT"], &[program.to_str().unwrap()]);
     let trial = &trials(&all)[0];
@@ -157,7 +157,7 @@ fn every_call_of_a_stack_is_failed_on_request() {
 }
 
 #[test]
-fn a_program_that_takes_what_it_gets_survives_unkind_successes() {
+fn a_program_that_handles_small_batches_and_interruptions_has_no_find() {
     let program = program("whole");
     let (all, status) = swept(&["--success-faults"], &[program.to_str().unwrap()]);
     assert_eq!((finds(&all).len(), status), (0, 0), "{all}");

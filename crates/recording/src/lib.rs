@@ -2,8 +2,8 @@
 //! of them.
 //!
 //! A recording may belong to a program that is running or was killed, and its bytes may be forged.
-//! [`load()`] returns what could be read, marked as partial if something is missing, or an error that
-//! names the file, the place and the reason. [`render`] writes a report in one of its formats.
+//! [`load()`] returns what could be read, marked as partial if something is missing, or an error
+//! that names the file, the place and the reason. [`render`] writes a report in one of its formats.
 //! [`write_file`] writes one to a file, completely or not at all.
 //!
 //! [`live`] reads the counters of a running program repeatedly, and [`interval`] computes the

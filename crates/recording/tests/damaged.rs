@@ -34,14 +34,14 @@ fn a_ring_that_has_wrapped_gives_the_last_calls_in_order() {
 }
 
 #[test]
-fn with_all_records_kept_the_areas_are_merged_and_dropped_records_are_reported_with_a_remedy() {
+fn with_all_records_kept_the_areas_are_merged_and_dropped_records_are_reported_with_a_fix() {
     let process = read(&full(4300, SECOND).bytes).unwrap();
-    let told: Vec<[u64; 5]> = process
+    let counts: Vec<[u64; 5]> = process
         .threads
         .iter()
         .map(|thread| [thread.begun, thread.seen, thread.dropped, thread.overwritten, thread.unfinished])
         .collect();
-    assert_eq!(told, [[1253, 1213, 40, 0, 0], [20, 20, 0, 0, 0]]);
+    assert_eq!(counts, [[1253, 1213, 40, 0, 0], [20, 20, 0, 0, 0]]);
     let numbers: Vec<u64> = process.threads[0].records.iter().map(|record| record.number).collect();
     assert_eq!(numbers, (0..1213).collect::<Vec<_>>());
     assert_eq!(process.notes.kept, Vec::<String>::new());
@@ -87,7 +87,7 @@ fn records_that_are_incomplete_or_belong_to_no_thread_are_reported() {
 }
 
 #[test]
-fn a_file_that_ends_early_gives_what_it_holds_and_says_what_not() {
+fn a_truncated_file_gives_its_contents_and_lists_what_is_missing() {
     let whole = server(4100, SECOND, true).bytes;
     let process = read(&whole[..FIRST_SEGMENT + PAGE + thread::RING + 640]).unwrap();
     assert_eq!(process.threads.len(), 1);
@@ -170,7 +170,7 @@ fn segments_that_overlap_or_leave_the_file_are_left_out_and_noted() {
 }
 
 #[test]
-fn entries_of_findings_that_nobody_wrote_are_passed_over() {
+fn unwritten_entries_of_findings_are_ignored() {
     let mut made = Recording::new(6, b"hostile", SECOND, 4);
     made.totals([0; 2], [0; 2], 0);
     let most = Finding {
@@ -209,7 +209,7 @@ fn entries_of_findings_that_nobody_wrote_are_passed_over() {
 }
 
 #[test]
-fn what_could_not_be_read_is_an_error_of_the_tests_too() {
+fn a_recording_that_cannot_be_read_is_an_error_in_junit_too() {
     let directory = Directory::new("junit-unread");
     directory.put("epollshim.1.1.rec", b"nonsense");
     directory.put("epollshim.77.2.rec", &small().bytes);

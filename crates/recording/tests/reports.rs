@@ -137,7 +137,7 @@ fn a_value_that_a_fault_made_up_is_no_failure_and_made_nothing() {
 }
 
 #[test]
-fn names_that_would_command_a_terminal_or_a_page_do_not() {
+fn names_with_escape_sequences_or_markup_are_escaped() {
     let evil = b"\x1b]0;x\x07<b>\"&'";
     let mut made = Recording::new(5, evil, SECOND, 4);
     made.arguments(&[b"</script><script>alert(1)</script>", b"a\nb\"c\\", b"\xff\xfe"]);
@@ -208,8 +208,8 @@ fn suppressed_findings_are_in_no_format_and_each_rule_shows_its_count() {
     let directory = Directory::new("suppressed");
     let mut set = two_servers(&directory);
     set.suppress(b"# known\nghost:^/srv/server$\nctl-error:libloop.so\nnonsense\nsize-lie:serv*r\n");
-    let told: Vec<_> = set.suppressions.iter().map(|one| (one.rule.as_str(), one.findings)).collect();
-    assert_eq!(told, [("ghost:^/srv/server$", 1), ("ctl-error:libloop.so", 0), ("size-lie:serv*r", 2)]);
+    let counts: Vec<_> = set.suppressions.iter().map(|one| (one.rule.as_str(), one.findings)).collect();
+    assert_eq!(counts, [("ghost:^/srv/server$", 1), ("ctl-error:libloop.so", 0), ("size-lie:serv*r", 2)]);
     for format in Format::ALL {
         let text = rendered(&set, format);
         for gone in ["but epoll_create promised", "error: ghost", "\"ghost\",severity", "type=\"error\""] {

@@ -52,7 +52,7 @@ fn the_census_is_shown_by_kind_and_by_place() {
 }
 
 #[test]
-fn what_nobody_has_judged_is_judged_by_the_reader() {
+fn the_reader_evaluates_a_process_that_never_exited() {
     let path = testkit::scratch("files").join(format!("epollshim.judged.{}.rec", std::process::id()));
     for (is_killed, expected) in [(true, vec!["fd-leak info 1", "leak info 1"]), (false, Vec::new())] {
         let mut made = common::with_stacks();
@@ -65,8 +65,8 @@ fn what_nobody_has_judged_is_judged_by_the_reader() {
         fs::write(&path, &made.bytes).unwrap();
         let set = load(&path).unwrap();
         fs::remove_file(&path).unwrap();
-        let told = |one: &Finding| format!("{} {} {}", one.id.name(), one.severity.name(), one.count);
-        let mut found: Vec<String> = set.processes[0].findings.iter().map(told).collect();
+        let line = |one: &Finding| format!("{} {} {}", one.id.name(), one.severity.name(), one.count);
+        let mut found: Vec<String> = set.processes[0].findings.iter().map(line).collect();
         found.sort_unstable();
         assert_eq!(found, expected);
     }

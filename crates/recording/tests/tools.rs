@@ -22,7 +22,8 @@ fn servers(at: &Path) -> Set {
     load(at).unwrap()
 }
 
-/// A test that needs what `make programs` does not install: a browser of 300 megabytes, for example.
+/// A test that needs what `make programs` does not install: a browser of 300 megabytes, for
+/// example.
 fn skipped(why: &str) {
     testkit::skipped(why, true);
 }
@@ -63,7 +64,7 @@ fn the_tests_of_junit_are_read_by_an_xml_parser() {
         \tassert int(root.get(key)) == sum(int(suite.get(key)) for suite in suites), key\n\
         print(len(suites), root.get('tests'), root.get('failures'), root.get('errors'), suites[0].get('name'))\n";
     let Ok(run) = Command::new("python3").arg("-c").arg(script).arg(&page).output() else {
-        skipped("no python3 here: the XML was not parsed");
+        skipped("python3 is not installed: the XML was not parsed");
         return;
     };
     let (said, failed) = (String::from_utf8_lossy(&run.stdout), String::from_utf8_lossy(&run.stderr));
@@ -84,7 +85,7 @@ fn the_metrics_are_read_by_prometheus_own_parser() {
         \tfor sample in family.samples: print(sample.name, sorted(sample.labels.items()), sample.value)\n";
     let run = Command::new("python3").arg("-c").arg(script).arg(&page).output();
     let Ok(run) = run else {
-        skipped("no python3 here: the metrics were not parsed");
+        skipped("python3 is not installed: the metrics were not parsed");
         return;
     };
     if run.status.code() == Some(77) {

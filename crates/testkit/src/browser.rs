@@ -16,7 +16,7 @@ fn browser() -> Option<PathBuf> {
         .find(|program| program.is_file())
 }
 
-/// Checks that the page loads nothing from elsewhere.
+/// Checks that the page loads nothing from another file or host.
 #[track_caller]
 pub fn is_self_contained(page: &str) {
     for outside in ["http:", "https:", "src=", "@import", "url(", "//cdn", "<link rel=\"stylesheet\""] {

@@ -3,10 +3,10 @@
 
 use std::path::{Path, PathBuf};
 
-/// Another build of the library that the tests are to run with: `make test-portable`. It is not
-/// named `EPOLLSHIM_...`, since the programs that the tests start inherit it.
+/// Names another build of the library, which the tests then use: `make test-portable`. It does not
+/// begin with `EPOLLSHIM_`, because the programs that the tests start inherit it.
 const OTHER_LIBRARY: &str = "LIBRARY_UNDER_TEST";
-/// Another build of the command, with the library in the same folder: `make test-dist`.
+/// Names another build of the command, with the library in the same folder: `make test-dist`.
 const OTHER_COMMAND: &str = "COMMAND_UNDER_TEST";
 
 /// The folder of the workspace.

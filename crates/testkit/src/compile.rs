@@ -24,7 +24,7 @@ pub fn c_program(name: &str) -> PathBuf {
     c_program_with(name, &[])
 }
 
-/// `c-tests/NAME.c`, with more flags behind the source. Panics with what the compiler said.
+/// `c-tests/NAME.c`, with more flags after the source. Panics with the compiler's output.
 pub fn c_program_with(name: &str, flags: &[&str]) -> PathBuf {
     let source = root().join("c-tests").join(format!("{name}.c"));
     let include = root().join("include");
@@ -34,8 +34,8 @@ pub fn c_program_with(name: &str, flags: &[&str]) -> PathBuf {
     program("cc", &before, &source, &behind).unwrap_or_else(|error| panic!("{}: {error}", source.display()))
 }
 
-/// A copy of the program that `compiler BEFORE -o PROGRAM SOURCE BEHIND` makes, named as its source.
-/// Err: what the compiler printed.
+/// Returns a copy of the program that `compiler BEFORE -o PROGRAM SOURCE BEHIND` makes, with the
+/// name of its source. Err: the output of the compiler.
 pub fn program(compiler: &str, before: &[&str], source: &Path, behind: &[&str]) -> Result<PathBuf, String> {
     let name = source.file_stem().expect("a name");
     let mut hash = DefaultHasher::new();
@@ -50,7 +50,7 @@ pub fn program(compiler: &str, before: &[&str], source: &Path, behind: &[&str]) 
         if !output.status.success() {
             return Err(String::from_utf8_lossy(&output.stderr).into_owned());
         }
-        // Another process may have made the same one meanwhile: either is right.
+        // Another process may have made the same program meanwhile: both are equal.
         std::fs::rename(&made, &kept).unwrap();
     }
     let given = scratch("cc").join(name);

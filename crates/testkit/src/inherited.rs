@@ -3,12 +3,12 @@
 
 use std::sync::Once;
 
-/// Keeps them from the programs that tests start, whose descriptor numbers are checked. Called before
-/// the first program is started; later calls do nothing.
+/// Keeps programs that tests start from inheriting these descriptors: tests check descriptor
+/// numbers. Call it before the first program is started; later calls do nothing.
 pub fn keep_from_children() {
     static KEPT: Once = Once::new();
     const CLOSE_RANGE_CLOEXEC: libc::c_int = 4;
-    // SAFETY: the call takes numbers alone, and closes nothing in this process. Before Linux 5.11 it
-    // fails with EINVAL (close_range(2)): then the descriptors are inherited.
+    // SAFETY: the call takes no pointers, and closes nothing in this process. Before Linux 5.11 it
+    // fails with EINVAL (close_range(2)); then the descriptors are inherited.
     KEPT.call_once(|| _ = unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, CLOSE_RANGE_CLOEXEC) });
 }

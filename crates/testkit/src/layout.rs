@@ -1,5 +1,5 @@
-//! Reads a recording by its documented layout (docs/formats.md) alone, without the code of the reader
-//! that is tested.
+//! Reads a recording by its documented layout (docs/formats.md) alone, without the code of the
+//! reader that is tested.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -48,7 +48,8 @@ impl Recording {
         Call::ALL.into_iter().map(|call| self.calls(call)).sum()
     }
 
-    /// What the rings hold: for each thread, how many records were begun, and those that are whole, by number.
+    /// The contents of the rings: for each thread, how many records were begun, and the complete
+    /// ones by number.
     pub fn rings(&self) -> Vec<(u64, BTreeMap<u64, [u64; 8]>)> {
         let ring = self.word(header::RING);
         self.segments(kind::THREAD)
@@ -66,7 +67,7 @@ impl Recording {
             .collect()
     }
 
-    /// Live instances: index and watches.
+    /// Live instances: index and number of interests.
     pub fn instances(&self) -> BTreeMap<u64, u64> {
         let mut found = BTreeMap::new();
         for (start, length, first) in self.segments(kind::INSTANCES) {
@@ -100,16 +101,16 @@ impl Recording {
     }
 }
 
-/// What is kept of a thread where each record is.
+/// What a recording of each call has of one thread.
 pub struct Kept {
     pub taken: u64,
     pub dropped: u64,
-    /// The whole ones, by number.
+    /// The complete records, by number.
     pub records: BTreeMap<u64, [u64; 8]>,
 }
 
 impl Recording {
-    /// Of each thread, by its place in the directory.
+    /// The records of each thread, in the order of the directory.
     pub fn kept(&self) -> Vec<Kept> {
         assert_eq!(self.word(header::RING), 0);
         let at = |place: usize| DIRECTORY + place * entry::SIZE;
@@ -147,7 +148,7 @@ impl Recording {
         kept.taken += taken as u64;
     }
 
-    /// Records that are there, and calls of which there is none.
+    /// The number of records, and the number of calls without a record.
     pub fn seen_and_dropped(&self) -> (u64, u64) {
         let (mut seen, mut dropped) = (0, self.word(header::CALLS_DROPPED));
         for thread in self.kept() {

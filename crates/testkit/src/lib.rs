@@ -3,16 +3,16 @@
 //! | to | use |
 //! |---|---|
 //! | find the built library and command | [`shim`], [`binary`], [`root`] |
-//! | compile a C program once for all tests | [`c_program`], [`c_program_with`], [`compile::program`] |
+//! | compile a C program | [`c_program`], [`c_program_with`], [`compile::program`] |
 //! | have a folder for a test's files | [`scratch()`] |
-//! | run a program to its end, and see what it wrote | [`run`], [`output`] |
+//! | run a program until it ends, and get its output | [`run`], [`output`] |
 //! | wait for something, with a deadline for the whole test only | [`until`] |
-//! | find a program on this machine, or skip the test | [`installed`], [`tool`], [`have`], [`skipped`] |
+//! | find a program, or skip the test | [`installed`], [`tool`], [`have`], [`skipped`] |
 //! | read what the library reported | [`under_shim`], [`report`], [`reports()`], [`layout`] |
 //! | check a document | [`schema`], [`browser`] |
 //!
-//! A test never asserts how long something took. It waits with [`until`], whose deadline [`HUNG`] is
-//! far beyond what a loaded machine needs.
+//! A test never asserts how long something took. It waits with [`until`], whose deadline [`HUNG`]
+//! is far beyond what a loaded machine needs.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 pub mod browser;

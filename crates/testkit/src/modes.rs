@@ -1,4 +1,4 @@
-//! The two ways in which a host is tried: as preloaded by default, and with every option on.
+//! The two configurations in which a host is tested: the default, and every option on.
 
 use std::path::Path;
 use std::process::Command;
@@ -8,15 +8,16 @@ use crate::shim;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Mode {
     Default,
-    /// A full recording, a log, a census, call stacks, a fault that never fires and a limit that never bites.
+    /// A full recording, a log, a census, call stacks, a fault that never fires, and a limit that
+    /// is never reached.
     Everything,
 }
 
 pub const MODES: [Mode; 2] = [Mode::Default, Mode::Everything];
 
 impl Mode {
-    /// Preloads the library into `command`. The report goes to `directory`/report.json, one line per process; the log and
-    /// the recordings go below `directory` too.
+    /// Preloads the library into `command`. The report goes to `directory`/report.json, one line
+    /// per process; the log and the recordings go below `directory` too.
     pub fn preload<'a>(self, command: &'a mut Command, directory: &Path) -> &'a mut Command {
         command
             .env("LD_PRELOAD", shim())

@@ -5,17 +5,19 @@ use std::process::Command;
 
 use crate::{c_program_with, shim};
 
-/// Paths are the same on each host: what a program writes to a path of [`crate::scratch()`] is read there.
+/// Paths are the same on each host: what a program writes to a path of [`crate::scratch()`] is read
+/// there.
 pub trait Place: Sync {
-    /// `c-tests/NAME.c`, compiled for this place. Panics with what the compiler said.
+    /// `c-tests/NAME.c`, compiled for this place. Panics with the compiler's output.
     fn c_program(&self, name: &str, flags: &[&str]) -> PathBuf;
-    /// Starts a program there.
+    /// A command that starts a program there.
     fn command(&self, program: &Path) -> Command;
-    /// The library that is tried there.
+    /// The library that is tested there.
     fn library(&self) -> PathBuf;
-    /// Whether call stacks (EPOLLSHIM_STACKS) can be had there; else they are refused.
+    /// Whether call stacks (EPOLLSHIM_STACKS) are supported there; otherwise the option is refused.
     fn has_stacks(&self) -> bool;
-    /// Whether its C library has no such function: then the program makes the system call itself (c-tests/older_libc.h).
+    /// Whether its C library lacks a function: then the program makes the system call itself
+    /// (c-tests/older_libc.h).
     fn lacks(&self, function: &str) -> bool;
 
     /// `command`, with the library preloaded and its report in JSON at `report`.

@@ -1,4 +1,4 @@
-//! Programs that a test starts, and what they wrote.
+//! Programs that a test starts, and their output.
 
 use std::fs::File;
 use std::io::Read;
@@ -9,20 +9,20 @@ use std::time::{Duration, Instant};
 
 use crate::scratch;
 
-/// Nothing here takes a second on an idle machine: what has not come after this long has hung.
+/// A program that takes longer than this has hung: none takes a second on an idle machine.
 pub const HUNG: Duration = Duration::from_secs(300);
 /// The same for programs of c-tests, which end themselves somewhat earlier (c-tests/check.h).
 const PROGRAM_HUNG: Duration = Duration::from_secs(330);
 
-/// How a program ended, and what it wrote.
+/// How a program ended, and its output.
 pub struct Run {
     pub status: ExitStatus,
     pub stdout: String,
     pub stderr: String,
 }
 
-/// Runs a program to its end; panics if it hangs. Output goes through files: a descendant that lives
-/// on must not hold a pipe open.
+/// Runs a program until it ends; panics if it hangs. Its output goes to files, because a descendant
+/// that lives longer would keep a pipe open.
 pub fn run(command: &mut Command) -> Run {
     let directory = scratch("run");
     let (out, err) = (directory.join("stdout"), directory.join("stderr"));
@@ -48,8 +48,8 @@ pub fn run(command: &mut Command) -> Run {
     Run { status, stdout: text(&out), stderr: text(&err) }
 }
 
-/// Runs a program to its end, with its output through pipes: so this also waits for descendants that
-/// hold them. The program is killed if it hangs.
+/// Runs a program until it ends, with its output through pipes: this also waits for descendants
+/// that hold the pipes open. The program is killed if it hangs.
 pub fn output(command: &mut Command) -> Output {
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let (out, err) = (reader(child.stdout.take().unwrap()), reader(child.stderr.take().unwrap()));
@@ -66,7 +66,7 @@ pub fn output(command: &mut Command) -> Output {
     Output { status, stdout: out.join().unwrap(), stderr: err.join().unwrap() }
 }
 
-/// Reads a pipe to its end on a thread.
+/// Reads a pipe to end of file, on a thread.
 fn reader(mut pipe: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
     std::thread::spawn(move || {
         let mut bytes = Vec::new();
@@ -100,9 +100,9 @@ pub fn until<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// Copies a file that will be executed, by a process of its own. A descriptor of this process that
-/// writes the file would be inherited by children that other tests start meanwhile, and no file is
-/// executed while it is open for writing (ETXTBSY, execve(2)).
+/// Copies a file that will be executed, in another process. If this process opened the file for
+/// writing, children that other tests start meanwhile would inherit the descriptor, and a file that
+/// is open for writing cannot be executed (ETXTBSY, execve(2)).
 pub fn copy(from: impl AsRef<Path>, to: impl AsRef<Path>) {
     let status = Command::new("cp").arg("--").arg(from.as_ref()).arg(to.as_ref()).status().unwrap();
     assert!(status.success(), "cp: {status}");

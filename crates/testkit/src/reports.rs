@@ -1,4 +1,4 @@
-//! Programs under the library, and the reports they leave.
+//! Programs under the library, and the reports that they write.
 
 use std::path::Path;
 use std::process::Command;

@@ -5,8 +5,8 @@ use std::process::{Command, Output, Stdio};
 
 use crate::root;
 
-/// Reads lines of JSON, and checks that each is a document of the schema. `strict` also refuses a key
-/// that the schema does not name: it names all that are printed.
+/// Reads lines of JSON, and checks that each is a document of the schema. `strict` also refuses a
+/// key that the schema does not name: the schema names all printed keys.
 const VALIDATE: &str = r#"
 import json, sys
 from jsonschema import Draft202012Validator

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::{keep_from_children, target};
 
-/// A new folder, target/tmp/PID/NAME-SERIAL. It stays when the test ends, so that a failure can be
-/// looked at, and is removed by a later run of tests: recordings take gigabytes.
+/// A new folder, target/tmp/PID/NAME-SERIAL. It is kept when the test ends, so that a failure can
+/// be examined. A later run of the tests removes it, because recordings take gigabytes.
 pub fn scratch(name: &str) -> PathBuf {
     static SERIAL: AtomicU32 = AtomicU32::new(0);
     static CLEANED: Once = Once::new();
@@ -20,7 +20,8 @@ pub fn scratch(name: &str) -> PathBuf {
     path
 }
 
-/// Removes the folders of processes that have ended, and of one that had this process's number.
+/// Removes the folders of processes that have ended, and of an earlier process with this process's
+/// id.
 fn remove_left_over(all: &Path) {
     for entry in std::fs::read_dir(all).into_iter().flatten().flatten() {
         let name = entry.file_name();

@@ -9,8 +9,8 @@ use crate::{root, show, target};
 /// These may be missing even with `NO_SKIP=1`: `make programs` does not install them.
 const OPTIONAL: [&str; 2] = ["node", "busybox"];
 
-/// Where each of `names` is installed. None: one is missing, and a line on stderr says that the test
-/// did not run. `NO_SKIP=1`, which CI sets, makes that a failure.
+/// The path of each of `names`. None: one is not installed, and a line on stderr reports that the
+/// test was skipped. `NO_SKIP=1`, which CI sets, makes that a failure.
 pub fn installed<const N: usize>(names: [&str; N]) -> Option<[PathBuf; N]> {
     let found = names.map(|name| find(name).unwrap_or_default());
     for (name, path) in names.iter().zip(&found) {
@@ -27,19 +27,19 @@ pub fn tool(name: &str) -> Option<PathBuf> {
     installed([name]).map(|[program]| program)
 }
 
-/// [`tool`], where its path does not matter.
+/// Whether [`tool`] finds a program.
 pub fn have(name: &str) -> bool {
     tool(name).is_some()
 }
 
-/// Prints that the test was skipped, past the test harness, which shows nothing of a test that passes.
-/// Unless `allowed`, `NO_SKIP=1` makes it a failure.
+/// Prints that the test was skipped. It writes to stderr directly, because the test harness hides
+/// the output of tests that pass. Unless `allowed`, `NO_SKIP=1` makes it a failure.
 pub fn skipped(why: &str, allowed: bool) {
     let _ = writeln!(std::io::stderr(), "skipped: {why}");
     assert!(allowed || std::env::var_os("NO_SKIP").is_none(), "NO_SKIP is set, and {why}");
 }
 
-/// Where a program is installed: in a folder of PATH, or where Debian has servers.
+/// The path of a program: in a folder of PATH, or in Debian's folders of servers.
 pub fn find(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)
@@ -59,13 +59,13 @@ pub fn python_with_tests() -> Option<PathBuf> {
         (!path.is_empty()).then(|| PathBuf::from(path))
     });
     if found.is_none() {
-        skipped("no python3 here has its own tests (Debian: libpython3.11-testsuite)", false);
+        skipped("python3 has no tests of its own (Debian: libpython3.11-testsuite)", false);
     }
     found
 }
 
-/// An echo server on tokio. It is built outside the workspace, so that nothing else needs tokio. None:
-/// tokio is not in cargo's cache, and the registry cannot be reached.
+/// An echo server on tokio. It is built outside the workspace, so that nothing else needs tokio.
+/// None: tokio is not in cargo's cache, and the registry cannot be reached.
 pub fn tokio_echo() -> Option<PathBuf> {
     let target = target().join("tokio-echo");
     let cargo = |arguments: &[&str]| {

@@ -130,7 +130,7 @@ macro_rules! with_after {
                 $crate::arch::x86_64::pieces::open_frame!($words),
                 "mov rdi, rsp",
                 $crate::arch::x86_64::pieces::call_real!("{enter}"),
-                // `enter` has noted it, and it is no longer under way.
+                // `enter` has noted it, and the call is no longer in progress.
                 $crate::arch::x86_64::pieces::count_success!(
                     "mov rcx, qword ptr [rsp + {block}]\n",
                     "mov qword ptr [rcx + {adding}], 0\n"

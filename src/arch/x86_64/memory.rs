@@ -2,7 +2,7 @@
 //!
 //! rustc emits calls to them. Sanitizers and valgrind's tools replace libc's, so that calls from
 //! here would be checked, with reports about memory that only this library knows. The symbols are
-//! hidden: calls from this library bind to them when it is linked, and nobody else sees them.
+//! hidden: calls from this library bind to them when it is linked, and no other object sees them.
 //!
 //! They are written in assembly because a compiler turns a loop that copies bytes into a call of
 //! `memcpy`. They are correct and small. No hot call uses them.

@@ -50,8 +50,8 @@ pub(super) fn write_header(start: *mut u8, ring_length: usize) {
         set(header::EXE_LENGTH, exe.len() as u64);
     }
     write_names(start);
-    // Last, because a file without it is not valid. SAFETY: the offset is aligned, and the header
-    // was just mapped, for good.
+    // Last, because a file without it is not valid.
+    // SAFETY: the offset is aligned, and the header was just mapped and stays mapped.
     unsafe { word(start, header::MAGIC).store(MAGIC, Ordering::Release) };
 }
 

@@ -24,7 +24,7 @@ Nothing is left behind.";
 
 const EXAMPLES: &str = "\
 Verdicts:
-  finds     crash, sanitizer report, hang, spin (it is busy for ever),
+  finds     crash, sanitizer report, hang, spin (it is busy forever),
             deaf (it runs, and serves no client), exit 0 with lost output,
             wrong output, other process lost, abort, leak, closed twice
   survived  clean failure, same but said so, same

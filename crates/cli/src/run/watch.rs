@@ -47,8 +47,8 @@ pub fn wait_for_end(child: &Child, looks: &mut Looks) -> Result<Change, Error> {
 /// Stops this process as well, so that the shell notices that its job has stopped and takes the
 /// terminal back.
 ///
-/// Not if SIGSTOP stopped a child in the background (a debugger, `kill -STOP`): nobody waits for
-/// it, and this process would miss its end.
+/// Not if SIGSTOP stopped a child in the background (a debugger, `kill -STOP`): no process waits
+/// for it, and this process would miss its end.
 fn stopped(child: &Child, signal: i32) {
     let is_job_control = matches!(signal, libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU);
     if is_job_control || child.is_in_front() {

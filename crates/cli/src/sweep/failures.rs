@@ -96,7 +96,7 @@ impl Choice {
         if self.calls.map_or(own.meets(Functions::ON_REQUEST), |calls| !calls.meets(own)) {
             return Vec::new();
         }
-        // The kernel does not return "try again" for ever.
+        // The kernel does not return "try again" forever.
         let is_sensible = |error: &str| !(self.is_persistent && matches!(error, "EINTR" | "EAGAIN"));
         let resources = || legal.resources.iter().copied();
         let others = || legal.others.iter().copied().filter(|error| may_be(error) && is_sensible(error));

@@ -222,7 +222,7 @@ fn is_busy(stuck: &Stuck) -> bool {
 fn standing(stuck: &Stuck) -> Vec<String> {
     let mut evidence = vec![format!("{} % of a processor", stuck.percent)];
     if stuck.floods {
-        evidence.push("it prints, or repeats the failing call, for ever".into());
+        evidence.push("it prints, or repeats the failing call, forever".into());
     }
     evidence.extend(stuck.threads.iter().cloned());
     evidence

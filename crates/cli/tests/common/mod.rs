@@ -22,12 +22,12 @@ pub fn epollshim() -> Command {
     command
 }
 
-/// Runs the command with these arguments to its end.
+/// Runs the command with these arguments until it ends.
 pub fn run<S: AsRef<std::ffi::OsStr>>(arguments: &[S]) -> Output {
     output(epollshim().args(arguments))
 }
 
-/// Compiles `tests/programs/NAME.c`. Err: what the compiler printed.
+/// Compiles `tests/programs/NAME.c`. Err: the output of the compiler.
 pub fn try_compile(name: &str, flags: &[&str]) -> Result<PathBuf, String> {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/programs/{name}.c"));
     testkit::compile::program("cc", &["-std=gnu11", "-O1", "-Wall", "-Wextra", "-Werror"], &source, flags)

@@ -23,7 +23,7 @@ impl Random {
 }
 
 #[test]
-fn damaged_control_pages_arm_nothing_and_are_told() {
+fn damaged_control_pages_arm_nothing_and_are_reported() {
     let crowd = Crowd::start("4");
     crowd.running.ready();
     // A fault that a damaged page might restore: its text stays in the page.
@@ -90,7 +90,7 @@ fn damaged_control_pages_arm_nothing_and_are_told() {
 }
 
 #[test]
-fn a_crowd_that_is_killed_amid_orders_leaves_its_recording_whole() {
+fn a_process_that_is_killed_amid_requests_leaves_a_complete_recording() {
     let mut random = Random(7);
     for round in 0..25 {
         let mut crowd = Crowd::start("8");

@@ -74,7 +74,7 @@ fn a_server_s_clients_see_a_fault_that_is_armed_while_it_runs_and_none_after_off
 }
 
 #[test]
-fn a_rule_strikes_as_often_as_the_program_counts() {
+fn a_rule_fires_as_often_as_the_program_counts() {
     let crowd = Crowd::start("4");
     crowd.running.ready();
     crowd.goes_on(100);
@@ -118,7 +118,7 @@ fn a_snapshot_has_exactly_the_calls_that_the_program_has_made() {
 }
 
 #[test]
-fn a_snapshot_of_busy_threads_lies_between_what_they_have_begun_and_what_has_returned() {
+fn a_snapshot_of_busy_threads_counts_at_least_the_returned_and_at_most_the_begun_calls() {
     let crowd = Crowd::start("8");
     crowd.running.ready();
     for _ in 0..10 {
@@ -135,7 +135,7 @@ fn a_snapshot_of_busy_threads_lies_between_what_they_have_begun_and_what_has_ret
 }
 
 #[test]
-fn a_request_to_a_program_that_waits_stands_and_is_taken_when_the_wait_ends() {
+fn a_request_to_a_waiting_program_stays_pending_until_the_wait_ends() {
     let mut puppet = Puppet::start();
     puppet.say("b");
     assert_eq!(puppet.line(), "waiting");
@@ -144,8 +144,8 @@ fn a_request_to_a_program_that_waits_stands_and_is_taken_when_the_wait_ends() {
     refused(&output, 3, "no epoll call returned within 0.3 s; the request stays pending");
     // It waits for the given time. That it does not wait for the later call is shown by its end.
     assert!(began.elapsed() >= Duration::from_millis(300));
-    // A snapshot that nobody waits for does not stay pending. The pending order does, and more are
-    // appended to it. A report on what is recorded needs no answer.
+    // A snapshot does not stay pending if no command waits for it. The pending order does, and more
+    // are appended to it. A report on what is recorded needs no answer.
     let output = puppet.running.ctl(&["--wait", "0.1", "snapshot"]);
     assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
     assert!(
@@ -174,7 +174,7 @@ fn a_request_to_a_program_that_waits_stands_and_is_taken_when_the_wait_ends() {
 }
 
 #[test]
-fn a_stopped_program_is_said_to_be_stopped_and_goes_on_as_it_was_told() {
+fn a_stopped_program_is_reported_as_stopped_and_follows_the_request_when_it_continues() {
     let crowd = Crowd::start("1");
     crowd.running.ready();
     let signal = |signal| {
@@ -218,7 +218,7 @@ fn commands_at_the_same_time_come_one_after_the_other() {
 }
 
 #[test]
-fn the_child_of_a_fork_and_the_program_behind_an_exec_have_pages_of_their_own() {
+fn the_child_of_a_fork_and_the_program_after_an_exec_have_their_own_pages() {
     let mut puppet = Puppet::start();
     let parent = puppet.running.pid();
     puppet.order(&["inject", "epoll_ctl:error=ENOSPC:op=ADD"]);

@@ -9,7 +9,7 @@ use epollshim_format::control;
 use super::common::{self, compile, epollshim, output, run, skipped, stderr, stdout, tool, until};
 use super::{Crowd, Puppet, ctl, pages, refused, word};
 #[test]
-fn a_wrong_order_is_told_in_one_line_before_the_process_hears_of_it() {
+fn a_wrong_request_is_one_line_and_is_not_sent_to_the_process() {
     let mut puppet = Puppet::start();
     for (words, said) in [
         (&["inject", "epoll_wat:timeout"][..], "inject: unknown call 'epoll_wat'"),
@@ -36,7 +36,7 @@ fn a_wrong_order_is_told_in_one_line_before_the_process_hears_of_it() {
 }
 
 #[test]
-fn a_process_that_cannot_be_steered_is_told_in_one_line_that_says_why() {
+fn a_process_that_cannot_be_controlled_is_one_line_with_the_reason() {
     let puppet = Puppet::start();
     let pid = puppet.running.pid();
     refused(&ctl("redis", &[]), 2, "'redis' is not a process id");

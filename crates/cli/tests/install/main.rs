@@ -140,7 +140,7 @@ fn all_of_it_is_installed_below_destdir_and_removed_again() {
 }
 
 #[test]
-fn what_was_there_before_stays() {
+fn existing_files_and_directories_stay() {
     assets();
     let stage = scratch("before");
     let own = ["usr/include/", "usr/lib/libother.so", "usr/share/man/man1/", "usr/share/man/man7/other.7"];
@@ -215,7 +215,7 @@ fn the_installed_library_reports_what_a_program_did() {
 }
 
 #[test]
-fn pkg_config_says_where_library_and_header_are() {
+fn pkg_config_prints_where_library_and_header_are() {
     assets();
     let Some(pkg_config) = tool("pkg-config") else { return };
     for prefix in ["/usr/local", "/opt/with space"] {
@@ -249,7 +249,7 @@ fn pkg_config_says_where_library_and_header_are() {
 }
 
 #[test]
-fn without_a_build_it_says_what_is_missing_and_installs_nothing() {
+fn without_a_build_it_prints_what_is_missing_and_installs_nothing() {
     assets();
     let release = scratch("empty").join("release");
     let stage = scratch("nothing");

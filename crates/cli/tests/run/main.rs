@@ -163,7 +163,7 @@ fn the_version_is_printed_with_the_commit_that_was_checked_out() {
 }
 
 #[test]
-fn the_library_stands_before_what_was_preloaded() {
+fn the_library_is_preloaded_before_the_others() {
     let show = ["run", "--report", "none", "--", "sh", "-c", "echo $LD_PRELOAD"];
     let ours = library();
     let ours = ours.to_str().unwrap();
@@ -216,7 +216,7 @@ fn redis_runs_and_reports() {
 }
 
 #[test]
-fn it_warns_where_the_shim_will_not_act_and_starts_the_program_all_the_same() {
+fn it_warns_if_the_shim_will_not_act_and_still_starts_the_program() {
     let program = match common::try_compile("plain", &["-static"]) {
         Ok(program) => program,
         Err(error) => return common::skipped(&format!("cc -static: {error}"), true),

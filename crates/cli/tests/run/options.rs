@@ -65,7 +65,7 @@ fn every_flag_becomes_the_variable_of_its_name() {
 }
 
 #[test]
-fn a_bad_option_is_told_in_one_line_and_nothing_is_started() {
+fn a_bad_option_is_reported_in_one_line_and_nothing_is_started() {
     let mark = scratch("bad").join("started");
     let touch = ["--", "touch", mark.to_str().unwrap()];
     for (flags, line) in [
@@ -118,7 +118,7 @@ fn a_bad_option_is_told_in_one_line_and_nothing_is_started() {
 }
 
 #[test]
-fn the_shim_says_the_same_of_a_bad_option() {
+fn the_shim_prints_the_same_about_a_bad_option() {
     for (name, flag, value) in [
         ("EPOLLSHIM_LIMIT", "--limit", "instances=x"),
         ("EPOLLSHIM_INJECT", "--inject", "epoll_wait:when=3"),
@@ -132,7 +132,7 @@ fn the_shim_says_the_same_of_a_bad_option() {
 }
 
 #[test]
-fn a_bad_option_that_is_to_be_ignored_is_told_and_the_program_runs_bare() {
+fn a_bad_option_that_may_be_ignored_is_reported_and_the_program_runs_bare() {
     let output =
         run(&["run", "--on-bad-config", "ignore", "--limit", "x=1", "--", "sh", "-c", "echo ${LD_PRELOAD-bare}"]);
     assert_eq!(stdout(&output), "bare\n");

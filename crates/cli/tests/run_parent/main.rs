@@ -212,7 +212,7 @@ fn fail_on_makes_the_exit_status_1_where_it_was_0() {
 }
 
 #[test]
-fn a_directory_that_is_named_stays_and_the_next_command_is_said() {
+fn a_named_directory_is_kept_and_the_next_command_is_printed() {
     let place = Place::new();
     let recordings = scratch("named").join("rec");
     let name = recordings.to_str().unwrap();
@@ -231,7 +231,7 @@ fn a_directory_that_is_named_stays_and_the_next_command_is_said() {
 }
 
 #[test]
-fn processes_that_go_on_are_named_with_the_command_that_reports_them() {
+fn processes_that_still_run_are_named_with_the_command_that_reports_them() {
     let place = Place::new();
     let (job, directory) = (compile("job", &[]), scratch("daemon"));
     let (pipe, out) = (directory.join("pipe"), directory.join("out"));
@@ -255,7 +255,7 @@ fn processes_that_go_on_are_named_with_the_command_that_reports_them() {
     // SAFETY: takes nothing, cannot fail.
     let is_root = unsafe { libc::geteuid() } == 0;
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
-    // Root's directory is inside one that nobody else can list.
+    // Root's directory is inside one that no other user can list.
     assert_eq!(mode(kept), if is_root { 0o711 } else { 0o700 });
     let first = fs::read_dir(kept).unwrap().next().unwrap().unwrap().path();
     assert!(!is_root || mode(&first) == 0o1733, "{}", first.display());
@@ -270,7 +270,7 @@ fn processes_that_go_on_are_named_with_the_command_that_reports_them() {
 }
 
 #[test]
-fn a_program_whose_parent_is_killed_goes_on_and_its_recording_stays() {
+fn a_program_whose_parent_is_killed_continues_and_its_recording_is_kept() {
     let place = Place::new();
     let mut command = place.run(&[]);
     command.arg(compile("job", &[]));
@@ -383,7 +383,7 @@ fn a_run_in_a_run_reports_its_own_processes() {
 }
 
 #[test]
-fn variables_of_the_user_s_stay_as_they_are() {
+fn the_user_s_variables_are_unchanged() {
     let place = Place::new();
     for (flags, variable, line) in [
         (&[][..], None, "EPOLLSHIM_CENSUS=1"),

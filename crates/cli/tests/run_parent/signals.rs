@@ -44,7 +44,7 @@ fn a_signal_to_the_parent_is_passed_on_once_and_one_from_the_program_is_not() {
 }
 
 #[test]
-fn what_the_program_inherits_is_the_caller_s() {
+fn the_program_inherits_what_the_caller_had() {
     let place = Place::new();
     let signals = |command: &mut Command| {
         let printed = output(command.args(["grep", "-E", "^Sig(Blk|Ign)", "/proc/self/status"]));
@@ -97,7 +97,7 @@ fn what_the_program_inherits_is_the_caller_s() {
 }
 
 #[test]
-fn a_pipe_ends_when_the_program_lets_go_of_it() {
+fn a_pipe_ends_when_the_program_closes_it() {
     let place = Place::new();
     let script = "\"$0\" run -- yes | head -n 1; echo done";
     let mut command = Command::new("bash");

@@ -87,7 +87,7 @@ fn near(printed: &Value, wanted: f64, tolerance: f64) {
 }
 
 #[test]
-fn rates_are_what_the_program_counted() {
+fn the_rates_are_those_that_the_program_counted() {
     let directory = scratch("rates");
     let program = Running::steady(&directory);
     let before = program.word(0);
@@ -121,7 +121,7 @@ fn rates_are_what_the_program_counted() {
 }
 
 #[test]
-fn the_list_is_one_line_a_process_of_words_for_scripts() {
+fn the_list_is_one_line_per_process_for_scripts() {
     let directory = scratch("list");
     let program = Running::steady(&directory);
     let pid = program.pid().to_string();
@@ -141,7 +141,7 @@ fn the_list_is_one_line_a_process_of_words_for_scripts() {
 }
 
 #[test]
-fn a_child_of_a_fork_and_what_an_exec_begins_are_told_by_their_own_recordings() {
+fn a_forked_child_and_a_program_after_exec_are_shown_from_their_own_recordings() {
     let Some(python) = tool("python3") else { return };
     let directory = scratch("family");
     let poll = "e = select.epoll()\nwhile True: e.poll(0.01)\n";
@@ -179,7 +179,7 @@ fn a_child_of_a_fork_and_what_an_exec_begins_are_told_by_their_own_recordings() 
 
 /// What was noted before an exec that looked as if it would succeed stays if the exec fails.
 #[test]
-fn a_process_whose_exec_failed_is_still_told_of_and_then_as_killed() {
+fn a_process_whose_exec_failed_is_still_shown_and_then_as_killed() {
     let Some(python) = tool("python3") else { return };
     let directory = scratch("failed-exec");
     let recordings = directory.join("recordings");
@@ -218,7 +218,7 @@ fn a_process_whose_exec_failed_is_still_told_of_and_then_as_killed() {
 }
 
 #[test]
-fn nothing_to_watch_is_exit_status_1_and_says_how_to_record() {
+fn nothing_to_watch_is_exit_status_1_and_explains_how_to_record() {
     let directory = scratch("nothing");
     let mut ended = Running::steady(&directory);
     ended.kill();
@@ -284,7 +284,7 @@ fn the_program_under_watch_is_not_touched() {
 }
 
 #[test]
-fn a_process_that_is_killed_meanwhile_is_told_as_killed() {
+fn a_process_that_is_killed_meanwhile_is_shown_as_killed() {
     let directory = scratch("killed");
     let (stays, mut goes) = (Running::steady(&directory), Running::steady(&directory));
     let command = epollshim()

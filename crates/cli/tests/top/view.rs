@@ -64,7 +64,7 @@ fn a_signal_ends_the_view_as_it_ends_any_program_and_the_terminal_is_given_back(
 }
 
 #[test]
-fn stopped_it_gives_the_terminal_back_and_takes_it_again_when_it_goes_on() {
+fn a_stopped_view_restores_the_terminal_and_draws_again_when_it_continues() {
     let directory = scratch("stopped");
     // A shell with job control. It continues when its job stops.
     let mut command = Command::new("sh");
@@ -99,7 +99,7 @@ fn stopped_it_gives_the_terminal_back_and_takes_it_again_when_it_goes_on() {
 }
 
 #[test]
-fn where_nobody_could_let_it_go_on_it_does_not_stop() {
+fn it_does_not_stop_if_no_process_could_continue_it() {
     let directory = scratch("orphan");
     // Like `ssh -t host epollshim top`, or a new terminal window: no shell has it as a job.
     let mut terminal = view(&directory, &[]);

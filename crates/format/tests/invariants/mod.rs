@@ -72,7 +72,7 @@ pub fn log_filter(text: &[u8]) {
                 let used = numbers.iter().take_while(|number| **number != -1).count();
                 assert!(numbers[..used].iter().all(|number| *number >= 0));
                 assert!(numbers[used..].iter().all(|number| *number == -1));
-                assert!((1..used).all(|at| !numbers[..at].contains(&numbers[at])), "none stands twice");
+                assert!((1..used).all(|at| !numbers[..at].contains(&numbers[at])), "each is listed once");
             }
         }
         Err(fault) => is_a_line(fault),
@@ -151,5 +151,5 @@ fn is_a_line(complaint: impl Display) {
     assert!(line.bytes().all(|byte| (b' '..=b'~').contains(&byte)), "{line}");
     let remedies = ["; expected ", " allow", "; add ", "; write ", "; remove ", "; keep ", " applies only to "];
     let has_remedy = line.ends_with('?') || remedies.iter().any(|remedy| line.contains(remedy));
-    assert!(has_remedy, "it says what to write instead: {line}");
+    assert!(has_remedy, "it names what to write instead: {line}");
 }

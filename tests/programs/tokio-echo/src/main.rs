@@ -1,4 +1,4 @@
-//! An echo server on tokio: prints its port, serves until SIGTERM, says what it served, exits 6.
+//! An echo server on tokio: prints its port, serves until SIGTERM, prints totals, exits with 6.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,4 +1,4 @@
-"""A helper that cannot be started is passed over: what it was to print is missing behind status 0."""
+"""A helper that cannot be started is ignored: its output is missing, and the status is 0."""
 
 import subprocess
 import sys

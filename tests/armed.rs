@@ -1,7 +1,8 @@
-//! While something is armed the hooks go another way (src/hooks/armed.rs). It changes nothing either, where nothing bites: the C
-//! programs of `c-tests/` run as they do bare with a log, with a rule that never matches, and with limits never reached.
+//! While a log, a fault or a limit is armed, hooks take the slow path (src/hooks/armed.rs). If no
+//! rule or limit applies, the slow path changes nothing: the C programs of `c-tests/` behave as
+//! bare with a log, with a rule that never fires, and with limits that are never reached.
 //!
-//! Programs that measure what a call costs are left away.
+//! Programs that measure what a call costs are not included.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use serde_json::Value;
@@ -13,21 +14,21 @@ use testkit::{c_program, c_program_with, reports, scratch, under_shim};
 
 #[derive(Clone, Copy, PartialEq)]
 enum Armed {
-    /// To a file.
+    /// A log to a file.
     Log,
-    /// A rule whose turn never comes.
+    /// A rule that never fires.
     Rule,
     /// Limits that are never reached.
     Limits,
     Recording,
-    /// The first three, and the log in JSON.
+    /// All three, with the log in JSON.
     All,
 }
 
 const NEVER: (&str, &str) = ("EPOLLSHIM_INJECT", "all:error=EIO:when=4000000000");
 const WIDE: (&str, &str) = ("EPOLLSHIM_LIMIT", "instances=100000,watches=1000000,memory=1G");
 
-/// The lines on standard output, and how it ended last of all.
+/// The lines on standard output, and last how the program ended.
 fn lines(command: &mut Command) -> (Vec<String>, String) {
     let run = testkit::run(command);
     if run.status.signal() == Some(libc::SIGSEGV) {
@@ -36,7 +37,7 @@ fn lines(command: &mut Command) -> (Vec<String>, String) {
     (run.stdout.lines().map(str::to_owned).chain([run.status.to_string()]).collect(), run.stderr)
 }
 
-/// Ends and prints as it does bare. Gives the reports.
+/// Asserts that the program ends and prints as bare. Returns the reports.
 #[track_caller]
 fn same(binary: &Path, arguments: &[&str], armed: Armed) -> Vec<Value> {
     let (bare, _) = lines(Command::new(binary).args(arguments));
@@ -75,8 +76,9 @@ fn same(binary: &Path, arguments: &[&str], armed: Armed) -> Vec<Value> {
     reports
 }
 
-/// Every program, with the arguments that tests/c_programs.rs gives it. (`crowd` and `long_life` with a log write hundreds of
-/// megabytes of it; `descriptor_threads` wants no loss of the ledger's gate, which is a matter of the machine's load.)
+/// Every program, with its arguments in tests/c_programs.rs. (Not `crowd` and `long_life`, whose
+/// logs have hundreds of megabytes, and not `descriptor_threads`, which fails if the ledger's lock
+/// is ever broken, which depends on the load of the machine.)
 const PROGRAMS: &[(&str, &[&str])] = &[
     ("epoll_create", &[]),
     ("epoll_ctl", &[]),
@@ -148,7 +150,7 @@ const ENDINGS: &[&str] = &[
     "fork_exit",
 ];
 
-/// The programs, built once for all tests of this file.
+/// A program, built once for all tests of this file.
 fn built(name: &str) -> PathBuf {
     static BUILT: OnceLock<Vec<(&str, PathBuf)>> = OnceLock::new();
     let built = BUILT.get_or_init(|| {
@@ -162,7 +164,8 @@ fn built(name: &str) -> PathBuf {
 
 fn all_are_the_same(armed: Armed) {
     for (name, arguments) in PROGRAMS {
-        // Its handler forks each millisecond; a child that makes a file takes longer, and it would never leave its handler.
+        // Its handler forks every millisecond. A child that creates a recording takes longer, so
+        // the program would never leave its handler.
         if armed == Armed::Recording && *name == "fork_in_signal_handler" {
             continue;
         }
@@ -171,9 +174,9 @@ fn all_are_the_same(armed: Armed) {
         {
             for report in reports {
                 let log = &report["log"];
-                let told = log["written"].as_u64().unwrap() + log["dropped"].as_u64().unwrap();
+                let logged = log["written"].as_u64().unwrap() + log["dropped"].as_u64().unwrap();
                 let calls = report["calls"].as_object().unwrap().values();
-                assert_eq!(told, calls.map(|call| call["calls"].as_u64().unwrap()).sum::<u64>(), "{name}: {report}");
+                assert_eq!(logged, calls.map(|call| call["calls"].as_u64().unwrap()).sum::<u64>(), "{name}: {report}");
             }
         }
     }
@@ -190,7 +193,7 @@ fn a_log_to_a_file_changes_nothing() {
 }
 
 #[test]
-fn a_rule_whose_turn_never_comes_changes_nothing() {
+fn a_rule_that_never_fires_changes_nothing() {
     all_are_the_same(Armed::Rule);
 }
 
