@@ -147,7 +147,7 @@ fn a_bad_line_is_reported_before_anything_starts_or_is_read() {
     std::fs::write(&file, "leak:libfoo.so\nleek:x\n").unwrap();
     let name = file.to_str().unwrap();
     let wanted =
-        format!("epollshim: --suppressions: {name}:2: unknown finding 'leek' at 'leek:x'; did you mean leak?\n");
+        format!("epollshim: --suppressions: {name}:2: unknown finding 'leek' in 'leek:x'; did you mean leak?\n");
     for printed in [
         run(&["run", "--suppressions", name, "--", "echo", "started"]),
         run(&["report", "--suppressions", name, "/nowhere"]),

@@ -85,7 +85,7 @@ const PLANTED: &[Planted] = &[
         None,
         "closed twice",
         Says("watch: No space"),
-        "the number was closed before",
+        "close failed with EBADF: the number was already closed",
     ),
     ("kept_events.c", &["--calls", "epoll_ctl"], Some(7106), "leak", Shows::Verdict, "eventfd: 1, not 0"),
     (

@@ -69,29 +69,29 @@ fn a_bad_option_is_reported_in_one_line_and_nothing_is_started() {
     let mark = scratch("bad").join("started");
     let touch = ["--", "touch", mark.to_str().unwrap()];
     for (flags, line) in [
-        (&["--report-format", "xml"][..], "--report-format: unknown word 'xml'; allowed: text, json"),
-        (&["--report", ""], "--report: empty; wanted: stderr, none or a file name"),
-        (&["--report", "/tmp/%q"], "--report: unknown pattern at '%q'"),
-        (&["--limit", "instance=8"], "--limit: unknown limit 'instance' at 'instance=8'; did you mean instances?"),
-        (&["--limit", "instances=8", "--limit", "watches=-1"], "--limit: '-1' is negative at 'watches=-1'"),
+        (&["--report-format", "xml"][..], "--report-format: unknown value 'xml'; allowed: text, json"),
+        (&["--report", ""], "--report: empty; expected stderr, none or a file name"),
+        (&["--report", "/tmp/%q"], "--report: unknown pattern in '%q'"),
+        (&["--limit", "instance=8"], "--limit: unknown limit 'instance' in 'instance=8'; did you mean instances?"),
+        (&["--limit", "instances=8", "--limit", "watches=-1"], "--limit: '-1' is negative in 'watches=-1'"),
         (&["--limit", "instances=8", "--limit", ""], "--limit: element 2 is empty"),
         (&["--inject", "epoll_wiat:error=EINTR"], "--inject: unknown call 'epoll_wiat'"),
         (&["--inject", "epoll_wait:error=EINTR", "--inject", ""], "--inject: rule 2 is empty"),
         (&["--inject", "epoll_ctl:retval=7"], "--inject: no kernel returns 7 from epoll_ctl"),
-        (&["--inject-impossible=2"], "--inject-impossible: unknown word '2'; allowed: 0, 1"),
+        (&["--inject-impossible=2"], "--inject-impossible: unknown value '2'; allowed: 0, 1"),
         (&["--seed", "x"], "--seed: 'x' is not a number"),
         (&["--log", "/tmp/"], "--log: '/tmp/' is a directory"),
-        (&["--log-format", "jsn"], "--log-format: unknown word 'jsn'; allowed: text, json; did you mean json?"),
-        (&["--log-time", "day"], "--log-time: unknown word 'day'; allowed: none, wall, relative"),
+        (&["--log-format", "jsn"], "--log-format: unknown value 'jsn'; allowed: text, json; did you mean json?"),
+        (&["--log-time", "day"], "--log-time: unknown value 'day'; allowed: none, wall, relative"),
         (&["--log-filter", "slow"], "--log-filter: slow has no value"),
-        (&["--only", "a,,b"], "--only: empty; wanted: program names"),
-        (&["--on-bad-config", "die"], "--on-bad-config: unknown word 'die'"),
-        (&["--session", ""], "--session: empty; wanted: a directory"),
+        (&["--only", "a,,b"], "--only: empty; expected program names"),
+        (&["--on-bad-config", "die"], "--on-bad-config: unknown value 'die'"),
+        (&["--session", ""], "--session: empty; expected a directory"),
         (&["--limti", "x"], "unexpected argument '--limti' found; did you mean --limit?"),
-        (&["--record", ""], "--record: empty; wanted: a directory"),
+        (&["--record", ""], "--record: empty; expected a directory"),
         (&["--record-ring", "3"], "--record-ring: '3' is too small"),
-        (&["--census=2"], "--census: unknown word '2'; allowed: 0, 1"),
-        (&["--stacks", "65"], "--stacks: '65' is too large; wanted: a number of callers from 0 to 64"),
+        (&["--census=2"], "--census: unknown value '2'; allowed: 0, 1"),
+        (&["--stacks", "65"], "--stacks: '65' is too large; expected a number of callers from 0 to 64"),
         (&["--shim", "/no/such.so"], "--shim /no/such.so: No such file or directory"),
         (&["--shim", "/etc/passwd"], "--shim /etc/passwd: not a shared object"),
     ] {
@@ -105,7 +105,7 @@ fn a_bad_option_is_reported_in_one_line_and_nothing_is_started() {
     for (name, value, line) in [
         ("EPOLLSHIM_LIMIT", "x", "EPOLLSHIM_LIMIT: "),
         ("EPOLLSHIM_REPROT", "x", "EPOLLSHIM_REPROT: no such option; did you mean EPOLLSHIM_REPORT?"),
-        ("EPOLLSHIM_CENSUS", "yes", "EPOLLSHIM_CENSUS: unknown word 'yes'; allowed: 0, 1"),
+        ("EPOLLSHIM_CENSUS", "yes", "EPOLLSHIM_CENSUS: unknown value 'yes'; allowed: 0, 1"),
     ] {
         let output = output(epollshim().env(name, value).arg("run").args(touch));
         assert_eq!(output.status.code(), Some(2), "{name}: {}", stderr(&output));
