@@ -72,7 +72,7 @@ pub fn text(facts: &Facts, out: &mut Buffer<u8>) -> fmt::Result {
                 before => {
                     write!(
                         out,
-                        "    {live} {kind}, {} of them from before the fork; {made} created since",
+                        "    {live} {kind}, {} inherited at the fork; {made} created since",
                         Grouped(before)
                     )?;
                 }

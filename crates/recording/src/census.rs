@@ -269,7 +269,7 @@ pub fn text(process: &Process) -> Vec<String> {
         lines.push(match row.live.saturating_sub(row.born) {
             0 => format!("    {live} of {born} {kind}"),
             before => format!(
-                "    {live} {kind}, at least {} of them from before the fork; {born} created since",
+                "    {live} {kind}, at least {} inherited at the fork; {born} created since",
                 grouped(before)
             ),
         });
