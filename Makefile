@@ -50,7 +50,8 @@ release: toolchain
 
 # Uses the tests' profile: link-time optimisation would take longer than the program runs.
 assets: toolchain
-	$(CARGO) run --quiet --profile checks --package epollshim-cli --example assets -- '$(ASSETS)'
+	@echo 'make: building the manual pages and completions (a second build, of some minutes)'
+	$(CARGO) run --profile checks --package epollshim-cli --example assets -- '$(ASSETS)'
 
 # Installs, if run as root, the programs that tests need and the machine lacks; otherwise prints
 # their names. NO_SKIP=1: a test that would skip because a program is missing fails instead.

@@ -70,11 +70,7 @@ pub fn text(facts: &Facts, out: &mut Buffer<u8>) -> fmt::Result {
             match inherited(*index) {
                 0 => write!(out, "    {live} of {made} {kind}")?,
                 before => {
-                    write!(
-                        out,
-                        "    {live} {kind}, {} of them from before the fork; {made} created since",
-                        Grouped(before)
-                    )?;
+                    write!(out, "    {live} {kind}, {} inherited at the fork; {made} created since", Grouped(before))?;
                 }
             }
             writeln!(out, "  at {}", OrNull(facts.map.site(place.site())))?;

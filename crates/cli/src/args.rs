@@ -30,7 +30,7 @@ pub use run::Run;
 pub use sweep::{Sweep, SweepFormat};
 pub use top::Top;
 
-const ABOUT: &str = "Show, limit and break the epoll calls of an unmodified program";
+const ABOUT: &str = "Find descriptor leaks and epoll hangs, and make calls fail, in any program";
 
 /// The version, and the commit if it is known (build.rs).
 const VERSION: &str = env!("VERSION_AND_COMMIT");

@@ -275,7 +275,9 @@ fn a_program_that_is_killed_is_known_to_have_had_an_instance() {
             unsafe { libc::kill(pid, libc::SIGKILL) };
             let text = stderr(&parent.wait_with_output().unwrap());
             assert!(text.contains("was killed by SIGKILL"), "{text}");
-            text.contains(&format!("NOT SEEN: raw (pid {pid}) had 1 epoll descriptor (fd 3), but the library saw none of its epoll calls"))
+            text.contains(&format!(
+                "NOT SEEN: raw (pid {pid}) had 1 epoll descriptor (fd 3), but the library saw none of its epoll calls"
+            ))
         });
         assert!(is_named, "{flags:?}");
     }

@@ -268,10 +268,9 @@ pub fn text(process: &Process) -> Vec<String> {
         let (live, born, kind) = (grouped(row.live), grouped(row.born), row.kind.plural());
         lines.push(match row.live.saturating_sub(row.born) {
             0 => format!("    {live} of {born} {kind}"),
-            before => format!(
-                "    {live} {kind}, at least {} of them from before the fork; {born} created since",
-                grouped(before)
-            ),
+            before => {
+                format!("    {live} {kind}, at least {} inherited at the fork; {born} created since", grouped(before))
+            }
         });
         lines.extend(
             described::lines(described(process, row), row.live).into_iter().map(|line| format!("      {line}")),

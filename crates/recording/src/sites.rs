@@ -61,9 +61,12 @@ impl Site {
         })
     }
 
-    /// The place, and the places that it was inlined into.
+    /// The place, and the places that it was inlined into. All but the last function are marked as
+    /// inlined, as perf-script(1) and gdb do.
     pub fn frames(&self) -> impl Iterator<Item = String> {
-        std::iter::once(self.best()).chain(self.inlined_into.iter().map(|frame| format!("{frame} [inlined]")))
+        let last = self.inlined_into.len();
+        let frames = std::iter::once(self.best()).chain(self.inlined_into.iter().cloned());
+        frames.enumerate().map(move |(index, frame)| if index < last { format!("{frame} [inlined]") } else { frame })
     }
 
     /// The most precise description that is known, such as `aeApiCreate (src/ae_epoll.c:43)`.

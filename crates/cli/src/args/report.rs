@@ -66,7 +66,7 @@ pub struct Report {
     pub debug: Vec<PathBuf>,
     /// Exit with 1 if one of these was found: ids, error, warning or all. An
     /// id counts from severity warning up; leak:info and leak:error change
-    /// this
+    /// this, and all counts every finding, info too
     #[arg(
         long,
         value_name = "ID[:SEVERITY],...",

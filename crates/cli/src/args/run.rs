@@ -72,10 +72,12 @@ pub struct Run {
     #[arg(long, short, value_name = "FILE", conflicts_with = "exec", verbatim_doc_comment)]
     pub output: Option<PathBuf>,
     /// Exit with 1 if CMD exits with 0 and one of these was found: ids,
-    /// error, warning or all. Also if something could not be recorded
+    /// error, warning or all. Also if something could not be recorded. An id
+    /// counts from severity warning up: fd-leak:info counts any, and all
+    /// counts every finding, info too
     #[arg(
         long,
-        value_name = "ID,...",
+        value_name = "ID[:SEVERITY],...",
         value_delimiter = ',',
         value_parser = FailOn::parse,
         conflicts_with = "exec",
