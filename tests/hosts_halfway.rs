@@ -13,14 +13,20 @@ fn times() -> u32 {
     std::env::var("EPOLLSHIM_SOAK").ok().and_then(|text| text.parse().ok()).unwrap_or(1)
 }
 
-/// Runs a program bare, and in one mode; both must end and print the same. Returns both runs.
-fn same(binary: &Path, arguments: &[&str], mode: Mode) -> (Run, Run) {
+/// Runs a program bare, and in each of these modes; all must end and print the same. Returns the bare
+/// run, and the others.
+fn same(binary: &Path, arguments: &[&str], modes: &[Mode]) -> (Run, Vec<(Mode, Run)>) {
     let bare = run(Command::new(binary).args(arguments));
     assert!(bare.status.success(), "bare: {}\n{}", bare.status, bare.stdout);
-    let preloaded = run(mode.preload(Command::new(binary).args(arguments), &scratch("halfway")));
-    let output = format!("{arguments:?} in {mode:?}: {}\n{}{}", preloaded.status, preloaded.stdout, preloaded.stderr);
-    assert_eq!(bare.status, preloaded.status, "{output}");
-    assert_eq!(bare.stdout, preloaded.stdout, "{output}");
+    let in_mode = |&mode: &Mode| {
+        let preloaded = run(mode.preload(Command::new(binary).args(arguments), &scratch("halfway")));
+        let output =
+            format!("{arguments:?} in {mode:?}: {}\n{}{}", preloaded.status, preloaded.stdout, preloaded.stderr);
+        assert_eq!(bare.status, preloaded.status, "{output}");
+        assert_eq!(bare.stdout, preloaded.stdout, "{output}");
+        (mode, preloaded)
+    };
+    let preloaded = modes.iter().map(in_mode).collect();
     (bare, preloaded)
 }
 
@@ -29,9 +35,7 @@ fn a_child_that_is_forked_by_a_handler_continues_in_the_interrupted_call() {
     let binary = c_program("hosts/fork_in_handler_goes_on");
     let children = (600 * times()).to_string();
     for calls in ["ctl", "close", "create", "dup", "poll", "wait"] {
-        for mode in MODES {
-            same(&binary, &[calls, &children], mode);
-        }
+        same(&binary, &[calls, &children], &MODES);
     }
 }
 
@@ -40,9 +44,7 @@ fn a_handler_that_reads_the_statistics_does_not_change_the_interrupted_call() {
     let binary = c_program("hosts/asked_in_handler");
     let handlers = (2000 * times()).to_string();
     for arguments in [&[&*handlers, "0"][..], &[&handlers, "2"], &[&handlers, "0", "stack"]] {
-        for mode in MODES {
-            same(&binary, arguments, mode);
-        }
+        same(&binary, arguments, &MODES);
     }
 }
 
@@ -50,7 +52,7 @@ fn a_handler_that_reads_the_statistics_does_not_change_the_interrupted_call() {
 /// crates/ledger/src/lock_protocol.rs).
 #[test]
 fn a_handler_that_makes_thousands_of_calls_does_not_change_the_interrupted_call() {
-    same(&c_program("hosts/long_handlers"), &["3", "4300"], Mode::Default);
+    same(&c_program("hosts/long_handlers"), &["3", "4300"], &[Mode::Default]);
 }
 
 /// Afterwards, calls cost what they cost in a program that leaves nothing half done: within 1.5
@@ -61,8 +63,8 @@ fn hooks_that_never_return_cost_later_calls_nothing_and_lose_no_change() {
     let binary = c_program("hosts/left_for_ever");
     let jumps = (400 * times()).to_string();
     for way in ["jump", "calls", "deeper", "exit"] {
-        for mode in MODES {
-            let (bare, preloaded) = same(&binary, &[way, &jumps], mode);
+        let (bare, all) = same(&binary, &[way, &jumps], &MODES);
+        for (mode, preloaded) in all {
             let cost = |run: &Run| run.stderr.lines().last().and_then(|line| line.parse::<u64>().ok());
             if mode == Mode::Default {
                 let (bare, preloaded) = (cost(&bare).unwrap(), cost(&preloaded).unwrap());
