@@ -71,7 +71,7 @@ fn a_bad_option_is_reported_in_one_line_and_nothing_is_started() {
     for (flags, line) in [
         (&["--report-format", "xml"][..], "--report-format: unknown value 'xml'; allowed: text, json"),
         (&["--report", ""], "--report: empty; expected stderr, none or a file name"),
-        (&["--report", "/tmp/%q"], "--report: unknown pattern in '%q'"),
+        (&["--report", "/tmp/%q"], "--report: unknown pattern at '%q'"),
         (&["--limit", "instance=8"], "--limit: unknown limit 'instance' in 'instance=8'; did you mean instances?"),
         (&["--limit", "instances=8", "--limit", "watches=-1"], "--limit: '-1' is negative in 'watches=-1'"),
         (&["--limit", "instances=8", "--limit", ""], "--limit: element 2 is empty"),
