@@ -13,8 +13,8 @@ fn times() -> u32 {
     std::env::var("EPOLLSHIM_SOAK").ok().and_then(|text| text.parse().ok()).unwrap_or(1)
 }
 
-/// Runs a program bare, and in each of these modes; all must end and print the same. Returns the bare
-/// run, and the others.
+/// Runs a program bare, and in each of these modes; all must end and print the same. Returns the
+/// bare run, and the others.
 fn same(binary: &Path, arguments: &[&str], modes: &[Mode]) -> (Run, Vec<(Mode, Run)>) {
     let bare = run(Command::new(binary).args(arguments));
     assert!(bare.status.success(), "bare: {}\n{}", bare.status, bare.stdout);
