@@ -163,6 +163,7 @@ functions: tested
 
 samples: tested
 	EPOLLSHIM_BLESS=1 $(CARGO) test --profile checks --test docs_samples --test thresholds
+	INSTA_UPDATE=always $(CARGO) test --profile checks -p epollshim-recording -p epollshim-cli --test reports --test texts
 
 header: toolchain
 	EPOLLSHIM_BLESS=1 $(CARGO) test --profile checks --test header

@@ -127,6 +127,10 @@ fn one_line(error: &clap::Error, subcommand: Option<&OsString>) -> String {
     let words: Vec<&str> = first.split_whitespace().collect();
     let words = words.join(" ");
     let mut line = printable(words.strip_prefix("error: ").unwrap_or(&words));
+    if error.kind() == ErrorKind::ValueValidation {
+        // The message contains the allowed values.
+        return with_plain_range(line);
+    }
     let meant = [ContextKind::SuggestedArg, ContextKind::SuggestedSubcommand, ContextKind::SuggestedValue]
         .into_iter()
         .find_map(|kind| match error.get(kind) {
@@ -144,6 +148,15 @@ fn one_line(error: &clap::Error, subcommand: Option<&OsString>) -> String {
         }
     }
     line
+}
+
+/// Rewrites clap's message about a number outside a range, `...: 0 is not in 1..=100`.
+fn with_plain_range(line: String) -> String {
+    let range = line.rsplit_once(" is not in ").and_then(|(start, range)| Some((start, range.split_once("..=")?)));
+    match range.and_then(|(start, range)| Some((start.rsplit_once(": ")?.0, range))) {
+        Some((start, (least, most))) => format!("{start}: expected a number from {least} to {most}"),
+        None => line,
+    }
 }
 
 #[cfg(test)]

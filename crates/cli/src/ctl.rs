@@ -18,7 +18,7 @@ use epollshim_format::{control, faults, limits};
 use epollshim_recording::{Format, Look, Options, armed, load_with};
 
 use crate::args::{Armed, Ctl, Order};
-use crate::text::printable;
+use crate::text::{printable, shown};
 use crate::{Failure, print, report, say};
 use exchange::{Exchange, Outcome, When};
 pub use target::pid;
@@ -39,7 +39,9 @@ pub fn ctl(asked: &Ctl) -> Result<i32, Failure> {
     if let [pid] = asked.pids.as_slice() {
         return one(pid, order, lines, wait);
     }
-    asked.pids.iter().try_for_each(|word| target::pid(word).map(drop))?;
+    for (index, word) in asked.pids.iter().enumerate() {
+        target::pid(word).map_err(|failure| if index == 0 { failure } else { neither(word) })?;
+    }
     if matches!(order, Order::Snapshot { output: Some(_), .. }) {
         return Err(Failure::usage("snapshot -o: the file takes the report of one process; name one PID"));
     }
@@ -52,6 +54,13 @@ pub fn ctl(asked: &Ctl) -> Result<i32, Failure> {
         highest = highest.max(status);
     }
     Ok(highest)
+}
+
+/// The message for a word after the first process id. It may be a misspelt order.
+fn neither(word: &OsStr) -> Failure {
+    let word = shown(word);
+    let orders = "status, inject, limit, off, snapshot";
+    Failure::usage(format!("'{word}' is neither a process id nor an order; orders: {orders}"))
 }
 
 /// A snapshot is withdrawn if no call returns in time, because nobody reads its result later.

@@ -73,7 +73,15 @@ pub fn main(arguments: Vec<OsString>) -> i32 {
     if let Some(status) = sweep::as_one_run(&arguments) {
         return status;
     }
-    let done = args::parse(arguments).and_then(|command| match command {
+    try_main(arguments).unwrap_or_else(|failure| {
+        say(&failure.text);
+        failure.status
+    })
+}
+
+/// As [`main`], but returns a failure instead of printing it.
+pub fn try_main(arguments: Vec<OsString>) -> Result<i32, Failure> {
+    match args::parse(arguments)? {
         args::Asked::Run(asked) => run::run(&asked),
         args::Asked::Report(asked) => report::report(&asked),
         args::Asked::Diff(asked) => diff::diff(&asked),
@@ -88,11 +96,7 @@ pub fn main(arguments: Vec<OsString>) -> i32 {
             let _ = std::io::stderr().write_all(text.as_bytes());
             Ok(USAGE)
         }
-    });
-    done.unwrap_or_else(|failure| {
-        say(&failure.text);
-        failure.status
-    })
+    }
 }
 
 /// Prints a line on stderr.

@@ -129,8 +129,8 @@ pub fn as_one_run(arguments: &[OsString]) -> Option<i32> {
 
 /// Runs the sweep, writes the result, and returns the exit status.
 pub fn sweep(asked: &Sweep) -> Result<i32, Failure> {
-    let settled = Settled::of(asked)?;
     let accepted = Accepted::read(&asked.accept)?;
+    let settled = Settled::of(asked)?;
     let output = Output::open(asked)?;
     // Before the first thread starts, which inherits the mask.
     let signals = Signals::block(&[libc::SIGINT, libc::SIGTERM, libc::SIGHUP]);

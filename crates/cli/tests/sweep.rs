@@ -207,7 +207,7 @@ fn a_start_that_cannot_work_is_reported_before_anything_is_tried() {
         (&["--timeout", "1"], &["sleep", "100"], "sleep: without any fault, in 1 s it does not end by itself"),
         (&[], &["sh", "-c", differs], "two clean runs differ: line 1 is"),
         (&["--workload", "exit 4"], &[server, "7000", "strict"], "the workload fails without any fault: it exits with"),
-        (&["--workload", "true", "--ready-when", "x"], &["true"], "--ready-when: x; wanted: 'port N' or 'line REGEX'"),
+        (&["--workload", "true", "--ready-when", "x"], &["true"], "--ready-when: unknown condition 'x'; expected"),
         (&["--workload", &once], &[server, "7000", "strict"], "the workload fails without any fault: it exits with"),
         (&["--input", "/"], &["true"], "--input: /: not a file"),
         (&["--input", "/no/such"], &["true"], "--input: /no/such: No such file or directory"),

@@ -170,9 +170,10 @@ fn one_failure_is_tried_on_request() {
     let program = program("whole");
     let (all, status) = swept(&["--only", "epoll_create1:error=EMFILE:when=1"], &[program.to_str().unwrap()]);
     assert_eq!((status, &all["tried"], &all["verdicts"]["clean failure"]), (0, &1.into(), &1.into()), "{all}");
+    let not_one = "not one valid rule, such as epoll_ctl:error=ENOMEM:when=1";
     for (rule, why) in [
-        ("epoll_create1", "not a single rule of a find"),
-        ("dup:error=EMFILE;dup:error=EMFILE", "not a single rule of a find"),
+        ("epoll_create1", not_one),
+        ("dup:error=EMFILE;dup:error=EMFILE", not_one),
         ("dup:error=EMFILE:phase=serve", "phase= needs --workload"),
     ] {
         let output = sweep(&["--only", rule], &["true"]);

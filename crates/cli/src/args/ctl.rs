@@ -51,9 +51,10 @@ pub struct Ctl {
 #[derive(Subcommand, Debug)]
 pub enum Order {
     /// Print what is armed, and how often it fired
+    #[command(override_usage = "epollshim ctl PID... status")]
     Status,
     /// Append faults to those that are armed: the rules of run --inject
-    #[command(override_usage = "epollshim ctl PID inject [--replace] RULES...")]
+    #[command(override_usage = "epollshim ctl PID... inject [--replace] RULES...")]
     Inject {
         /// Replace the faults that are armed
         #[arg(long)]
@@ -63,20 +64,21 @@ pub enum Order {
         rules: Vec<OsString>,
     },
     /// Replace all limits: the values of run --limit
-    #[command(override_usage = "epollshim ctl PID limit LIMITS...")]
+    #[command(override_usage = "epollshim ctl PID... limit LIMITS...")]
     Limit {
         /// For example instances=8,watches=1000
         #[arg(value_name = "LIMITS", required = true)]
         limits: Vec<OsString>,
     },
     /// Remove all faults and limits, or only one kind
-    #[command(override_usage = "epollshim ctl PID off [faults|limits]")]
+    #[command(override_usage = "epollshim ctl PID... off [faults|limits]")]
     Off {
+        /// Remove only these
         #[arg(value_name = "faults|limits", value_enum, hide_possible_values = true)]
         what: Option<Armed>,
     },
     /// Report on the process as it is now, compared with the kernel's lists
-    #[command(override_usage = "epollshim ctl PID snapshot [--format FORMAT] [-o FILE]")]
+    #[command(override_usage = "epollshim ctl PID... snapshot [--format FORMAT] [-o FILE]")]
     Snapshot {
         /// Write it as text, json, html, perfetto or prometheus
         #[arg(

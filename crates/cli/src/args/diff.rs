@@ -45,8 +45,8 @@ pub struct Diff {
     /// Search DIRECTORY for debug files by build id, as for report
     #[arg(long, value_name = "DIRECTORY")]
     pub debug: Vec<PathBuf>,
-    /// Exit with 1 if B has warnings or errors that A has not. new:info and
-    /// new:error set another least severity
+    /// Exit with 1 if B has warnings or errors that A does not have. new:info
+    /// and new:error change the severity from which findings count
     #[arg(long, value_name = "new[:SEVERITY]", value_parser = FailOnNew::parse, verbatim_doc_comment)]
     pub fail_on: Option<FailOnNew>,
     /// Leave out the findings that FILE lists. May be repeated

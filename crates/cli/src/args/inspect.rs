@@ -50,8 +50,7 @@ pub struct Inspect {
     /// Print text, or one JSON object (schema epollshim.inspect/1)
     #[arg(long, value_enum, default_value = "text", hide_possible_values = true, value_name = "text|json")]
     pub format: Format,
-    /// Look again every SECONDS until the processes have ended. Default,
-    /// without a value: 1
+    /// Look again every SECONDS (default: 1) until the processes have ended
     #[arg(
         long,
         value_name = "SECONDS",

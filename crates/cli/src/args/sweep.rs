@@ -101,7 +101,7 @@ pub struct Sweep {
     #[arg(long, value_name = "start,serve,stop", value_delimiter = ',', requires = "workload", verbatim_doc_comment)]
     #[arg(value_parser = ["start", "serve", "stop"], hide_possible_values = true)]
     pub phase: Vec<String>,
-    /// Try one failure: the RULE of a find, or any of EPOLLSHIM_INJECT
+    /// Try one failure: the RULE of a find, or any rule of run --inject
     #[arg(long, verbatim_doc_comment, value_name = "RULE", conflicts_with_all = ["calls", "errors", "all_errors", "persistent", "each_process", "phase", "every_call", "at", "shallow", "success_faults"])]
     pub only: Option<String>,
     /// Fail no call. Instead, lower the limit of open descriptors
@@ -139,7 +139,7 @@ pub struct Sweep {
     /// for a server without a network of its own
     #[arg(long, short, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=1024), verbatim_doc_comment)]
     pub jobs: Option<u32>,
-    /// Let each part of a clean run take this many seconds
+    /// Allow each part of a clean run this many seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub timeout: u64,
     /// Leave CMD in the network of this machine

@@ -47,8 +47,8 @@ pub struct Top {
     #[arg(long, short = 'd', value_name = "SECONDS", default_value = "1", value_parser = crate::top::interval)]
     pub interval: std::time::Duration,
     /// Sort by this column: calls, waits, events, events-per-wait, empty,
-    /// blocked, p99-wait, p99-work, errors, instances, watches, threads, age,
-    /// pid or program
+    /// blocked, p99-wait, p99-work, errors, instances, watches, findings,
+    /// threads, age, pid or program
     #[arg(
         long,
         value_name = "COLUMN",

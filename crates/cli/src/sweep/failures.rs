@@ -2,8 +2,9 @@
 //! they were selected.
 
 use epollshim_format::errno;
-use epollshim_format::function::{Function, Functions};
+use epollshim_format::function::{self, Function, Functions};
 use epollshim_format::legality::{self, Legal};
+use epollshim_format::suggest::nearest;
 
 use super::phases::Phase;
 use super::points::Point;
@@ -124,7 +125,7 @@ fn calls(words: &[String]) -> Result<Option<Functions>, Failure> {
         match Functions::named(word.as_bytes()) {
             Some(functions) => all = all.with(functions),
             None => {
-                return Err(Failure::usage(format!("--calls: unknown function {}", printable(word))));
+                return Err(unknown("--calls: unknown function", word, &function::NAMES));
             }
         }
     }
@@ -133,7 +134,15 @@ fn calls(words: &[String]) -> Result<Option<Functions>, Failure> {
 
 fn errors(words: &[String]) -> Result<Vec<String>, Failure> {
     match words.iter().find(|word| errno::number(word).is_none()) {
-        Some(word) => Err(Failure::usage(format!("--errors: unknown error {}", printable(word)))),
+        Some(word) => {
+            let known: Vec<&str> = errno::NAMES.iter().collect();
+            Err(unknown("--errors: unknown error", word, &known))
+        }
         None => Ok(words.to_vec()),
     }
+}
+
+fn unknown(what: &str, word: &str, known: &[&str]) -> Failure {
+    let meant = nearest(word, known.iter().copied()).map(|known| format!("; did you mean {known}?"));
+    Failure::usage(format!("{what} {}{}", printable(word), meant.unwrap_or_default()))
 }

@@ -14,7 +14,7 @@ pub fn parse(rule: &str, is_server: bool) -> Result<(Trial, Functions), Failure>
     let wrong = |why: &str| Failure::usage(format!("--only: {}: {why}", printable(rule)));
     let entry = format!("{}INJECT={rule}", options::PREFIX);
     if rule.contains(';') || options::parse([entry.as_bytes()].into_iter()).1.is_some() {
-        return Err(wrong("not a single rule of a find"));
+        return Err(wrong("not one valid rule, such as epoll_ctl:error=ENOMEM:when=1"));
     }
     let (calls, rest) = rule.split_once(':').unwrap_or((rule, ""));
     let functions =

@@ -43,6 +43,17 @@ impl Settled {
         let is_kept =
             |name: &OsStr| name == "EPOLLSHIM_ONLY" || !name.as_encoded_bytes().starts_with(options::PREFIX.as_bytes());
         plain.retain(|(name, _)| is_kept(name));
+        let absolute = |path: &Path, flag: &str| {
+            path.canonicalize().map_err(|error| Failure::usage(format!("{flag}: {}: {}", shown(path), reason(&error))))
+        };
+        let masks = Masks::new(&asked.mask)
+            .map_err(|text| Failure::usage(format!("--mask: not a regular expression: {}", printable(&text))))?;
+        let server = server(asked)?;
+        let input = asked.input.as_deref().map(|path| readable(absolute(path, "--input")?)).transpose()?;
+        let directory = asked.dir.as_deref().map(|path| absolute(path, "--dir")).transpose()?;
+        let choice = Choice::of(asked)?;
+        let only = asked.only.as_deref().map(|rule| only::parse(rule, asked.workload.is_some())).transpose()?;
+        let command = command(&asked.command)?;
         let mut preloaded = plain.clone();
         let library = if asked.limits { None } else { Some(shim::find(asked.shim.as_deref())?) };
         if let Some(library) = &library {
@@ -51,24 +62,8 @@ impl Settled {
             let old = take(&mut preloaded, "ASAN_OPTIONS");
             preloaded.push(("ASAN_OPTIONS".into(), shim::asan_options(old.as_deref())));
         }
-        let absolute = |path: &Path, flag: &str| {
-            path.canonicalize().map_err(|error| Failure::usage(format!("{flag}: {}: {}", shown(path), reason(&error))))
-        };
-        let masks = Masks::new(&asked.mask)
-            .map_err(|text| Failure::usage(format!("--mask: not a regular expression: {}", printable(&text))))?;
-        Ok(Settled {
-            command: command(&asked.command)?,
-            plain,
-            preloaded,
-            library,
-            server: server(asked)?,
-            input: asked.input.as_deref().map(|path| readable(absolute(path, "--input")?)).transpose()?,
-            directory: asked.dir.as_deref().map(|path| absolute(path, "--dir")).transpose()?,
-            masks,
-            debug: asked.debug.clone(),
-            choice: Choice::of(asked)?,
-            only: asked.only.as_deref().map(|rule| only::parse(rule, asked.workload.is_some())).transpose()?,
-        })
+        let debug = asked.debug.clone();
+        Ok(Settled { command, plain, preloaded, library, server, input, directory, masks, debug, choice, only })
     }
 }
 
@@ -103,24 +98,27 @@ fn command(words: &[OsString]) -> Result<Vec<OsString>, Failure> {
 
 fn server(asked: &Sweep) -> Result<Option<Server>, Failure> {
     let Some(workload) = asked.workload.clone() else { return Ok(None) };
-    let wrong = |text: &str| {
-        Err(Failure::usage(format!("--ready-when: {}; wanted: 'port N' or 'line REGEX'", printable(text))))
-    };
+    let wrong = |text: &str| Err(Failure::usage(format!("--ready-when: {}", printable(text))));
     let ready = match asked.ready_when.as_deref().map(|text| (text, text.split_once(' '))) {
-        None if asked.share_network => return wrong("required: in a shared network other programs listen too"),
+        None if asked.share_network => {
+            return wrong("required with --share-network, where other programs listen too");
+        }
         None => Ready::Listens,
-        Some((text, Some(("port", port)))) => match port.trim().parse() {
+        Some((_, Some(("port", port)))) => match port.trim().parse() {
             Ok(port) => Ready::Port(port),
-            Err(_) => return wrong(text),
+            Err(_) => return wrong(&format!("'{port}' is not a port; expected a number from 0 to 65535")),
         },
-        Some((text, Some(("line", line)))) => match Regex::new(line) {
+        Some((_, Some(("line", line)))) => match Regex::new(line) {
             Ok(_) => Ready::Line(line.to_owned()),
-            Err(_) => return wrong(text),
+            Err(_) => return wrong(&format!("not a regular expression: {line}")),
         },
-        Some((text, _)) => return wrong(text),
+        Some((text, _)) => return wrong(&format!("unknown condition '{text}'; expected 'port N' or 'line REGEX'")),
     };
     match signal::number(asked.stop_with.as_bytes()) {
         Some(stop) => Ok(Some(Server { ready, workload, stop: i32::from(stop) })),
-        None => Err(Failure::usage(format!("--stop-with: unknown signal {}", printable(&asked.stop_with)))),
+        None => Err(Failure::usage(format!(
+            "--stop-with: unknown signal {}; expected a name such as TERM, or a number",
+            printable(&asked.stop_with)
+        ))),
     }
 }
