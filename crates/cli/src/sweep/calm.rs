@@ -132,14 +132,29 @@ fn alarms(calm: &Calm, jobs: usize, runs: usize) -> usize {
     found
 }
 
+/// A process that takes a processor, also until the test fails.
+struct Busy(std::process::Child);
+
+impl Busy {
+    fn start() -> Busy {
+        let mut shell = Command::new("sh");
+        Busy(shell.args(["-c", "while :; do :; done"]).stdin(Stdio::null()).spawn().unwrap())
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 fn none_of(runs: usize, programs: impl Fn(&Path) -> Vec<Calm>) {
     let folder = Folder::of_sweep().unwrap();
-    let mut busy = Command::new("sh").args(["-c", "while :; do :; done"]).stdin(Stdio::null()).spawn().unwrap();
+    let _busy = Busy::start();
     let programs = programs(&folder.0);
     let each = runs.div_ceil(2 * programs.len());
     let found: usize = [2, 8].iter().flat_map(|jobs| programs.iter().map(move |one| alarms(one, *jobs, each))).sum();
-    busy.kill().unwrap();
-    busy.wait().unwrap();
     assert_eq!(found, 0);
 }
 
