@@ -9,8 +9,6 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde_json::{Value, json};
 use testkit::{c_program, report, reports, scratch, show, under_shim};
 
-#[allow(dead_code)] // what is installed is not asked here
-
 /// The directory of sessions: given, refused, and default.
 #[path = "limits/directory.rs"]
 mod directory;
