@@ -20,12 +20,13 @@ COMMAND := $(TARGET)/release/epollshim
 ASSETS := $(TARGET)/release/assets
 
 .DEFAULT_GOAL := build
-.PHONY: tested help sweeps build release assets dist test test-dist test-hosts test-portable test-servers test-sweep-calm calm demo bench soak fuzz functions samples header install uninstall toolchain programs
+.PHONY: tested test-foreign help sweeps build release assets dist test test-dist test-hosts test-portable test-servers test-sweep-calm calm demo bench soak fuzz functions samples header install uninstall toolchain programs
 
 help:
 	@echo 'make                  build the library and the command, with manual pages and completions'
 	@echo 'make demo             build, and run the shim on a real server and on a small program'
 	@echo 'make test             format, lints, and all tests (EPOLLSHIM_CFLAGS=: more flags for C programs)'
+	@echo 'make test-foreign     tests with the programs of others: Python, servers, another Debian, musl'
 	@echo 'make test-portable    tests of C programs on hooks in plain Rust (features = portable)'
 	@echo 'make test-servers     19 servers under load, idle and busy machine (SERVERS=NAMES: only these)'
 	@echo 'make test-sweep-calm  sweeps without faults report nothing (SWEEP_CALM_RUNS=500)'
@@ -64,7 +65,14 @@ test: toolchain programs
 	    $(CARGO) doc --quiet --profile checks --workspace --no-deps --document-private-items
 	$(MAKE) --no-print-directory tested
 	sh scripts/check-header include/epollshim.h
-	CARGO='$(CARGO)' scripts/run-tests --profile checks --workspace
+	CARGO='$(CARGO)' scripts/run-tests --skip '$(FOREIGN)' --profile checks --workspace
+
+# Programs and hosts of others: Python's own tests, servers under load, C programs on an older
+# Debian and on musl. They take a third of the time of all tests; .ci/run runs them as well.
+FOREIGN := python_suite,healthy_servers,other_hosts
+test-foreign: toolchain programs
+	$(MAKE) --no-print-directory tested
+	CARGO='$(CARGO)' scripts/run-tests --only '$(FOREIGN)' --profile checks --workspace
 
 # The tests use the library as it is shipped, and a command without link-time optimisation, which
 # would take a minute. $(TESTED) contains both, and the manual pages and completions.

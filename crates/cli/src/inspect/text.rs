@@ -98,8 +98,8 @@ fn one_instance(out: &mut String, process: &Process, instance: &Instance, look: 
     };
     let ready = match instance.ready.last() {
         None => "",
-        Some(true) => ", events are ready",
-        Some(false) => ", no events are ready",
+        Some(true) => ", a wait would return events",
+        Some(false) => ", a wait would return nothing",
     };
     let heading = look.paint(Colour::Heading, &format!("Instance fd {}", numbers.join(", ")));
     let _ = writeln!(out, "{heading}: {}; {waiters}{ready}", count(instance.interests.len(), "interest"));

@@ -93,6 +93,9 @@ pub fn report(plan: &Plan, ended: &Ended) -> Verdict {
         say(&format!("{to}: {}", reason(error)));
         verdict.is_unwritten = plan.output.is_some();
     }
+    if plan.reports {
+        never_fired(&set).iter().for_each(|what| say(what));
+    }
     if !plan.fail_on.is_empty() {
         verdict.fails = fails(plan, ended, &set, unread.as_deref());
     }
@@ -141,6 +144,27 @@ fn load(plan: &Plan, place: &Place, ended: &Ended) -> (Set, Option<String>) {
     }
     set.suppress(&plan.suppressions);
     (set, None)
+}
+
+/// A sentence for each rule that fired in no process: without it, a program that a mistyped rule
+/// never reached seems to have survived the fault.
+fn never_fired(set: &Set) -> Vec<String> {
+    let mut sums: Vec<(&str, u64, u64)> = Vec::new();
+    for rule in set.processes.iter().flat_map(|process| &process.rules) {
+        match sums.iter_mut().find(|(text, ..)| *text == rule.text) {
+            Some((_, matched, fired)) => (*matched, *fired) = (*matched + rule.matched, *fired + rule.fired),
+            None => sums.push((&rule.text, rule.matched, rule.fired)),
+        }
+    }
+    let idle = sums.into_iter().filter(|(.., fired)| *fired == 0);
+    idle.map(|(text, matched, _)| {
+        let why = match matched {
+            0 => "the program made no call that it names".to_owned(),
+            calls => format!("it counted {}, and its conditions held for none", count(calls as usize, "call")),
+        };
+        printable(&format!("rule '{text}' changed nothing: {why}"))
+    })
+    .collect()
 }
 
 /// What is known to have been missed by the library, one sentence each.

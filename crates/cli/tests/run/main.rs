@@ -293,3 +293,18 @@ fn output_that_cannot_be_written_is_an_error() {
     assert_eq!(output.status.code(), Some(2));
     assert_eq!(stderr(&output), "epollshim: stdout: No space left on device\n");
 }
+
+#[test]
+fn a_rule_that_never_fires_is_named() {
+    let program = compile("size_lie", &[]);
+    let rules = ["accept4:error=EMFILE", "epoll_ctl:error=ENOSPC:when=1000", "epoll_ctl:delay_enter=1"];
+    let flags = rules.iter().flat_map(|rule| ["--inject", rule]);
+    let text = stderr(&output(epollshim().arg("run").args(flags).arg("--").arg(&program)));
+    let named: Vec<&str> = text.lines().filter(|line| line.starts_with("epollshim: rule ")).collect();
+    let expected = [
+        "epollshim: rule 'accept4:error=EMFILE' changed nothing: the program made no call that it names",
+        "epollshim: rule 'epoll_ctl:error=ENOSPC:when=1000' changed nothing: it counted 3 calls, and its conditions \
+         held for none",
+    ];
+    assert_eq!(named, expected, "{text}");
+}
