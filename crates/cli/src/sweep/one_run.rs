@@ -32,6 +32,18 @@ pub fn main(folder: &Path, parent: u32) -> i32 {
     status
 }
 
+/// Waits until a parent that was killed has ended, or half a second. The kernel sends the signal of
+/// PR_SET_PDEATHSIG when the thread that started this process ends (prctl(2)): other threads of the
+/// parent may still be there, and until they have ended this process keeps its parent.
+fn wait_for_killed(parent: u32) {
+    for _ in 0..50 {
+        if sandbox::parent() != parent {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+}
+
 fn make(folder: &Path, parent: u32) -> i32 {
     let taken = Taken::block(&[libc::SIGCHLD, libc::SIGTERM, libc::SIGINT, libc::SIGHUP]);
     if sandbox::end_with_parent(libc::SIGTERM, parent).is_err() {
@@ -68,6 +80,7 @@ fn make(folder: &Path, parent: u32) -> i32 {
                     Some(libc::SIGCHLD) => break,
                     Some(_) => {
                         sandbox::send(first, libc::SIGKILL);
+                        wait_for_killed(parent);
                         break;
                     }
                     None => {}
