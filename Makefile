@@ -56,6 +56,7 @@ assets: toolchain
 
 # Installs, if run as root, the programs that tests need and the machine lacks; otherwise prints
 # their names. NO_SKIP=1: a test that would skip because a program is missing fails instead.
+# TEST_JOBS=N: that many test programs at a time.
 test: toolchain programs
 	$(CARGO) fmt --all --check
 	scripts/prose
@@ -65,14 +66,14 @@ test: toolchain programs
 	    $(CARGO) doc --quiet --profile checks --workspace --no-deps --document-private-items
 	$(MAKE) --no-print-directory tested
 	sh scripts/check-header include/epollshim.h
-	CARGO='$(CARGO)' scripts/run-tests --skip '$(FOREIGN)' --profile checks --workspace
+	CARGO='$(CARGO)' scripts/run-tests $(if $(TEST_JOBS),--jobs $(TEST_JOBS)) --skip '$(FOREIGN)' --profile checks --workspace
 
 # Programs and hosts of others: Python's own tests, servers under load, C programs on an older
 # Debian and on musl. They take a third of the time of all tests; .ci/run runs them as well.
 FOREIGN := python_suite,healthy_servers,other_hosts
 test-foreign: toolchain programs
 	$(MAKE) --no-print-directory tested
-	CARGO='$(CARGO)' scripts/run-tests --only '$(FOREIGN)' --profile checks --workspace
+	CARGO='$(CARGO)' scripts/run-tests $(if $(TEST_JOBS),--jobs $(TEST_JOBS)) --only '$(FOREIGN)' --profile checks --workspace
 
 # The tests use the library as it is shipped, and a command without link-time optimisation, which
 # would take a minute. $(TESTED) contains both, and the manual pages and completions.
