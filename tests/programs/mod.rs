@@ -15,8 +15,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use testkit::installed;
 
-/// A program that takes longer than this has hung: none takes a second on an idle machine.
-pub const HUNG: Duration = Duration::from_secs(300);
+pub use testkit::HUNG;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Mode {

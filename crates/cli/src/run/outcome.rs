@@ -6,7 +6,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use epollshim_format::signal;
-use epollshim_recording::model::Process;
+use epollshim_recording::model::{Process, Rule, summed_rules};
 use epollshim_recording::{self as recording, Format, Options, Set};
 
 use super::family::{self, Running};
@@ -149,15 +149,8 @@ fn load(plan: &Plan, place: &Place, ended: &Ended) -> (Set, Option<String>) {
 /// A sentence for each rule that fired in no process: without it, a program that a mistyped rule
 /// never reached seems to have survived the fault.
 fn never_fired(set: &Set) -> Vec<String> {
-    let mut sums: Vec<(&str, u64, u64)> = Vec::new();
-    for rule in set.processes.iter().flat_map(|process| &process.rules) {
-        match sums.iter_mut().find(|(text, ..)| *text == rule.text) {
-            Some((_, matched, fired)) => (*matched, *fired) = (*matched + rule.matched, *fired + rule.fired),
-            None => sums.push((&rule.text, rule.matched, rule.fired)),
-        }
-    }
-    let idle = sums.into_iter().filter(|(.., fired)| *fired == 0);
-    idle.map(|(text, matched, _)| {
+    let idle = summed_rules(&set.processes).into_iter().filter(|rule| rule.fired == 0);
+    idle.map(|Rule { text, matched, .. }| {
         let why = match matched {
             0 => "the program made no call that it names".to_owned(),
             calls => format!("it counted {}, and its conditions held for none", count(calls as usize, "call")),

@@ -22,7 +22,11 @@ pub const NAME: &str = "epollshim-sweep-run";
 
 /// Makes the run of a folder, writes the outcome into the folder, and returns the exit status.
 pub fn main(folder: &Path, parent: u32) -> i32 {
-    let status = make(folder, parent);
+    let taken = Taken::block(&[libc::SIGCHLD, libc::SIGTERM, libc::SIGINT, libc::SIGHUP]);
+    let status = make(folder, parent, &taken);
+    if taken.is_stopped() {
+        wait_for_killed(parent);
+    }
     // The sweep was killed, and cannot remove its folder. The last of its runs removes it.
     if sandbox::parent() != parent
         && let Some(top) = folder.parent()
@@ -44,8 +48,7 @@ fn wait_for_killed(parent: u32) {
     }
 }
 
-fn make(folder: &Path, parent: u32) -> i32 {
-    let taken = Taken::block(&[libc::SIGCHLD, libc::SIGTERM, libc::SIGINT, libc::SIGHUP]);
+fn make(folder: &Path, parent: u32, taken: &Taken) -> i32 {
     if sandbox::end_with_parent(libc::SIGTERM, parent).is_err() {
         return 1;
     }
@@ -56,7 +59,7 @@ fn make(folder: &Path, parent: u32) -> i32 {
     isolate(&spec, &mut outcome);
     if !outcome.has_processes {
         sandbox::adopt_orphans();
-        run(&spec, outcome, &taken);
+        run(&spec, outcome, taken);
         end_all(std::process::id() as i32);
         return 0;
     }
@@ -70,7 +73,7 @@ fn make(folder: &Path, parent: u32) -> i32 {
                 outcome.trouble = Some(format!("{UNMOUNTED}{}", reason(&error)));
                 write(&spec, &outcome);
             } else {
-                run(&spec, outcome, &taken);
+                run(&spec, outcome, taken);
             }
             sandbox::leave(0)
         }
@@ -80,7 +83,6 @@ fn make(folder: &Path, parent: u32) -> i32 {
                     Some(libc::SIGCHLD) => break,
                     Some(_) => {
                         sandbox::send(first, libc::SIGKILL);
-                        wait_for_killed(parent);
                         break;
                     }
                     None => {}

@@ -3,6 +3,7 @@
 //!
 //! The callers are processes with one thread, which `epollshim sweep` starts for each run.
 
+use std::cell::Cell;
 use std::io::{Error, ErrorKind};
 use std::mem::zeroed;
 use std::os::unix::process::CommandExt;
@@ -100,7 +101,10 @@ pub fn start_loopback() -> Result<(), Error> {
 }
 
 /// A set of signals that are blocked, and accepted one by one.
-pub struct Taken(libc::sigset_t);
+pub struct Taken {
+    set: libc::sigset_t,
+    is_stopped: Cell<bool>,
+}
 
 impl Taken {
     pub fn block(signals: &[i32]) -> Taken {
@@ -112,7 +116,7 @@ impl Taken {
                 libc::sigaddset(&raw mut set, *signal);
             }
             libc::sigprocmask(libc::SIG_BLOCK, &raw const set, null_mut());
-            Taken(set)
+            Taken { set, is_stopped: Cell::new(false) }
         }
     }
 
@@ -123,8 +127,16 @@ impl Taken {
             tv_nsec: (milliseconds % 1000 * 1_000_000) as libc::c_long,
         };
         // SAFETY: the set is initialised, the time is a local, and nothing is written.
-        let signal = unsafe { libc::sigtimedwait(&raw const self.0, null_mut(), &raw const time) };
+        let signal = unsafe { libc::sigtimedwait(&raw const self.set, null_mut(), &raw const time) };
+        if signal > 0 && signal != libc::SIGCHLD {
+            self.is_stopped.set(true);
+        }
         (signal > 0).then_some(signal)
+    }
+
+    /// Whether a signal other than SIGCHLD was taken.
+    pub fn is_stopped(&self) -> bool {
+        self.is_stopped.get()
     }
 }
 

@@ -11,7 +11,7 @@ use super::error_name;
 use crate::described::Descriptor;
 use crate::facts::{self, SiteFacts, Watched};
 use crate::findings::Found;
-use crate::model::{CallCounters, Histogram, Instance, Limit, Process, Rule, Thread};
+use crate::model::{CallCounters, Histogram, Instance, Limit, Process, Thread, summed_rules};
 use crate::sites::Site;
 
 /// The limits of some processes. Counts of equal limits are added, and so are their peaks.
@@ -41,19 +41,13 @@ pub(super) fn limits(processes: &[Process]) -> Value {
 
 /// The fault rules of some processes, with the sums of their counts.
 pub(super) fn faults(processes: &[Process]) -> Value {
-    let mut sums: Vec<(Rule, Vec<Value>)> = Vec::new();
-    for (process, of) in processes.iter().flat_map(|process| process.rules.iter().map(move |rule| (process, rule))) {
-        let firings = of.firings.iter().map(|firing| firing.json(process));
-        match sums.iter_mut().find(|(sum, _)| sum.text == of.text) {
-            None => sums.push((of.clone(), firings.collect())),
-            Some((sum, all)) => {
-                sum.matched = sum.matched.saturating_add(of.matched);
-                sum.fired = sum.fired.saturating_add(of.fired);
-                all.extend(firings);
-            }
-        }
-    }
-    let rules = sums.into_iter().map(|(of, firings)| {
+    let rules = summed_rules(processes).into_iter().map(|of| {
+        let firings: Vec<Value> = processes
+            .iter()
+            .flat_map(|process| process.rules.iter().map(move |rule| (process, rule)))
+            .filter(|(_, rule)| rule.text == of.text)
+            .flat_map(|(process, rule)| rule.firings.iter().map(|firing| firing.json(process)))
+            .collect();
         json!({ "rule": of.text, "matched": of.matched, "fired": of.fired, "legal": of.legal, "firings": firings })
     });
     rules.collect()

@@ -215,6 +215,21 @@ pub struct Rule {
     pub firings: Vec<Firing>,
 }
 
+/// The rules of these processes, each once, with the sums of their counts and without firings.
+pub fn summed_rules(processes: &[Process]) -> Vec<Rule> {
+    let mut sums: Vec<Rule> = Vec::new();
+    for of in processes.iter().flat_map(|process| &process.rules) {
+        match sums.iter_mut().find(|sum| sum.text == of.text) {
+            None => sums.push(Rule { firings: Vec::new(), ..of.clone() }),
+            Some(sum) => {
+                sum.matched = sum.matched.saturating_add(of.matched);
+                sum.fired = sum.fired.saturating_add(of.fired);
+            }
+        }
+    }
+    sums
+}
+
 /// What could not be read, and why. Only the first notes are kept; the others are counted.
 #[derive(Default, Clone)]
 pub struct Notes {
