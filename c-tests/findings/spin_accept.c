@@ -2,7 +2,7 @@
 // server loops at full speed without serving any client. With -DFIXED it gives up a descriptor that
 // it holds in reserve, accepts the connection and closes it.
 #include "tcp.h"
-#include "clock.h"
+#include "burns.h"
 #include <sys/resource.h>
 
 int main(void)
@@ -19,7 +19,7 @@ int main(void)
         last = full;
     must(errno == EMFILE, "EMFILE");
     struct epoll_event events[8];
-    for (struct since since = begin(); runs(&since, 600);) {
+    for (struct since since = begin(); goes_on(&since, 600);) {
         if (epoll_wait(epfd, events, 8, 50) != 1) /* HERE */
             continue;
         int connection = accept4(listener, NULL, NULL, SOCK_CLOEXEC);

@@ -1,7 +1,7 @@
 // A connection whose peer has closed its end stays watched: it stays readable, and each read
 // returns 0 (netty #4082). With -DFIXED it is closed.
 #include "tcp.h"
-#include "clock.h"
+#include "burns.h"
 
 int main(void)
 {
@@ -11,7 +11,7 @@ int main(void)
     add(epfd, connection, EPOLLIN | EPOLLRDHUP);
     close(client);
     struct epoll_event events[8];
-    for (struct since since = begin(); runs(&since, 600);) {
+    for (struct since since = begin(); goes_on(&since, 600);) {
         if (epoll_wait(epfd, events, 8, 50) != 1) /* HERE */
             continue;
         char byte;

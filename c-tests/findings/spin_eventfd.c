@@ -2,7 +2,7 @@
 // time, and another thread writes it again at once, so that the loop runs as fast and gets the same
 // event each time.
 #include "finding.h"
-#include "clock.h"
+#include "burns.h"
 #include <poll.h>
 #include <pthread.h>
 
@@ -29,7 +29,7 @@ int main(void)
     (void)thread, (void)waker;
 #endif
     struct epoll_event events[8];
-    for (struct since since = begin(); runs(&since, 600);) {
+    for (struct since since = begin(); goes_on(&since, 600);) {
         if (epoll_wait(epfd, events, 8, 50) != 1) /* HERE */
             continue;
 #ifdef FIXED

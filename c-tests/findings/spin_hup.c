@@ -1,7 +1,7 @@
 // The other end of a connection is gone, and its descriptor stays in the interests with a mask of
 // 0: EPOLLHUP still arrives, again and again (cups #4605). With -DFIXED the interest is deleted.
 #include "finding.h"
-#include "clock.h"
+#include "burns.h"
 
 int main(void)
 {
@@ -10,7 +10,7 @@ int main(void)
     add(epfd, pair[0], 0);
     close(pair[1]);
     struct epoll_event events[8];
-    for (struct since since = begin(); runs(&since, 600);) {
+    for (struct since since = begin(); goes_on(&since, 600);) {
         int n = epoll_wait(epfd, events, 8, 50); /* HERE */
         for (int i = 0; i < n; i++) {
 #ifdef FIXED

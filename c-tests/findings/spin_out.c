@@ -2,7 +2,7 @@
 // (haproxy #411). With -DFIXED something is written each time, at full speed, and the events are
 // the same.
 #include "tcp.h"
-#include "clock.h"
+#include "burns.h"
 #include <pthread.h>
 
 static void *reader(void *connection)
@@ -22,7 +22,7 @@ int main(void)
     must(pthread_create(&thread, NULL, reader, &client) == 0, "pthread_create");
     add(epfd, connection, EPOLLOUT);
     struct epoll_event events[8];
-    for (struct since since = begin(); runs(&since, 600);) {
+    for (struct since since = begin(); goes_on(&since, 600);) {
         int n = epoll_wait(epfd, events, 8, 50); /* HERE */
 #ifdef FIXED
         if (n == 1)

@@ -1,7 +1,7 @@
 // A datagram was sent to a port that has no listener: the error that came back is pending, EPOLLERR
 // arrives in each round, and the program never reads the error. With -DSIX: over IPv6. With -DFIXED
 // the error is read, and another datagram is sent, at full speed.
-#include "cases/burns.h"
+#include "burns.h"
 #include <arpa/inet.h>
 
 #ifdef SIX

@@ -1,7 +1,7 @@
 // A unix socket whose peer lives: what the peer has sent is never read. With -DOUT: EPOLLOUT is
 // requested, and nothing is written. With -DFIXED the peer, a thread, sends and receives at full
 // speed, by calls that the kernel does not count (send, recv).
-#include "cases/burns.h"
+#include "burns.h"
 #include <pthread.h>
 
 #ifdef FIXED

@@ -4,7 +4,7 @@
 // With -DEDGE: each EPOLL_CTL_MOD makes a new edge. With -DTCP: a connection that was reset. With
 // -DFIXED: it is closed.
 #include "../tcp.h"
-#include "burns.h"
+#include "../burns.h"
 
 #if defined DEL_ADD
 enum { MASK = EPOLLIN | EPOLLRDHUP };

@@ -2,7 +2,7 @@
 // is not changed: the loop spins until the client closes. Meanwhile the client lives and reads
 // nothing. With -DTCP: the same with TCP. With -DFIXED: the mask is 0 from then on.
 #include "../tcp.h"
-#include "burns.h"
+#include "../burns.h"
 
 int main(void)
 {

@@ -1,7 +1,7 @@
 // gunicorn's threaded workers created 396 instances in 1.7 seconds: one for each of their short
 // waits. With -DTHREADS: four threads do so. With -DCOSTLY: and nothing else. With -DFIXED: each
 // thread has one instance, and changes what it watches.
-#include "burns.h"
+#include "../burns.h"
 #include <pthread.h>
 
 enum { ROUNDS = 400 };

@@ -2,7 +2,7 @@
 // nothing to write, some of which the client had already closed. Each round of the loop got the
 // same few events, did nothing about them, and polled again.
 #include "../tcp.h"
-#include "../clock.h"
+#include "../burns.h"
 
 int main(void)
 {
@@ -13,7 +13,7 @@ int main(void)
     }
     close(clients[0]);
     struct epoll_event events[200];
-    for (struct since since = begin(); runs(&since, 600);)
+    for (struct since since = begin(); goes_on(&since, 600);)
         must(epoll_wait(epfd, events, 200, 10) == 7, "epoll_wait"); /* HERE */
     return found(epfd, -1);
 }

@@ -1,7 +1,7 @@
 // netty #16240 (a registered channel creates a busy loop): a server's socket was added to epoll
 // when it was created, before it was bound. A socket that is not connected and does not listen has
 // EPOLLHUP all the time, and the event loop spun until the socket was bound.
-#include "../finding.h"
+#include "../burns.h"
 #include <netinet/in.h>
 #include <sys/socket.h>
 
@@ -12,7 +12,7 @@ int main(void)
     add(epfd, wakeup, EPOLLIN | EPOLLET);
     add(epfd, server, 0);
     struct epoll_event events[64];
-    for (int i = 0; i < 200000; i++) {
+    for (struct since since = begin(); goes_on(&since, 600);) {
         must(epoll_wait(epfd, events, 64, 1000) == 1, "epoll_wait"); /* HERE */
         must(events[0].events == EPOLLHUP, "EPOLLHUP");
     }

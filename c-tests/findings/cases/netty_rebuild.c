@@ -4,7 +4,7 @@
 // -DUNREAD: an eventfd that is never read, and the new instance has another number each time. With
 // -DFIXED: the descriptor is closed.
 #include "../tcp.h"
-#include "burns.h"
+#include "../burns.h"
 
 static int watches(int fd)
 {

@@ -2,7 +2,7 @@
 // end. The parent closes its own end before it deletes the interest: EPOLL_CTL_DEL fails with
 // EBADF, and EPOLLHUP arrives in each round. With -DNO_DEL: it is never deleted. With -DSOCKET in
 // addition: a unix socket, which the child also has. With -DFIXED: EPOLL_CTL_DEL comes first.
-#include "burns.h"
+#include "../burns.h"
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>

@@ -1,7 +1,7 @@
 // smol #109, mio #1614, bun #34780: the time to the next timer is rounded down to whole
 // milliseconds. Below one it is 0, and the loop spins until the timer is due. With -DFIXED: it is
 // rounded up.
-#include "burns.h"
+#include "../burns.h"
 
 static long nanoseconds(void)
 {

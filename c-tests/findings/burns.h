@@ -3,8 +3,8 @@
 #ifndef BURNS_H
 #define BURNS_H
 
-#include "../finding.h"
-#include "../clock.h"
+#include "finding.h"
+#include "clock.h"
 
 static inline int goes_on(const struct since *since, long milliseconds)
 {
