@@ -13,6 +13,7 @@ use std::time::Duration;
 use epollshim_format::recording::{DIRECTORY, FIRST_SEGMENT, PAGE, finding, findings, header};
 use epollshim_recording::interval::Interval;
 use epollshim_recording::live::{Live, names};
+use testkit::Random;
 
 /// An allocator that counts the bytes that are held, and their peak.
 struct Counting;
@@ -48,71 +49,54 @@ fn processor_time() -> Duration {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// SplitMix64 (Steele, Lea, Flood 2014).
-struct Random(u64);
+/// A place where damage matters (header, directory, the beginning of a segment), or any place.
+fn place(random: &mut Random, length: usize) -> usize {
+    let place = match random.index(5) {
+        0 => random.index(200),
+        1 => DIRECTORY + random.index(8 * 32),
+        2 => FIRST_SEGMENT + random.index(length / PAGE + 1) * PAGE + random.index(256),
+        // The findings, the last segment: entries that are in use, and one after them.
+        3 => length.saturating_sub(findings::SIZE) + findings::FIRST + random.index(4 * finding::SIZE),
+        _ => random.index(length),
+    };
+    place.min(length.saturating_sub(1))
+}
 
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ mixed >> 31
-    }
-
-    fn below(&mut self, limit: usize) -> usize {
-        (self.next() % limit.max(1) as u64) as usize
-    }
-
-    /// A place where damage matters (header, directory, the beginning of a segment), or any place.
-    fn place(&mut self, length: usize) -> usize {
-        let place = match self.below(5) {
-            0 => self.below(200),
-            1 => DIRECTORY + self.below(8 * 32),
-            2 => FIRST_SEGMENT + self.below(length / PAGE + 1) * PAGE + self.below(256),
-            // The findings, the last segment: entries that are in use, and one after them.
-            3 => length.saturating_sub(findings::SIZE) + findings::FIRST + self.below(4 * finding::SIZE),
-            _ => self.below(length),
-        };
-        place.min(length.saturating_sub(1))
-    }
-
-    /// Numbers at which careless arithmetic overflows.
-    fn number(&mut self) -> u64 {
-        match self.below(6) {
-            0 => u64::MAX,
-            1 => 1 << self.below(64),
-            2 => (1u64 << self.below(64)).wrapping_sub(1),
-            3 => self.below(1 << 20) as u64 * 4096,
-            4 => self.below(16) as u64,
-            _ => self.next(),
-        }
+/// Numbers at which careless arithmetic overflows.
+fn number(random: &mut Random) -> u64 {
+    match random.index(6) {
+        0 => u64::MAX,
+        1 => 1 << random.index(64),
+        2 => (1u64 << random.index(64)).wrapping_sub(1),
+        3 => random.index(1 << 20) as u64 * 4096,
+        4 => random.index(16) as u64,
+        _ => random.next(),
     }
 }
 
 fn damaged(random: &mut Random, bytes: &mut Vec<u8>, other: &[u8]) {
-    for _ in 0..=random.below(4) {
+    for _ in 0..=random.index(4) {
         if bytes.is_empty() {
             return;
         }
-        let at = random.place(bytes.len());
-        match random.below(6) {
-            0 => bytes.truncate(random.below(bytes.len() + 1)),
-            1 => bytes[at] ^= 1 << random.below(8),
+        let at = place(random, bytes.len());
+        match random.index(6) {
+            0 => bytes.truncate(random.index(bytes.len() + 1)),
+            1 => bytes[at] ^= 1 << random.index(8),
             2 | 3 => {
                 let at = at / 8 * 8;
-                let number = random.number().to_le_bytes();
+                let number = number(random).to_le_bytes();
                 let end = (at + 8).min(bytes.len());
                 bytes[at..end].copy_from_slice(&number[..end - at]);
             }
             4 => {
-                let from = random.below(other.len());
-                let length = random.below(3 * PAGE).min(other.len() - from).min(bytes.len() - at);
+                let from = random.index(other.len());
+                let length = random.index(3 * PAGE).min(other.len() - from).min(bytes.len() - at);
                 bytes[at..at + length].copy_from_slice(&other[from..from + length]);
             }
             _ => {
-                let end = (at + random.below(PAGE)).min(bytes.len());
-                bytes[at..end].fill(if random.below(2) == 0 { 0 } else { 0xff });
+                let end = (at + random.index(PAGE)).min(bytes.len());
+                bytes[at..end].fill(if random.index(2) == 0 { 0 } else { 0xff });
             }
         }
     }
@@ -137,8 +121,8 @@ fn twelve_thousand_damaged_recordings_give_an_error_or_a_report() {
     let mut random = Random(0x5eed_0004);
     let (mut read, mut slowest) = (0, Duration::ZERO);
     for round in 0..12_000usize {
-        let mut bytes = valid[random.below(valid.len())].clone();
-        let other = &valid[random.below(valid.len())];
+        let mut bytes = valid[random.index(valid.len())].clone();
+        let other = &valid[random.index(valid.len())];
         damaged(&mut random, &mut bytes, other);
         let before = HELD.load(Ordering::Relaxed);
         PEAK.store(before, Ordering::Relaxed);
@@ -178,14 +162,14 @@ fn a_file_that_is_damaged_under_its_reader_never_stops_it() {
     let mut random = Random(0x5eed_0009);
     let (mut read, mut sum) = (0, 0);
     for round in 0..4_000usize {
-        let mut bytes = valid[random.below(valid.len())].clone();
-        let other = valid[random.below(valid.len())].clone();
+        let mut bytes = valid[random.index(valid.len())].clone();
+        let other = valid[random.index(valid.len())].clone();
         damaged(&mut random, &mut bytes, &other);
         std::fs::write(&path, &bytes).unwrap();
         let held = HELD.load(Ordering::Relaxed);
         PEAK.store(held, Ordering::Relaxed);
         let began = processor_time();
-        if let Ok(now) = live.read(random.number()) {
+        if let Ok(now) = live.read(number(&mut random)) {
             read += 1;
             let between = Interval::between(&before, &now);
             sum += between.counters.all_calls() & 1;

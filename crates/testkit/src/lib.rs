@@ -10,6 +10,7 @@
 //! | find a program, or skip the test | [`installed`], [`tool`], [`have`], [`skipped`] |
 //! | read what the library reported | [`under_shim`], [`report`], [`reports()`], [`layout`] |
 //! | check a document | [`schema`], [`browser`] |
+//! | have numbers that look random, the same each time | [`Random`] |
 //!
 //! A test never asserts how long something took. It waits with [`until`], whose deadline [`HUNG`]
 //! is far beyond what a loaded machine needs.
@@ -23,6 +24,7 @@ pub mod layout;
 pub mod modes;
 pub mod place;
 mod process;
+mod random;
 mod reports;
 pub mod schema;
 mod scratch;
@@ -31,6 +33,7 @@ mod tools;
 pub use built::{binary, library, root, shim, target};
 pub use compile::{c_program, c_program_with, extra_flags};
 pub use process::{HUNG, Run, copy, output, run, show, stderr, stdout, until};
+pub use random::Random;
 pub use reports::{report, reports, under_shim};
 pub use scratch::scratch;
 pub use tools::{find, have, installed, python_with_tests, skipped, tokio_echo, tool};

@@ -6,21 +6,10 @@ use std::time::Duration;
 
 use epollshim_format::control;
 use serde_json::Value;
+use testkit::Random;
 
 use super::common::{epollshim, output, stderr, stdout};
 use super::{BEGUN, Crowd, ENOSPC, OTHERS, RETURNED, pages, word};
-/// SplitMix64 (Steele, Lea, Flood 2014).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ mixed >> 31) % limit
-    }
-}
 
 #[test]
 fn damaged_control_pages_arm_nothing_and_are_reported() {
