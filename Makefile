@@ -20,7 +20,7 @@ COMMAND := $(TARGET)/release/epollshim
 ASSETS := $(TARGET)/release/assets
 
 .DEFAULT_GOAL := build
-.PHONY: tested test-foreign help sweeps build release assets dist test test-dist test-hosts test-portable test-servers test-sweep-calm calm demo bench soak fuzz functions samples header install uninstall toolchain programs
+.PHONY: tested tested-library tested-programs test-foreign help sweeps build release assets dist test test-dist test-hosts test-portable test-servers test-sweep-calm calm demo bench soak fuzz functions samples header install uninstall toolchain programs
 
 help:
 	@echo 'make                  build the library and the command, with manual pages and completions'
@@ -79,11 +79,16 @@ test-foreign: toolchain programs
 # would take a minute. $(TESTED) contains both, and the manual pages and completions.
 TESTED := $(TARGET)/tested/release
 tested: toolchain
-	$(CARGO) build --release --package epollshim
-	$(CARGO) test --profile checks --workspace --no-run
+	$(MAKE) --no-print-directory -j2 tested-library tested-programs
 	mkdir -p '$(TESTED)'
 	ln -f '$(LIBRARY)' '$(TARGET)/checks/epollshim' '$(TESTED)'
 	'$(TARGET)/checks/examples/assets' '$(TESTED)/assets'
+
+# Side by side, since link-time optimisation of the library uses one processor.
+tested-library:
+	$(CARGO) build --release --package epollshim
+tested-programs:
+	$(CARGO) test --profile checks --workspace --no-run
 
 # The library with entries in plain Rust, in a directory of its own, and the tests that concern
 # entries. Not included: tests/cost.rs, which counts the instructions of the entries in assembly,
