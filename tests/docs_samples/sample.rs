@@ -54,8 +54,9 @@ fn found(piece: &[&str], printed: &[&str], from: usize) -> Option<(usize, usize)
     })
 }
 
-/// Compares a sample of a document, the one that begins with `first`, with what was printed. The
-/// lines between commands and `...` were printed in one piece, in that order.
+/// Compares a sample of a document with what was printed. It begins at the line that is `first`, or
+/// else at the first line that begins with it, and ends with the block. The lines between commands
+/// and `...` were printed in one piece, in that order.
 pub fn is_real(path: &str, first: &str, printed: &str) {
     // Two tests must not write to one document at the same time.
     static ONE: Mutex<()> = Mutex::new(());
@@ -64,7 +65,8 @@ pub fn is_real(path: &str, first: &str, printed: &str) {
     let text = std::fs::read_to_string(&file).unwrap();
     let lines: Vec<&str> = text.lines().collect();
     let is_sample = |line: &str| line.starts_with("    ");
-    let begin = lines.iter().position(|line| is_sample(line) && line[4..].starts_with(first));
+    let position = |is_it: &dyn Fn(&str) -> bool| lines.iter().position(|line| is_sample(line) && is_it(&line[4..]));
+    let begin = position(&|line| line == first).or_else(|| position(&|line| line.starts_with(first)));
     let begin = begin.unwrap_or_else(|| panic!("{path} has no sample that begins with {first}"));
     let length = lines[begin..].iter().position(|line| !line.is_empty() && !is_sample(line));
     let length = length.unwrap_or(lines.len() - begin);
