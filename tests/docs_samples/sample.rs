@@ -54,6 +54,39 @@ fn found(piece: &[&str], printed: &[&str], from: usize) -> Option<(usize, usize)
     })
 }
 
+/// The samples of a document: the first line of each, and the line behind its last. A sample may
+/// have empty lines.
+pub fn all(text: &str) -> Vec<(usize, usize)> {
+    let mut samples: Vec<(usize, usize)> = Vec::new();
+    let mut is_open = false;
+    for (number, line) in text.lines().enumerate() {
+        if line.starts_with("    ") {
+            match samples.last_mut() {
+                Some(last) if is_open => last.1 = number + 1,
+                _ => samples.push((number, number + 1)),
+            }
+            is_open = true;
+        } else if !line.is_empty() {
+            is_open = false;
+        }
+    }
+    samples
+}
+
+/// The lines of the sample that begins with `first`; otherwise of the first sample that has such a
+/// line, from this line on.
+pub fn find(text: &str, first: &str) -> Option<(usize, usize)> {
+    let lines: Vec<&str> = text.lines().collect();
+    let is_first =
+        |number: usize| lines[number].strip_prefix("    ").is_some_and(|line| line.trim_start().starts_with(first));
+    let samples = all(text);
+    let whole = samples.iter().copied().find(|(begin, _)| is_first(*begin));
+    whole.or_else(|| {
+        let mut within = samples.iter().flat_map(|(begin, end)| (*begin..*end).map(|number| (number, *end)));
+        within.find(|(number, _)| is_first(*number))
+    })
+}
+
 /// Compares a sample of a document, the one that begins with `first`, with what was printed. The
 /// lines between commands and `...` were printed in one piece, in that order.
 pub fn is_real(path: &str, first: &str, printed: &str) {
@@ -63,15 +96,10 @@ pub fn is_real(path: &str, first: &str, printed: &str) {
     let file = root().join(path);
     let text = std::fs::read_to_string(&file).unwrap();
     let lines: Vec<&str> = text.lines().collect();
-    let is_sample = |line: &str| line.starts_with("    ");
-    let begin = lines.iter().position(|line| is_sample(line) && line[4..].starts_with(first));
-    let begin = begin.unwrap_or_else(|| panic!("{path} has no sample that begins with {first}"));
-    let length = lines[begin..].iter().position(|line| !line.is_empty() && !is_sample(line));
-    let length = length.unwrap_or(lines.len() - begin);
-    let sample = lines[begin..begin + length].join("\n");
-    let sample: Vec<&str> = sample.trim_end().lines().map(|line| line.get(4..).unwrap_or_default()).collect();
+    let (begin, end) = find(&text, first).unwrap_or_else(|| panic!("{path} has no sample that begins with {first}"));
+    let sample: Vec<&str> = lines[begin..end].iter().map(|line| line.get(4..).unwrap_or_default()).collect();
     let printed: Vec<&str> = printed.lines().collect();
-    let is_printed = |line: &str| line != "..." && !line.starts_with("$ ");
+    let is_printed = |line: &str| line != "..." && !line.trim_start().starts_with("$ ");
     let mut real: Vec<String> = Vec::new();
     let (mut index, mut from) = (0, 0);
     while index < sample.len() {
