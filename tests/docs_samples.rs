@@ -5,6 +5,8 @@
 //! line that begins with `$ ` is a command, which the test itself runs.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+#[path = "docs_samples/more.rs"]
+mod more;
 #[path = "docs_samples/pasted.rs"]
 mod pasted;
 #[path = "docs_samples/readme.rs"]
@@ -18,7 +20,7 @@ use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
-use testkit::{binary, c_program, have, root, run, scratch, shim, show, skipped, stderr, stdout, until};
+use testkit::{binary, c_program, compile, copy, have, root, run, scratch, shim, show, skipped, stderr, stdout, until};
 
 /// Debian's Python. One of pyenv is a shell script that starts another program.
 const PYTHON: &str = "/usr/bin/python3";
@@ -74,9 +76,8 @@ fn has_python() -> bool {
 fn leak() -> PathBuf {
     let folder = scratch("leak").join("guide");
     std::fs::create_dir(&folder).unwrap();
-    std::fs::copy(root().join("examples/guide/leak.c"), folder.join("leak.c")).unwrap();
-    let compiled = Command::new("cc").args(["-g", "-o", "leak", "leak.c"]).current_dir(&folder).output().unwrap();
-    assert!(compiled.status.success(), "{}", show(&compiled));
+    let program = compile::program("cc", &["-g"], &root().join("examples/guide/leak.c"), &[]).unwrap();
+    copy(program, folder.join("leak"));
     folder
 }
 
@@ -135,13 +136,10 @@ fn one_recording_in_several_formats() {
     is_real("docs/formats.md", "$ epollshim run --report none --census --stacks 2", &formats.concat());
     is_real("docs/formats.md", "$ epollshim report rec --format junit", &formats[2]);
     record("before", "0");
-    let source = folder.join("leak.c");
-    let text = std::fs::read_to_string(&source).unwrap();
+    let text = std::fs::read_to_string(root().join("examples/guide/leak.c")).unwrap();
     let fixed = text.replace("if (read(fd, &byte, 1) != 1)", "if (read(fd, &byte, 1) != 1 && close(fd) == 0)");
     assert_ne!(fixed, text);
-    std::fs::write(&source, fixed).unwrap();
-    let compiled = Command::new("cc").args(["-g", "-o", "leak", "leak.c"]).current_dir(&folder).output().unwrap();
-    assert!(compiled.status.success(), "{}", show(&compiled));
+    copy(more::changed("guide/leak.c", &fixed), folder.join("leak"));
     record("after", "0");
     let compared = epollshim().args(["diff", "before", "after"]).current_dir(&folder).output().unwrap();
     is_real("docs/formats.md", "$ epollshim diff before after", &stdout(&compared));
@@ -379,10 +377,8 @@ fn named_as_in(document: &str, printed: &str) -> String {
 fn the_tour_of_the_sweep() {
     let tour = scratch("sweep").join("tour");
     std::fs::create_dir(&tour).unwrap();
-    std::fs::copy(root().join("examples/tour/save.c"), tour.join("save.c")).unwrap();
     std::fs::write(tour.join("text"), "one\ntwo\n").unwrap();
-    let compiled = Command::new("cc").args(["-g", "-o", "save", "save.c"]).current_dir(&tour).output().unwrap();
-    assert!(compiled.status.success(), "{}", show(&compiled));
+    copy(compile::program("cc", &["-g"], &root().join("examples/tour/save.c"), &[]).unwrap(), tour.join("save"));
     let swept = epollshim().args(["sweep", "--input", "text", "--", "./save"]).current_dir(&tour).output().unwrap();
     assert_eq!(swept.status.code(), Some(1), "{}", show(&swept));
     for document in ["docs/tour-sweep.md", "docs/sweep.md"] {

@@ -13,7 +13,7 @@ use epollshim_format::function::Function;
 use epollshim_format::recording::{FIRST_SEGMENT, end, header, kind, record, stopped, thread};
 use serde_json::Value;
 use testkit::layout::{Recording, Small, files, only, recorded};
-use testkit::{c_program, root, scratch, show};
+use testkit::{c_program, root, scratch, show, until};
 
 fn full(program: &Path, directory: &Path) -> Command {
     let mut command = recorded(program, directory);
@@ -207,7 +207,7 @@ fn a_program_that_is_killed_leaves_every_call_that_has_returned() {
             let page = std::fs::read(&page).unwrap();
             (0..8).map(|thread| page[(2 * thread + 1) * 8]).any(|byte| byte != 0)
         };
-        testkit::until("a call has returned", || returned().then_some(()));
+        until("a call has returned", || returned().then_some(()));
         child.kill().unwrap();
         child.wait().unwrap();
         let page = std::fs::read(&page).unwrap();
@@ -285,10 +285,6 @@ fn a_disk_that_becomes_full_stops_the_recording_which_counts_dropped_records() {
 }
 
 /// Waits until a condition holds.
-fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    testkit::until(what, || holds().then_some(()));
-}
-
 fn end_of_input(mut child: Child) {
     child.stdin.take().unwrap().flush().unwrap();
     let output = child.wait_with_output().unwrap();
@@ -309,13 +305,14 @@ fn a_disk_that_has_space_again_is_used_again() {
     let dropped = |recording: &Recording| -> u64 {
         recording.segments(kind::THREAD).iter().map(|(start, ..)| recording.word(start + thread::DROPPED)).sum()
     };
-    until("the disk is full", || now().is_some_and(|file| file.0.len() >= FIRST_SEGMENT && dropped(&file) > 1000));
+    let is_full = |file: &Recording| file.0.len() >= FIRST_SEGMENT && dropped(file) > 1000;
+    until("the disk is full", || now().filter(is_full));
     let length = now().unwrap().0.len();
     assert!(Command::new("mount").args(["-o", "remount,size=4m"]).arg(&small.0).status().unwrap().success());
-    until("the file grows again", || now().is_some_and(|file| file.0.len() > length + (1 << 20)));
+    until("the file grows again", || now().filter(|file| file.0.len() > length + (1 << 20)));
     // The new segments are reserved, and not filled yet.
     let calls = now().unwrap().all_calls();
-    until("the calls go on", || now().unwrap().all_calls() > calls + 40_000);
+    until("the calls go on", || now().filter(|file| file.all_calls() > calls + 40_000));
     end_of_input(child);
     let recording = only(&small.0);
     let (seen, dropped) = is_exact(&recording, counted(&counts).into_values().sum());
@@ -402,7 +399,7 @@ fn full_segments_are_unmapped_and_a_report_of_them_uses_little_memory() {
     command.arg(&counts).args(["2", "0", "2"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let child = command.spawn().unwrap();
     let length = || rec.is_dir() && files(&rec).first().is_some_and(|path| path.metadata().unwrap().len() > 100 << 20);
-    until("100 MB are recorded", length);
+    until("100 MB are recorded", || length().then_some(()));
     let maps = std::fs::read_to_string(format!("/proc/{}/maps", child.id())).unwrap();
     let mapped: u64 = maps
         .lines()

@@ -54,9 +54,40 @@ fn found(piece: &[&str], printed: &[&str], from: usize) -> Option<(usize, usize)
     })
 }
 
-/// Compares a sample of a document with what was printed. It begins at the line that is `first`, or
-/// else at the first line that begins with it, and ends with the block. The lines between commands
-/// and `...` were printed in one piece, in that order.
+/// The samples of a document: the first line of each, and the line behind its last. A sample may
+/// have empty lines.
+pub fn all(text: &str) -> Vec<(usize, usize)> {
+    let mut samples: Vec<(usize, usize)> = Vec::new();
+    let mut is_open = false;
+    for (number, line) in text.lines().enumerate() {
+        if line.starts_with("    ") {
+            match samples.last_mut() {
+                Some(last) if is_open => last.1 = number + 1,
+                _ => samples.push((number, number + 1)),
+            }
+            is_open = true;
+        } else if !line.is_empty() {
+            is_open = false;
+        }
+    }
+    samples
+}
+
+/// The lines of a sample, from the line that is `first`; if none is, from one that begins with it.
+/// The first line of a sample comes before lines within samples.
+pub fn find(text: &str, first: &str) -> Option<(usize, usize)> {
+    let lines: Vec<&str> = text.lines().collect();
+    let line = |number: usize| lines[number].strip_prefix("    ").unwrap_or_default().trim_start();
+    let begins = all(text);
+    let within: Vec<_> = begins.iter().flat_map(|(begin, end)| (*begin..*end).map(|line| (line, *end))).collect();
+    let is_it = |(number, _): &&(usize, usize)| line(*number) == first;
+    let begins_so = |(number, _): &&(usize, usize)| line(*number).starts_with(first);
+    let found = begins.iter().find(is_it).or_else(|| within.iter().find(is_it));
+    found.or_else(|| begins.iter().find(begins_so)).or_else(|| within.iter().find(begins_so)).copied()
+}
+
+/// Compares a sample of a document with what was printed, from the line `first` on ([`find`]). The
+/// lines between commands and `...` were printed in one piece, in that order.
 pub fn is_real(path: &str, first: &str, printed: &str) {
     // Two tests must not write to one document at the same time.
     static ONE: Mutex<()> = Mutex::new(());
@@ -64,16 +95,10 @@ pub fn is_real(path: &str, first: &str, printed: &str) {
     let file = root().join(path);
     let text = std::fs::read_to_string(&file).unwrap();
     let lines: Vec<&str> = text.lines().collect();
-    let is_sample = |line: &str| line.starts_with("    ");
-    let position = |is_it: &dyn Fn(&str) -> bool| lines.iter().position(|line| is_sample(line) && is_it(&line[4..]));
-    let begin = position(&|line| line == first).or_else(|| position(&|line| line.starts_with(first)));
-    let begin = begin.unwrap_or_else(|| panic!("{path} has no sample that begins with {first}"));
-    let length = lines[begin..].iter().position(|line| !line.is_empty() && !is_sample(line));
-    let length = length.unwrap_or(lines.len() - begin);
-    let sample = lines[begin..begin + length].join("\n");
-    let sample: Vec<&str> = sample.trim_end().lines().map(|line| line.get(4..).unwrap_or_default()).collect();
+    let (begin, end) = find(&text, first).unwrap_or_else(|| panic!("{path} has no sample that begins with {first}"));
+    let sample: Vec<&str> = lines[begin..end].iter().map(|line| line.get(4..).unwrap_or_default()).collect();
     let printed: Vec<&str> = printed.lines().collect();
-    let is_printed = |line: &str| line != "..." && !line.starts_with("$ ");
+    let is_printed = |line: &str| line != "..." && !line.trim_start().starts_with("$ ");
     let mut real: Vec<String> = Vec::new();
     let (mut index, mut from) = (0, 0);
     while index < sample.len() {

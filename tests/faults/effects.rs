@@ -2,7 +2,6 @@
 //! report contains.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::{Value, json};
@@ -299,34 +298,9 @@ fn made_is_accepted_only_for_calls_that_a_kernel_makes_and_fails() {
 
 // ---- who calls, and when ----
 
-/// Builds a library of `c-tests/`, and a program that is linked with it.
-fn with_library(library: &str, name: &str) -> PathBuf {
-    let directory = testkit::scratch("library");
-    let source = |name: &str| testkit::root().join("c-tests").join(format!("{name}.c"));
-    let cc = |arguments: &[&str], from: &Path, to: &Path| {
-        let output = Command::new("cc")
-            .args(["-std=gnu11", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-pthread"])
-            .args(testkit::extra_flags())
-            .arg("-I")
-            .arg(testkit::root().join("include"))
-            .arg("-o")
-            .args([to, from])
-            .args(arguments)
-            .output()
-            .expect("cc");
-        assert!(output.status.success(), "{}: {}", from.display(), String::from_utf8_lossy(&output.stderr));
-    };
-    let object = directory.join(format!("lib{name}.so.1"));
-    let binary = directory.join(name);
-    cc(&["-shared", "-fPIC"], &source(library), &object);
-    let search = format!("-Wl,-rpath,{}", directory.display());
-    cc(&[object.to_str().unwrap(), &search, "-ldl"], &source(name), &binary);
-    binary
-}
-
 #[test]
 fn a_rule_may_ask_who_calls() {
-    let binary = with_library("fault_caller_library", "fault_caller");
+    let binary = testkit::c_program_with_library("fault_caller_library", "fault_caller");
     let every = "epoll,close,dup,dup2,dup3,fcntl,close_range:error=EIO:caller=";
     for (caller, library, own) in [
         ("libfault_caller.so", "0000000000", "1111111111"),
@@ -347,7 +321,7 @@ fn a_rule_may_ask_who_calls() {
 
 #[test]
 fn the_first_call_of_a_library_s_constructor_is_subject_to_the_rules() {
-    let binary = with_library("fault_early_library", "fault_early");
+    let binary = testkit::c_program_with_library("fault_early_library", "fault_early");
     let go = |threads: &str, rules: &str| {
         let mut command = Command::new(&binary);
         command.env("EARLY_THREADS", threads);

@@ -13,7 +13,7 @@ use std::sync::{Mutex, OnceLock};
 
 use testkit::place::Place;
 use testkit::{installed, skipped};
-use testkit::{root, scratch, shim, show};
+use testkit::{root, scratch, shim, show, target};
 
 pub struct Host {
     pub name: &'static str,
@@ -105,7 +105,7 @@ impl Host {
         if name == "no-libgcc" && Host::get("bookworm").is_none() {
             return Err("it is made from bookworm".to_owned());
         }
-        let roots = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("hosts");
+        let roots = target().join("hosts");
         let directory = roots.join(name);
         let output = Command::new(root().join("scripts/host-root")).arg(name).arg(&directory).output().unwrap();
         if output.status.code() == Some(75) {
@@ -239,7 +239,7 @@ fn kernel_headers() -> &'static Path {
 /// Directories of this machine that are mounted in a host at the same path: the project, its build
 /// folder, and the kernel's file systems.
 fn mounted() -> Vec<PathBuf> {
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().to_path_buf();
+    let target = target();
     let mut all = vec![PathBuf::from("/proc"), PathBuf::from("/dev"), root()];
     if !target.starts_with(root()) {
         all.push(target);

@@ -113,7 +113,7 @@ fn go(uses_c: bool) -> Option<PathBuf> {
     fs::write(directory.join("main.go"), text).unwrap();
     let mut build = Command::new(go);
     build.current_dir(&directory).env("CGO_ENABLED", if uses_c { "1" } else { "0" });
-    build.env("GOCACHE", Path::new(env!("CARGO_TARGET_TMPDIR")).join("go-cache")).env("GO111MODULE", "off");
+    build.env("GOCACHE", testkit::target().join("go-cache")).env("GO111MODULE", "off");
     let built = output(build.args(["build", "-o", "program", "main.go"]));
     assert!(built.status.success(), "{}", stderr(&built));
     Some(directory.join("program"))

@@ -14,7 +14,7 @@ use crate::{root, scratch, target};
 
 /// The words of `EPOLLSHIM_CFLAGS`, with which every C program of the tests is compiled as well.
 /// `-ftrivial-auto-var-init=pattern`, for example, shows a test that reads what it never wrote.
-pub fn extra_flags() -> Vec<String> {
+fn extra_flags() -> Vec<String> {
     let flags = std::env::var("EPOLLSHIM_CFLAGS").unwrap_or_default();
     flags.split_whitespace().map(str::to_owned).collect()
 }
@@ -24,28 +24,62 @@ pub fn c_program(name: &str) -> PathBuf {
     c_program_with(name, &[])
 }
 
+/// `c-tests/NAME.c`, linked with a library: `c-tests/LIBRARY.c`, compiled as `libNAME.so.1` in the
+/// folder of the program.
+pub fn c_program_with_library(library: &str, name: &str) -> PathBuf {
+    let folder = scratch("library");
+    let object = folder.join(format!("lib{name}.so.1"));
+    copy(c_program_with(library, &["-shared", "-fPIC"]), &object);
+    let program = c_program_linked(name, &["-Wl,-rpath,$ORIGIN"], Some(&object));
+    copy(program, folder.join(name));
+    folder.join(name)
+}
+
 /// `c-tests/NAME.c`, with more flags after the source. Panics with the compiler's output.
 pub fn c_program_with(name: &str, flags: &[&str]) -> PathBuf {
+    c_program_linked(name, flags, None)
+}
+
+fn c_program_linked(name: &str, flags: &[&str], library: Option<&Path>) -> PathBuf {
     let source = root().join("c-tests").join(format!("{name}.c"));
     let include = root().join("include");
     let before =
         ["-std=gnu11", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-pthread", "-I", include.to_str().unwrap()];
     let behind = [flags, &["-ldl", "-rdynamic"]].concat();
-    program("cc", &before, &source, &behind).unwrap_or_else(|error| panic!("{}: {error}", source.display()))
+    linked("cc", &before, &source, &behind, library).unwrap_or_else(|error| panic!("{}: {error}", source.display()))
 }
 
 /// Returns a copy of the program that `compiler BEFORE -o PROGRAM SOURCE BEHIND` makes, with the
 /// name of its source. Err: the output of the compiler.
 pub fn program(compiler: &str, before: &[&str], source: &Path, behind: &[&str]) -> Result<PathBuf, String> {
+    linked(compiler, before, source, behind, None)
+}
+
+/// [`program`], which needs a library by its file name. The library's bytes are part of what the
+/// compiled program is kept under, and its path, which differs from run to run, is not.
+pub fn linked(
+    compiler: &str,
+    before: &[&str],
+    source: &Path,
+    behind: &[&str],
+    library: Option<&Path>,
+) -> Result<PathBuf, String> {
     let name = source.file_stem().expect("a name");
     let mut hash = DefaultHasher::new();
     (compiler, before, source, behind, extra_flags(), texts(source)).hash(&mut hash);
+    if let Some(library) = library {
+        std::fs::read(library).unwrap().hash(&mut hash);
+    }
     let kept = target().join("c-programs").join(format!("{:016x}", hash.finish()));
     if !kept.exists() {
         std::fs::create_dir_all(kept.parent().unwrap()).unwrap();
         let made = scratch("cc").join(name);
         let mut cc = Command::new(compiler);
         cc.args(before).args(extra_flags()).arg("-o").arg(&made).arg(source).args(behind);
+        if let Some(library) = library {
+            cc.arg("-L").arg(library.parent().unwrap());
+            cc.arg(format!("-l:{}", library.file_name().unwrap().to_str().unwrap()));
+        }
         let output = cc.output().unwrap_or_else(|error| panic!("{compiler}: {error}"));
         if !output.status.success() {
             return Err(String::from_utf8_lossy(&output.stderr).into_owned());

@@ -3,7 +3,7 @@
 //! | to | use |
 //! |---|---|
 //! | find the built library and command | [`shim`], [`binary`], [`root`] |
-//! | compile a C program | [`c_program`], [`c_program_with`], [`compile::program`] |
+//! | compile a C program | [`c_program`], [`c_program_with`], [`compile`] |
 //! | have a folder for a test's files | [`scratch()`] |
 //! | run a program until it ends, and get its output | [`run`], [`output`] |
 //! | wait for something, with a deadline for the whole test only | [`until`] |
@@ -31,7 +31,7 @@ mod scratch;
 mod tools;
 
 pub use built::{binary, library, root, shim, target};
-pub use compile::{c_program, c_program_with, extra_flags};
+pub use compile::{c_program, c_program_with, c_program_with_library};
 pub use process::{HUNG, Run, copy, output, run, show, stderr, stdout, until};
 pub use random::Random;
 pub use reports::{report, reports, under_shim};

@@ -1,33 +1,24 @@
-//! A directory of a test's own, and reports of recordings as text and JSON.
+//! A directory for a test's files, and reports of recordings as text and JSON.
 #![allow(dead_code, clippy::unwrap_used)]
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use epollshim_recording::{Format, Set, render};
 use serde_json::Value;
 
-/// A directory that is removed at the end of the test.
+/// A directory of a test's own.
 pub struct Directory(pub PathBuf);
 
 impl Directory {
     pub fn new(name: &str) -> Directory {
-        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}.{}", std::process::id()));
-        let _ = fs::remove_dir_all(&path);
-        fs::create_dir_all(&path).unwrap();
-        Directory(path)
+        Directory(testkit::scratch(name))
     }
 
     pub fn put(&self, name: &str, bytes: &[u8]) -> PathBuf {
         let path = self.0.join(name);
         fs::write(&path, bytes).unwrap();
         path
-    }
-}
-
-impl Drop for Directory {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
     }
 }
 
