@@ -15,7 +15,6 @@
 #include <fcntl.h>
 #include <linux/kcmp.h>
 #include <pthread.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdint.h>

@@ -7,17 +7,9 @@
 static int epfd, fd, copy;
 static volatile int turn, failed;
 
-/* Waits for the other thread. Both run at once, so its turn comes within a microsecond or so. If it
- * takes far longer, the other thread has no processor: then this one gives its own away. */
-static void wait_for(int number) {
-    for (long looks = 1; __atomic_load_n(&turn, __ATOMIC_ACQUIRE) != number; looks++) {
-        if (looks % 20000 == 0) sched_yield();
-    }
-}
-
 static void *duplicate(void *unused) {
     for (int round = 1; round <= ROUNDS; round++) {
-        wait_for(2 * round - 1);
+        while (__atomic_load_n(&turn, __ATOMIC_ACQUIRE) != 2 * round - 1) continue;
         copy = dup(fd);
         if (round % 2) failed += close(copy) != 0;
         __atomic_store_n(&turn, 2 * round, __ATOMIC_RELEASE);
@@ -34,7 +26,7 @@ int main(void) {
         __atomic_store_n(&turn, 2 * round - 1, __ATOMIC_RELEASE);
         for (volatile int wait = round % 200; wait > 0; wait--) continue;
         failed += add(epfd, fd, EPOLLIN) != 0;
-        wait_for(2 * round);
+        while (__atomic_load_n(&turn, __ATOMIC_ACQUIRE) != 2 * round) continue;
         failed += close(fd) != 0;
         if (round % 2 == 0) {
             /* The dup keeps it alive. */
