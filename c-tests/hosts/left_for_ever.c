@@ -1,7 +1,7 @@
 /* Hooks are left by siglongjmp or by pthread_exit in a handler, and never resumed; then the program
  * continues. From then on its calls must cost what they cost before, and nothing may be lost.
  *
- * usage: left_for_ever WAY JUMPS
+ * usage: left_for_ever WAY JUMPS [MEASUREMENTS]
  *     jump     the handler jumps
  *     calls    the handler makes calls of its own, then jumps
  *     deeper   as jump, and the program continues far deeper on its stack
@@ -19,6 +19,7 @@
 #pragma weak epollshim_stats
 
 #define ROUNDS 500
+#define MEASUREMENTS 40
 #define FEW 64
 
 static __thread sigjmp_buf back;
@@ -72,11 +73,11 @@ static long processor_time(void) {
     return time.tv_sec * 1000000000L + time.tv_nsec;
 }
 
-static void __attribute__((noinline)) afterwards(void) {
+static void __attribute__((noinline)) afterwards(int measurements) {
     volatile char deep[64 * 1024];
     long least = 0;
     deep[0] = deep[sizeof deep - 1] = 0;
-    for (int i = 0; i < 40; i++) {
+    for (int i = 0; i < measurements; i++) {
         long begin = processor_time(), each;
         for (int round = 0; round < ROUNDS; round++) round_of_calls();
         each = (processor_time() - begin) / ROUNDS;
@@ -130,7 +131,7 @@ int main(int count, char **arguments) {
         armed = 0;
     }
     close_range((unsigned)instance + 1, ~0u, 0);
-    afterwards();
+    afterwards(count > 3 ? atoi(arguments[3]) : MEASUREMENTS);
     if (epollshim_stats) epollshim_stats(sizeof figures, &figures);
     EQUAL((long)figures.lost, 0);
     LEDGER_AGREES();

@@ -17,8 +17,7 @@
 extern crate std;
 
 use std::boxed::Box;
-use std::cell::RefCell;
-use std::collections::HashMap;
+use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -45,18 +44,32 @@ struct World {
     /// The participant that forked; every other one ends at its next step.
     child: Option<usize>,
     /// The step, counted down, at which each participant meets its event.
-    events: HashMap<usize, (usize, Option<Event>)>,
+    events: Vec<Option<(usize, Option<Event>)>>,
     /// Participants that met their event.
     met: Vec<usize>,
+}
+
+impl World {
+    fn expect_event(&mut self, participant: usize, event: Option<(usize, Option<Event>)>) {
+        if self.events.len() <= participant {
+            self.events.resize_with(participant + 1, || None);
+        }
+        if let Some(expected) = self.events.get_mut(participant) {
+            *expected = event;
+        }
+    }
 }
 
 std::thread_local! {
     // Shuttle runs all participants of an execution on one thread of the test runner.
     static WORLD: RefCell<Option<World>> = const { RefCell::new(None) };
+    /// Whether WORLD has one. Tests without a model ask it at each atomic operation.
+    static RUNS: Cell<bool> = const { Cell::new(false) };
 }
 
-fn is_running() -> bool {
-    WORLD.with_borrow(Option::is_some)
+fn set_world(world: Option<World>) {
+    RUNS.set(world.is_some());
+    WORLD.set(world);
 }
 
 fn with_world<T>(work: impl FnOnce(&mut World) -> T) -> Option<T> {
@@ -68,18 +81,22 @@ fn me() -> usize {
 }
 
 /// One step: called before each atomic operation. Nothing happens outside a model.
+#[inline]
 pub fn step() {
-    if !is_running() || std::thread::panicking() {
-        return;
+    if RUNS.get() && !std::thread::panicking() {
+        switch();
     }
-    // A switch. (`yield_now` would mean that this participant waits for others, and none does.)
+}
+
+fn switch() {
+    // (`yield_now` would mean that this participant waits for others, and none does.)
     shuttle::thread::sleep(Duration::ZERO);
     let me = me();
     let event = with_world(|world| {
         if world.child.is_some_and(|child| child != me) {
             return Some(Event::Stop);
         }
-        let (left, event) = world.events.get_mut(&me)?;
+        let (left, event) = world.events.get_mut(me)?.as_mut()?;
         if *left > 0 {
             *left -= 1;
             return None;
@@ -102,9 +119,9 @@ pub fn step() {
 
 /// Runs `work` as a participant that meets `event` at its step number `at`. False: it stopped.
 pub fn participate(at: usize, event: Option<Event>, work: impl FnOnce()) -> bool {
-    with_world(|world| world.events.insert(me(), (at, event)));
+    with_world(|world| world.expect_event(me(), Some((at, event))));
     let result = catch_unwind(AssertUnwindSafe(work));
-    with_world(|world| world.events.remove(&me()));
+    with_world(|world| world.expect_event(me(), None));
     match result {
         Ok(()) => true,
         Err(cause) if cause.is::<Stopped>() => false,
@@ -114,7 +131,7 @@ pub fn participate(at: usize, event: Option<Event>, work: impl FnOnce()) -> bool
 
 /// In a handler: the interrupted participant meets another event at its step number `at` from here.
 pub fn meet_next(at: usize, event: Event) {
-    with_world(|world| world.events.insert(me(), (at, Some(event))));
+    with_world(|world| world.expect_event(me(), Some((at, Some(event)))));
 }
 
 /// The participant stops here.
@@ -162,9 +179,9 @@ pub fn check(search: Search, model: impl Fn() + Send + Sync + 'static) {
     config.stack_size = 256 * 1024;
     let model = Arc::new(model);
     let execution = move || {
-        WORLD.set(Some(World::default()));
+        set_world(Some(World::default()));
         model();
-        WORLD.set(None);
+        set_world(None);
     };
     match search {
         Search::Exhaustive(most) => Runner::new(DfsScheduler::new(Some(most), false), config).run(execution),

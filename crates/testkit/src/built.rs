@@ -1,7 +1,9 @@
 //! The library and the command that are tested. `make tested` builds both and puts them into one
 //! folder, target/tested/release; `cargo test` does not.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 /// Names another build of the library, which the tests then use: `make test-portable`. It does not
 /// begin with `EPOLLSHIM_`, because the programs that the tests start inherit it.
@@ -48,8 +50,13 @@ pub fn library() -> PathBuf {
     library
 }
 
-/// Panics if `built` is older than a file of these folders of the workspace.
+/// Panics if `built` is older than a file of these folders of the workspace. A process looks once:
+/// a test program asks thousands of times.
 fn is_newer_than(built: &Path, folders: &[&str]) {
+    static KNOWN: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+    if KNOWN.lock().unwrap().contains(built) {
+        return;
+    }
     assert!(built.exists(), "{} does not exist: run make tested", built.display());
     let changed = |path: &Path| std::fs::metadata(path).and_then(|data| data.modified()).unwrap();
     let when = changed(built);
@@ -62,4 +69,5 @@ fn is_newer_than(built: &Path, folders: &[&str]) {
             assert!(changed(&path) <= when, "{source} is newer than {built}: run make tested");
         }
     }
+    KNOWN.lock().unwrap().insert(built.to_owned());
 }

@@ -2,8 +2,9 @@
 
 use std::fs::File;
 use std::io::Read;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::path::Path;
-use std::process::{Command, ExitStatus, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -33,17 +34,10 @@ pub fn run(command: &mut Command) -> Run {
         .stderr(File::create(&err).unwrap())
         .spawn()
         .expect("the program starts");
-    let start = Instant::now();
-    let status = loop {
-        if let Some(status) = child.try_wait().unwrap() {
-            break status;
-        }
-        if start.elapsed() > PROGRAM_HUNG {
-            child.kill().unwrap();
-            child.wait().unwrap();
-            panic!("{command:?} hangs; so far it printed:\n{}", text(&out));
-        }
-        std::thread::sleep(Duration::from_millis(2));
+    let Some(status) = ended(&mut child, PROGRAM_HUNG) else {
+        child.kill().unwrap();
+        child.wait().unwrap();
+        panic!("{command:?} hangs; so far it printed:\n{}", text(&out));
     };
     Run { status, stdout: text(&out), stderr: text(&err) }
 }
@@ -53,17 +47,41 @@ pub fn run(command: &mut Command) -> Run {
 pub fn output(command: &mut Command) -> Output {
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let (out, err) = (reader(child.stdout.take().unwrap()), reader(child.stderr.take().unwrap()));
-    let start = Instant::now();
-    let status = loop {
-        if let Some(status) = child.try_wait().unwrap() {
-            break status;
-        }
-        if start.elapsed() > HUNG {
-            child.kill().unwrap();
-        }
-        std::thread::sleep(Duration::from_millis(2));
-    };
+    let status = ended(&mut child, HUNG).unwrap_or_else(|| {
+        child.kill().unwrap();
+        child.wait().unwrap()
+    });
     Output { status, stdout: out.join().unwrap(), stderr: err.join().unwrap() }
+}
+
+/// Waits until a child has ended, without looking again and again: a file descriptor of a process
+/// is readable once the process has ended (pidfd_open(2)). None: it still runs after `most`.
+fn ended(child: &mut Child, most: Duration) -> Option<ExitStatus> {
+    let start = Instant::now();
+    // SAFETY: the call takes no pointers. The child was not yet waited for, so its pid is not
+    // reused.
+    let number = unsafe { libc::syscall(libc::SYS_pidfd_open, child.id(), 0) };
+    // SAFETY: the kernel has just given out this number, and nothing else owns it.
+    let pidfd = (number >= 0).then(|| unsafe { OwnedFd::from_raw_fd(number as i32) });
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return Some(status);
+        }
+        let left = most.checked_sub(start.elapsed())?;
+        // Before Linux 5.3 there is no such descriptor: poll ignores -1 and waits for the time.
+        let fd = pidfd.as_ref().map_or(-1, OwnedFd::as_raw_fd);
+        let time = if pidfd.is_some() { left.as_millis() as i32 } else { 10 };
+        let mut polled = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
+        // SAFETY: `polled` is valid, and there is one of it.
+        if unsafe { libc::poll(&raw mut polled, 1, time) } == 1 {
+            // A tracer, such as strace, may have to wait for it first.
+            let status = child.try_wait().unwrap();
+            if status.is_some() {
+                return status;
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
 }
 
 /// Reads a pipe to end of file, on a thread.
