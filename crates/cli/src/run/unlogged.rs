@@ -80,18 +80,21 @@ fn sentences<'a>(
 }
 
 fn sentence(flag: &str, user: &str, why: Why, number: usize, path: &Path, is_common: bool) -> String {
+    let is_one = is_common || number == 1;
     let who = format!("{number} {} of user {user}", if number == 1 { "process" } else { "processes" });
-    let which =
-        if is_common || number == 1 { shown(path) } else { format!("their files (the first: {})", shown(path)) };
+    let which = if is_one { shown(path) } else { format!("their files (the first: {})", shown(path)) };
     let (did, remedy) = match why {
         Why::Foreign(owner) => {
             let owner = if owner == 0 { "root".to_owned() } else { format!("user {owner}") };
+            let belong = if is_one { "belongs" } else { "belong" };
             let remedy = if is_common {
                 format!("use one file per process, in a directory where {user} may create files: {flag} DIRECTORY/%p")
             } else {
-                format!("{owner} had created it first; --record DIRECTORY keeps the calls of both users")
+                // Such a process has logged as its first user, and no name of a file helps.
+                let them = if is_one { "it" } else { "them" };
+                format!("{owner} had created {them} first; --record DIRECTORY keeps the calls of both users")
             };
-            (format!("write to {which}, which belongs to {owner}"), remedy)
+            (format!("write to {which}, which {belong} to {owner}"), remedy)
         }
         Why::Missing => (format!("create {which}"), format!("use a directory where {user} may create files")),
     };
@@ -124,4 +127,45 @@ fn expanded(pattern: &OsStr, process: &Process) -> PathBuf {
         }
     }
     OsString::from_vec(path).into()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::{Why, sentence, why_not};
+    use std::path::Path;
+
+    #[test]
+    fn only_the_owner_of_a_regular_file_can_log_to_it() {
+        let own = crate::sys::effective_user();
+        let file = std::env::temp_dir().join(format!("epollshim-unlogged-{}", std::process::id()));
+        let other = own + 1;
+        assert_eq!(why_not(&file, other, true), Some(Why::Missing));
+        // It may have been removed since, or nothing was logged.
+        assert_eq!((why_not(&file, own, true), why_not(&file, other, false)), (None, None));
+        std::fs::write(&file, "").unwrap();
+        assert_eq!((why_not(&file, other, false), why_not(&file, own, true)), (Some(Why::Foreign(own)), None));
+        std::fs::remove_file(&file).unwrap();
+        assert_eq!(why_not(Path::new("/dev/null"), other, true), None);
+    }
+
+    #[test]
+    fn a_sentence_says_who_could_not_write_where_and_what_to_do() {
+        let path = Path::new("/l/7");
+        let said = |why, number, is_common| sentence("--log", "web", why, number, path, is_common);
+        assert_eq!(
+            said(Why::Foreign(0), 2, false),
+            "--log lacks lines: 2 processes of user web could not write to their files (the first: /l/7), which belong to \
+             root; root had created them first; --record DIRECTORY keeps the calls of both users"
+        );
+        assert_eq!(
+            said(Why::Foreign(5), 1, true),
+            "--log lacks lines: 1 process of user web could not write to /l/7, which belongs to user 5; use one file per \
+             process, in a directory where web may create files: --log DIRECTORY/%p"
+        );
+        assert_eq!(
+            said(Why::Missing, 1, false),
+            "--log lacks lines: 1 process of user web could not create /l/7; use a directory where web may create files"
+        );
+    }
 }
