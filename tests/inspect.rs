@@ -255,7 +255,7 @@ fn several_processes_are_shown_and_one_that_is_not_there_is_an_error() {
     let (one, other) = (Stuck::start("healthy", &[]), Stuck::start("healthy", &[]));
     let output = command().arg("inspect").args([one.pid, other.pid].map(|pid| pid.to_string())).output().unwrap();
     let shown = String::from_utf8(output.stdout).unwrap();
-    assert_eq!(shown.matches("No problems found").count(), 2, "{shown}");
+    assert_eq!(shown.matches("No problems with epoll found").count(), 2, "{shown}");
     let output = command().args(["inspect", "--format", "json", "4194305"]).arg(one.pid.to_string()).output().unwrap();
     assert_eq!(output.status.code(), Some(2), "{}", testkit::show(&output));
     assert_eq!(String::from_utf8(output.stderr).unwrap(), "epollshim: there is no process 4194305\n");

@@ -1,11 +1,13 @@
 //! `epollshim ctl`: controls a running process by the control pages of its recording.
 //!
 //! ```text
+//! names     parses process ids, and finds those of a name
 //! target    finds the recording of a process, and checks the permission to control it
 //! exchange  writes a request, and waits for the answer
 //! ```
 
 mod exchange;
+mod names;
 mod target;
 
 use std::ffi::{OsStr, OsString};
@@ -21,7 +23,7 @@ use crate::args::{Armed, Ctl, Order};
 use crate::text::{printable, shown};
 use crate::{Failure, print, report, say};
 use exchange::{Exchange, Outcome, When};
-pub use target::pid;
+pub use names::pid;
 use target::{State, Target};
 
 /// The process did not carry out the order.
@@ -40,7 +42,7 @@ pub fn ctl(asked: &Ctl) -> Result<i32, Failure> {
         return one(pid, order, lines, wait);
     }
     for (index, word) in asked.pids.iter().enumerate() {
-        target::pid(word).map_err(|failure| if index == 0 { failure } else { neither(word) })?;
+        pid(word).map_err(|failure| if index == 0 { failure } else { neither(word) })?;
     }
     if matches!(order, Order::Snapshot { output: Some(_), .. }) {
         return Err(Failure::usage("snapshot -o: the file takes the report of one process; name one PID"));

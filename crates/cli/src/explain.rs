@@ -4,7 +4,7 @@ use epollshim_format::findings::Id;
 use epollshim_format::suggest::nearest;
 
 use crate::args::Explain;
-use crate::text::{printable, wrap};
+use crate::text::printable;
 use crate::{Failure, markdown, print, terminal};
 
 macro_rules! pages {
@@ -57,43 +57,10 @@ pub fn explain(asked: &Explain) -> Result<i32, Failure> {
         if index > 0 {
             text.push('\n');
         }
-        let page = page(id);
-        text.push_str(&if look.is_terminal { markdown::render(page, look) } else { laid_out(page) });
+        text.push_str(&markdown::render(page(id), look));
     }
     print(&text)?;
     Ok(0)
-}
-
-/// A page for a file or a pipe: paragraphs and lists are wrapped at 80 columns, examples are not
-/// changed.
-fn laid_out(page: &str) -> String {
-    let mut out = String::new();
-    let mut words = String::new();
-    let flush = |words: &mut String, out: &mut String| {
-        if !words.is_empty() {
-            let indent = if words.starts_with("- ") || words.starts_with('|') { 2 } else { 0 };
-            wrap(out, "", indent, words);
-            words.clear();
-        }
-    };
-    for line in page.lines() {
-        let is_whole = line.is_empty() || line.starts_with("    ") || line.starts_with('#');
-        if is_whole || line.starts_with("- ") || line.starts_with('|') {
-            flush(&mut words, &mut out);
-        }
-        if is_whole {
-            // Without its indentation, an example has the 80 columns of the report that it shows.
-            out.push_str(line.strip_prefix("    ").unwrap_or(line));
-            out.push('\n');
-        } else {
-            if !words.is_empty() {
-                words.push(' ');
-            }
-            words.push_str(line.trim_start());
-        }
-    }
-    flush(&mut words, &mut out);
-    out
 }
 
 /// The part of the first line of a page after the id.
@@ -112,17 +79,22 @@ fn unknown(name: &str) -> Failure {
 
 #[cfg(test)]
 mod tests {
-    use super::{Id, laid_out, page, title};
+    use super::{Id, markdown, page, title};
+    use epollshim_recording::Look;
 
     #[test]
     fn each_finding_has_a_page_of_80_columns_that_says_how_to_fix_it() {
         for id in Id::ALL {
-            let page = laid_out(page(*id));
-            assert!(page.starts_with(&format!("# {}: ", id.name())), "{}", id.name());
+            let page = markdown::render(page(*id), Look::default());
+            assert!(page.starts_with(&format!("{}: ", id.name())), "{}", id.name());
             assert!(!title(*id).is_empty() && title(*id).len() <= 65, "{}: {}", id.name(), title(*id));
-            assert!(page.contains("\n## How to fix it\n"), "{}", id.name());
+            assert!(page.contains("\nHow to fix it\n"), "{}", id.name());
             for line in page.lines() {
                 assert!(line.chars().count() <= 80, "{}: {line}", id.name());
+                // Marks of Markdown. Examples are indented, and may contain such letters.
+                let marks = ["**", "](", "`"].iter().any(|mark| line.contains(mark));
+                let is_marked = marks || ["# ", "## ", "|"].iter().any(|mark| line.starts_with(mark));
+                assert!(line.starts_with(' ') || !is_marked, "{}: {line}", id.name());
             }
         }
     }

@@ -7,6 +7,7 @@
 //! ready       copies descriptors, and queries whether each is ready
 //! model       what was observed
 //! judge       decides what is wrong, without side effects
+//! elsewhere   lists what is waited for outside of epoll
 //! text, json  print the result
 //! ```
 //!
@@ -21,6 +22,7 @@ use crate::args::{FailOnSeen, Format, Inspect};
 use crate::text::{count, reason};
 use crate::{Failure, USAGE, ctl, say, sys, terminal};
 
+mod elsewhere;
 mod json;
 mod judge;
 mod model;

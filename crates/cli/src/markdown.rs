@@ -1,5 +1,5 @@
-//! Renders Markdown pages for a terminal. Headings, paragraphs, lists and tables are wrapped at its
-//! width; examples are not.
+//! Renders Markdown pages as plain text, for a terminal, a file or a pipe. Paragraphs, lists and
+//! tables are wrapped at the width; examples are not.
 //!
 //! Only the syntax that the pages of docs/findings use is supported: `#` headings, paragraphs, `-`
 //! lists, tables, examples indented by four spaces, and inside text `code`, **bold**, *emphasis*
@@ -18,13 +18,16 @@ pub fn render(page: &str, look: Look) -> String {
                 out.push('\n');
             }
         } else if line.starts_with('#') {
-            let title = line.trim_start_matches('#').trim();
-            out.push_str(&look.paint(Colour::Heading, &words(title, Look { has_colour: false, ..look }).join(" ")));
-            out.push('\n');
-        } else if let Some(example) = line.strip_prefix("    ") {
-            out.push_str("    ");
-            out.push_str(&look.paint(Colour::Code, example));
-            out.push('\n');
+            heading(line, look, &mut out);
+        } else if is_example(line) {
+            let mut example = vec![line];
+            while let Some(line) = lines.next_if(|line| line.is_empty() || is_example(line)) {
+                example.push(line);
+            }
+            let blank = example.iter().rev().take_while(|line| line.is_empty()).count();
+            example.truncate(example.len() - blank);
+            code(&example, look, &mut out);
+            out.extend((blank > 0).then_some('\n'));
         } else if line.starts_with('|') {
             let mut rows = vec![line];
             while let Some(row) = lines.next_if(|row| row.starts_with('|')) {
@@ -52,7 +55,41 @@ fn goes_on(line: &str) -> bool {
     !line.trim().is_empty() && !line.starts_with(['#', '|']) && !line.starts_with("- ") && !line.starts_with("    ")
 }
 
-/// Aligns the columns of a table, and wraps the last one.
+fn is_example(line: &str) -> bool {
+    line.starts_with("    ")
+}
+
+/// A heading. Without colours it is underlined.
+fn heading(line: &str, look: Look, out: &mut String) {
+    let title = words(line.trim_start_matches('#').trim(), Look { has_colour: false, ..look }).join(" ");
+    out.push_str(&look.paint(Colour::Heading, &title));
+    out.push('\n');
+    if !look.has_colour {
+        let mark = if line.starts_with("##") { "-" } else { "=" };
+        out.push_str(&mark.repeat(shown(&title)));
+        out.push('\n');
+    }
+}
+
+/// An example. It is indented by four, or less if the width does not allow it: reports have 80
+/// columns of their own.
+fn code(lines: &[&str], look: Look, out: &mut String) {
+    let lines = lines.iter().map(|line| line.strip_prefix("    ").unwrap_or(line));
+    let widest = lines.clone().map(shown).max().unwrap_or(0);
+    let indent = " ".repeat(look.width.saturating_sub(widest).min(4));
+    for line in lines {
+        if !line.is_empty() {
+            out.push_str(&indent);
+            out.push_str(&look.paint(Colour::Code, line));
+        }
+        out.push('\n');
+    }
+}
+
+/// The narrowest column that a table may get.
+const NARROW: usize = 8;
+
+/// Aligns the columns of a table, and wraps the cells of those that are too wide.
 fn table(rows: &[&str], look: Look, out: &mut String) {
     let cells = |row: &str| -> Vec<String> {
         row.trim().trim_matches('|').split(" | ").map(|cell| words(cell.trim(), look).join(" ")).collect()
@@ -62,19 +99,34 @@ fn table(rows: &[&str], look: Look, out: &mut String) {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let widest =
         |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| shown(cell)).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..columns.saturating_sub(1)).map(widest).collect();
-    for row in &rows {
-        let mut first = String::from("  ");
-        for (cell, width) in row.iter().zip(&widths) {
-            first.push_str(cell);
-            first.push_str(&" ".repeat(width.saturating_sub(shown(cell)) + 2));
-        }
-        let further = " ".repeat(shown(&first));
-        let last: Vec<String> = row
-            .get(columns.saturating_sub(1))
-            .map_or_else(Vec::new, |cell| cell.split(' ').map(str::to_owned).collect());
-        wrap(&last, &first, &further, look.width, out);
+    let mut widths: Vec<usize> = (0..columns).map(widest).collect();
+    // Two spaces stand before each column. The widest ones give up what is too much.
+    while widths.iter().sum::<usize>() + 2 * columns > look.width {
+        let Some(most) = widths.iter_mut().max().filter(|most| **most > NARROW) else { break };
+        *most -= 1;
     }
+    for row in &rows {
+        let wrapped: Vec<Vec<String>> = row.iter().zip(&widths).map(|(cell, width)| in_lines(cell, *width)).collect();
+        for number in 0..wrapped.iter().map(Vec::len).max().unwrap_or(0) {
+            let mut line = String::new();
+            for (cell, width) in wrapped.iter().zip(&widths) {
+                let part = cell.get(number).map_or("", String::as_str);
+                line.push_str("  ");
+                line.push_str(part);
+                line.push_str(&" ".repeat(width.saturating_sub(shown(part))));
+            }
+            out.push_str(line.trim_end());
+            out.push('\n');
+        }
+    }
+}
+
+/// A cell as lines of the given width.
+fn in_lines(cell: &str, width: usize) -> Vec<String> {
+    let words: Vec<String> = cell.split(' ').map(str::to_owned).collect();
+    let mut text = String::new();
+    wrap(&words, "", "", width, &mut text);
+    text.lines().map(str::to_owned).collect()
 }
 
 /// Fills lines with words up to the given width.
@@ -141,7 +193,7 @@ fn pieces(text: &str) -> Vec<(Option<Colour>, String)> {
     while let Some(letter) = rest.chars().next() {
         let marked = |mark: &str| {
             let (inside, behind) = rest.strip_prefix(mark)?.split_once(mark)?;
-            (!inside.is_empty() && !inside.starts_with(' ')).then_some((inside, behind))
+            (!inside.is_empty() && !inside.starts_with(' ')).then(|| (inside.to_owned(), behind))
         };
         let found = if letter == '`' {
             marked("`").map(|(inside, behind)| (Some(Colour::Code), inside, behind))
@@ -154,7 +206,7 @@ fn pieces(text: &str) -> Vec<(Option<Colour>, String)> {
         };
         if let Some((colour, inside, behind)) = found {
             out.push((None, std::mem::take(&mut plain)));
-            out.push((colour, inside.to_owned()));
+            out.push((colour, inside));
             rest = behind;
         } else {
             plain.push(letter);
@@ -166,11 +218,16 @@ fn pieces(text: &str) -> Vec<(Option<Colour>, String)> {
     out
 }
 
-/// `[text](place)`: the text, and what follows.
-fn link(text: &str) -> Option<(&str, &str)> {
+/// `[text](place)`: the text, and what follows. A page outside of docs/findings is named, since its
+/// text is no id for `epollshim explain`.
+fn link(text: &str) -> Option<(String, &str)> {
     let (inside, behind) = text.strip_prefix('[')?.split_once("](")?;
-    let (_, behind) = behind.split_once(')')?;
-    (!inside.contains(']')).then_some((inside, behind))
+    let (place, behind) = behind.split_once(')')?;
+    let text = match place.strip_prefix("../") {
+        Some(page) => format!("{} (docs/{page})", inside.trim_matches('`')),
+        None => inside.trim_matches('`').to_owned(),
+    };
+    (!inside.contains(']')).then_some((text, behind))
 }
 
 #[cfg(test)]
@@ -179,17 +236,39 @@ mod tests {
     use super::render;
     use epollshim_recording::Look;
 
-    const PAGE: &str = "# ghost: a closed one\n\nA *last* one, `close(fd)`, and `a b`. See [the page](x.md).\nGoes on.\n\n    code  as it is\n\n\
-                        | a | b |\n|---|---|\n| `x` | long words that are wrapped at the width |\n\n- one item that is long enough for two lines\n- two\n";
+    const PAGE: &str = "# ghost: a closed one\n\nA *last* one, `close(fd)`, and `a b`. See [the page](x.md).\nGoes on. [`more`](../more.md).\n\n\
+                        ## Code\n\n    code  as it is\n\n      more\n\n    nearly as wide as the terminal is: 40\n\n\
+                        | a | b | c |\n|---|---|---|\n| `x` | long words that are wrapped at the width | c |\n\n\
+                        - one item that is long enough for two lines\n- two\n";
 
     #[test]
     fn a_page_has_no_marks_left_and_fits_the_width() {
         let look = Look { width: 40, is_terminal: true, has_colour: false };
-        assert_eq!(
-            render(PAGE, look),
-            "ghost: a closed one\n\nA last one, close(fd), and a b. See the\npage. Goes on.\n\n    code  as it is\n\n  \
-             a  b\n  x  long words that are wrapped at the\n     width\n\n  - one item that is long enough for two\n    lines\n  - two\n"
-        );
+        let expected = "\
+ghost: a closed one
+===================
+
+A last one, close(fd), and a b. See the
+page. Goes on. more (docs/more.md).
+
+Code
+----
+
+   code  as it is
+
+     more
+
+   nearly as wide as the terminal is: 40
+
+  a  b                                 c
+  x  long words that are wrapped at    c
+     the width
+
+  - one item that is long enough for two
+    lines
+  - two
+";
+        assert_eq!(render(PAGE, look), expected);
     }
 
     #[test]
@@ -202,6 +281,9 @@ mod tests {
         for (place, part) in page.split('\u{1b}').enumerate() {
             bare.push_str(if place == 0 { part } else { part.split_once('m').unwrap().1 });
         }
-        assert_eq!(bare, render(PAGE, Look { has_colour: false, ..look }));
+        // Without colours, headings are underlined.
+        let plain = render(PAGE, Look { has_colour: false, ..look });
+        let is_text = |line: &&str| line.is_empty() || line.bytes().any(|byte| !matches!(byte, b'=' | b'-'));
+        assert_eq!(bare.lines().collect::<Vec<_>>(), plain.lines().filter(is_text).collect::<Vec<_>>());
     }
 }

@@ -15,6 +15,7 @@
 //! watch     handles signals and job control until the program ends
 //! family    finds the processes that the program has started
 //! looks     checks which of them have epoll instances
+//! unlogged  finds processes whose lines the log lacks
 //! outcome   writes the report
 //! ```
 
@@ -41,6 +42,7 @@ mod outcome;
 mod place;
 mod plan;
 pub(crate) mod shim;
+mod unlogged;
 mod watch;
 
 const PRELOAD: &str = "LD_PRELOAD";

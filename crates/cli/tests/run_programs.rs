@@ -6,6 +6,7 @@ mod pty;
 
 use std::fs;
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -98,6 +99,56 @@ fn for_all_users(name: &str) -> PathBuf {
     let directory = std::env::temp_dir().join(format!("epollshim-{name}-{}", std::process::id()));
     fs::create_dir_all(&directory).unwrap();
     directory
+}
+
+/// A server that gives up root: the parent logs as root, and two children as another user.
+#[test]
+fn lines_that_another_user_could_not_log_are_missed_at_the_end() {
+    let Some(python) = tool("python3") else { return };
+    // SAFETY: takes no argument.
+    if unsafe { libc::geteuid() } != 0 {
+        return skipped("only root may become another user", false);
+    }
+    let script = "import os, select\nselect.epoll().close()\nfor child in range(2):\n pid = os.fork()\n \
+                  if pid == 0:\n  os.setuid(65534)\n  select.epoll().close()\n  os._exit(0)\n os.waitpid(pid, 0)";
+    let directory = for_all_users("logs");
+    let private = directory.join("private");
+    let open = directory.join("open");
+    for (path, mode) in [(&private, 0o700), (&open, 0o1777)] {
+        fs::create_dir_all(path).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+    let missed = |flag: &str, pattern: &Path, more: &[&str]| -> Vec<String> {
+        let mut command = epollshim();
+        command.env("TMPDIR", &directory).arg("run").arg(flag).arg(pattern).args(more).arg("--").arg(&python);
+        let text = stderr(&output(command.args(["-c", script])));
+        assert!(text.contains(" processes together"), "{text}");
+        text.lines().filter(|line| line.contains("lacks lines")).map(str::to_owned).collect()
+    };
+    let one = open.join("log");
+    let expected = |flag: &str| {
+        format!(
+            "epollshim: {flag} lacks lines: 2 processes of user nobody could not write to {}, which belongs to root; use one \
+             file per process, in a directory where nobody may create files: {flag} DIRECTORY/%p",
+            one.display()
+        )
+    };
+    assert_eq!(missed("--log", &one, &[]), [expected("--log")]);
+    assert_eq!(missed("--log", &one, &["--log-filter", "epoll"]), [expected("--log")]);
+    let rule = "epoll_create1:delay_enter=1";
+    assert_eq!(missed("--inject-log", &one, &["--inject", rule]), [expected("--inject-log")]);
+    // No rule fires in the children.
+    let once = "epoll_create1:delay_enter=1:when=1:scope=tree";
+    assert_eq!(missed("--inject-log", &one, &["--inject", once]), [""; 0]);
+    let lines = missed("--log", &private.join("%e.%p"), &[]);
+    let words = "--log lacks lines: 2 processes of user nobody could not create their files (the first: ";
+    assert!(lines.len() == 1 && lines[0].contains(words), "{lines:?}");
+    assert!(lines[0].ends_with("); use a directory where nobody may create files"), "{lines:?}");
+    // With the remedy, each process has its file.
+    assert_eq!(missed("--log", &open.join("log.%p"), &[]), [""; 0]);
+    let logs = fs::read_dir(&open).unwrap().filter(|entry| entry.as_ref().unwrap().path() != one).count();
+    assert_eq!(logs, 3);
+    fs::remove_dir_all(&directory).unwrap();
 }
 
 #[test]

@@ -67,6 +67,7 @@ const MISTAKES: &[&[&str]] = &[
     &["run", "--inject=epoll_wait:error=EINTR:colour=red", "/no/such"],
     &["run", "--inject=epoll_wait:error=EINTR:op=ADD", "/no/such"],
     &["run", "--inject-impossible=2", "/no/such"],
+    &["run", "--inject-replay=/no/such.log", "/no/such"],
     &["run", "--seed=red", "/no/such"],
     &["run", "--report=%q", "/no/such"],
     &["run", "--report-format=yaml", "/no/such"],

@@ -10,6 +10,10 @@ use epollshim_format::functions::{Role, Row};
 pub struct Calls {
     pub epoll: Vec<String>,
     pub descriptors: Vec<String>,
+    /// All other functions that the shim interposes: those that create descriptors, move data or
+    /// start programs. Those that allocate memory are left out: only a rule that names one makes
+    /// the shim see it.
+    pub others: Vec<String>,
     /// libc's `syscall`. The shim reads the numbers that are passed to it.
     pub syscall: bool,
     pub io_uring: Vec<String>,
@@ -27,15 +31,21 @@ impl Calls {
                 name == "closefrom"
                     || TABLE.iter().any(|row| family(row.role) == Family::Descriptor && is_named(row, name))
             }),
+            others: among(&|name| {
+                let is_other = |row: &Row| family(row.role) == Family::Other && row.role != Role::Memory;
+                TABLE.iter().any(|row| is_other(row) && is_named(row, name))
+            }),
             syscall: imports.contains("syscall"),
             io_uring: among(&|name| name.starts_with("io_uring_")),
             dlopen: imports.contains("dlopen") || imports.contains("dlmopen"),
         }
     }
 
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.epoll.is_empty() && self.descriptors.is_empty() && !self.syscall && self.io_uring.is_empty()
+    /// All names, those of epoll first.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        let syscall = self.syscall.then_some("syscall");
+        let first = self.epoll.iter().map(String::as_str).chain(syscall);
+        first.chain([&self.descriptors, &self.others, &self.io_uring].into_iter().flatten().map(String::as_str))
     }
 }
 
@@ -78,7 +88,25 @@ pub fn system_call(number: u32) -> (Family, Option<&'static str>) {
 
 #[cfg(test)]
 mod tests {
-    use super::system_call;
+    use super::{Calls, system_call};
+
+    #[test]
+    fn each_import_that_the_shim_interposes_is_named_once_and_no_other() {
+        let all = [
+            "printf",
+            "malloc",
+            "accept4",
+            "close",
+            "epoll_wait",
+            "fopen64",
+            "io_uring_queue_init",
+            "open64",
+            "syscall",
+        ];
+        let calls = Calls::of(&all.iter().map(ToString::to_string).collect());
+        let names: Vec<&str> = calls.names().collect();
+        assert_eq!(names, ["epoll_wait", "syscall", "close", "accept4", "fopen64", "open64", "io_uring_queue_init"]);
+    }
 
     #[test]
     fn numbers_are_those_of_the_c_library() {

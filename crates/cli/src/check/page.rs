@@ -101,17 +101,14 @@ fn filters(seccomp: &Seccomp) -> String {
 }
 
 fn imports(out: &mut String, facts: &Facts) {
-    let objects: Vec<&Object> = facts.objects.iter().filter(|object| !object.calls.is_empty()).collect();
+    let objects: Vec<&Object> = facts.objects.iter().filter(|object| object.calls.names().next().is_some()).collect();
     if objects.is_empty() {
         return;
     }
     let _ = writeln!(out, "\nFunctions that each object imports");
     let width = objects.iter().map(|object| object.name.chars().count()).max().unwrap_or(0).min(28);
     for object in objects {
-        let mut words = object.calls.epoll.clone();
-        words.extend(object.calls.syscall.then(|| "syscall".to_string()));
-        words.extend(object.calls.descriptors.iter().cloned());
-        words.extend(object.calls.io_uring.iter().map(|name| printable(name)));
+        let words: Vec<String> = object.calls.names().map(printable).collect();
         wrap(out, &format!("  {:<width$}  ", object.name), width + 4, &words.join(" "));
     }
 }

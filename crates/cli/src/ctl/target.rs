@@ -11,6 +11,7 @@ use epollshim_format::control;
 use epollshim_format::recording::{DIRECTORY, MAGIC, PAGE, SEGMENTS, VERSION, entry, header, kind};
 use epollshim_recording::running::{Mapped, mapped_by};
 
+use super::names::pid;
 use crate::text::{printable, reason, shown};
 use crate::{Failure, sys};
 
@@ -136,14 +137,6 @@ impl Target {
         mapped_by(self.pid).is_ok_and(|mapped| !mapped.iter().any(|one| one.inode == self.inode))
             && fs::read(format!("/proc/{}/maps", self.pid)).is_ok_and(|maps| !maps.is_empty())
     }
-}
-
-/// Parses a process id.
-pub fn pid(word: &OsStr) -> Result<u32, Failure> {
-    let digits = word.to_str().filter(|word| word.bytes().all(|byte| byte.is_ascii_digit()));
-    digits
-        .and_then(|word| word.parse().ok())
-        .ok_or_else(|| Failure::usage(format!("'{}' is not a process id, such as 1234", shown(word))))
 }
 
 fn no_process(pid: u32) -> Failure {
@@ -339,11 +332,9 @@ mod tests {
 
     #[test]
     fn what_is_no_process_is_said_in_a_line() {
-        for (word, said) in [
-            ("x", "'x' is not a process id, such as 1234"),
-            ("-1", "'-1' is not a process id, such as 1234"),
-            ("4294967295", "there is no process 4294967295"),
-        ] {
+        for (word, said) in
+            [("-1", "'-1' is not a process id, such as 1234"), ("4294967295", "there is no process 4294967295")]
+        {
             let failure = Target::find(word.as_ref()).err();
             assert_eq!(failure.map(|failure| (failure.status, failure.text)), Some((2, said.into())));
         }

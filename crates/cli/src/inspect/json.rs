@@ -4,11 +4,11 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use epollshim_format::descriptor::{Descriptor as Shown, Json, field};
+use epollshim_format::descriptor::{Descriptor as Shown, Json};
 use epollshim_format::events::Mask;
 use serde_json::{Value, json};
 
-use super::judge::Finding;
+use super::judge::{Finding, is_listener};
 use super::model::{Descriptor, Doing, Ghost, Instance, Interest, Process, Thread};
 
 /// One line. `errors` has the processes that could not be inspected, and why.
@@ -124,10 +124,6 @@ fn descriptor(fd: i32, descriptor: &Descriptor, out: &mut String) {
         let _ = write!(out, ",\"{key}\":{number}");
     }
     out.push('}');
-}
-
-fn is_listener(descriptor: &Descriptor) -> bool {
-    Shown(descriptor.what.as_bytes()).field(field::STATE) == Some(b"LISTEN")
 }
 
 fn thread(thread: &Thread, now: u64) -> Value {

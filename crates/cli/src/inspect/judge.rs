@@ -9,7 +9,7 @@ mod stalled;
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
-use epollshim_format::descriptor::Descriptor as Shown;
+use epollshim_format::descriptor::{Descriptor as Shown, field};
 use epollshim_format::findings::Severity;
 
 use super::model::{Descriptor, Instance, Process, Thread};
@@ -103,6 +103,10 @@ pub fn shown(descriptor: &Descriptor) -> String {
     Shown(descriptor.what.as_bytes()).to_string()
 }
 
+pub fn is_listener(descriptor: &Descriptor) -> bool {
+    Shown(descriptor.what.as_bytes()).field(field::STATE) == Some(b"LISTEN")
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests {
@@ -141,6 +145,7 @@ mod tests {
             state: if wait.is_some() { 'S' } else { 'R' },
             doing: if wait.is_some() { Doing::Call(232) } else { Doing::Runs },
             wait: wait.map(|epfd| Wait { epfd, call: "epoll_wait", timeout: Some(-1) }),
+            fd: None,
             cpu: Some(if busy { index * 20 * MS } else { 0 }),
             turns: Some(1),
             queued: 0,

@@ -186,6 +186,8 @@ pub struct Sample {
     pub state: char,
     pub doing: Doing,
     pub wait: Option<Wait>,
+    /// The descriptor that another system call is about.
+    pub fd: Option<i32>,
     /// Processor time in nanoseconds, and how often the thread was scheduled.
     pub cpu: Option<u64>,
     pub turns: Option<u64>,

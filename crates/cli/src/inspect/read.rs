@@ -111,12 +111,13 @@ pub fn sample(pid: u32, tid: u32) -> Option<Sample> {
     let schedstat = read("schedstat").unwrap_or_default();
     let mut times = schedstat.split_whitespace().map(|word| word.parse::<u64>().ok());
     let cpu = times.next().flatten();
-    let (doing, wait) = read("syscall").map_or((Doing::Unknown, None), |text| doing(&text));
+    let (doing, wait, fd) = read("syscall").map_or((Doing::Unknown, None, None), |text| doing(&text));
     Some(Sample {
         at: sys::monotonic(),
         state: fields.first().and_then(|word| word.chars().next()).unwrap_or('?'),
         doing,
         wait,
+        fd,
         // Without CONFIG_SCHED_INFO, from ticks.
         cpu: cpu.or(Some((ticks(14) + ticks(15)).saturating_mul(10_000_000))),
         queued: times.next().flatten().unwrap_or(0),
@@ -126,11 +127,11 @@ pub fn sample(pid: u32, tid: u32) -> Option<Sample> {
 }
 
 /// `232 0x4 0x7ffd... 0x80 0xffffffff ...`, `running`, or `-1 SP PC` if it is blocked outside of a
-/// system call (proc_pid_syscall(5)).
-fn doing(text: &str) -> (Doing, Option<Wait>) {
+/// system call (proc_pid_syscall(5)). The number is the descriptor of a call that is no wait.
+fn doing(text: &str) -> (Doing, Option<Wait>, Option<i32>) {
     let mut words = text.split_whitespace();
     let Some(number) = words.next().and_then(|word| word.parse::<i64>().ok()) else {
-        return (if text.starts_with("running") { Doing::Runs } else { Doing::Unknown }, None);
+        return (if text.starts_with("running") { Doing::Runs } else { Doing::Unknown }, None, None);
     };
     let mut argument = || words.next().and_then(|word| u64::from_str_radix(word.trim_start_matches("0x"), 16).ok());
     let call = WAITS.iter().find(|(known, _)| *known == number).map(|(_, name)| *name);
@@ -139,7 +140,8 @@ fn doing(text: &str) -> (Doing, Option<Wait>) {
         let timeout = { argument().and(argument()).and_then(|_| argument()) }.map(|timeout| timeout as i32);
         Some(Wait { epfd, call, timeout: timeout.filter(|_| call != "epoll_pwait2") })
     });
-    (Doing::Call(number), wait)
+    let fd = if ON_DESCRIPTOR.iter().any(|(known, _)| *known == number) { argument() } else { None };
+    (Doing::Call(number), wait, fd.map(|fd| fd as i32))
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -151,33 +153,44 @@ const WAITS: &[(i64, &str)] = &[
 #[cfg(not(target_arch = "x86_64"))]
 const WAITS: &[(i64, &str)] = &[(libc::SYS_epoll_pwait, "epoll_pwait"), (libc::SYS_epoll_pwait2, "epoll_pwait2")];
 
+/// The system calls whose first argument is the descriptor that a thread sleeps on.
+const ON_DESCRIPTOR: [(i64, &str); 14] = [
+    (libc::SYS_read, "read"),
+    (libc::SYS_write, "write"),
+    (libc::SYS_readv, "readv"),
+    (libc::SYS_writev, "writev"),
+    (libc::SYS_recvfrom, "recvfrom"),
+    (libc::SYS_recvmsg, "recvmsg"),
+    (libc::SYS_recvmmsg, "recvmmsg"),
+    (libc::SYS_sendto, "sendto"),
+    (libc::SYS_sendmsg, "sendmsg"),
+    (libc::SYS_accept, "accept"),
+    (libc::SYS_accept4, "accept4"),
+    (libc::SYS_connect, "connect"),
+    (libc::SYS_flock, "flock"),
+    (libc::SYS_fsync, "fsync"),
+];
+
 /// The name of a system call in which threads commonly sleep.
 pub fn call_name(number: i64) -> Option<&'static str> {
     #[cfg(target_arch = "x86_64")]
     const OLD: &[(i64, &str)] = &[(libc::SYS_poll, "poll"), (libc::SYS_select, "select"), (libc::SYS_pause, "pause")];
     #[cfg(not(target_arch = "x86_64"))]
     const OLD: &[(i64, &str)] = &[];
-    const CALLS: [(i64, &str); 18] = [
+    const CALLS: [(i64, &str); 11] = [
         (libc::SYS_futex, "futex"),
         (libc::SYS_ppoll, "ppoll"),
         (libc::SYS_pselect6, "pselect6"),
         (libc::SYS_nanosleep, "nanosleep"),
         (libc::SYS_clock_nanosleep, "clock_nanosleep"),
         (libc::SYS_restart_syscall, "restart_syscall"),
-        (libc::SYS_read, "read"),
-        (libc::SYS_write, "write"),
-        (libc::SYS_recvfrom, "recvfrom"),
-        (libc::SYS_recvmsg, "recvmsg"),
-        (libc::SYS_accept, "accept"),
-        (libc::SYS_accept4, "accept4"),
-        (libc::SYS_connect, "connect"),
         (libc::SYS_wait4, "wait4"),
         (libc::SYS_waitid, "waitid"),
         (libc::SYS_rt_sigtimedwait, "rt_sigtimedwait"),
         (libc::SYS_rt_sigsuspend, "rt_sigsuspend"),
         (libc::SYS_io_uring_enter, "io_uring_enter"),
     ];
-    OLD.iter().chain(&CALLS).find(|(known, _)| *known == number).map(|(_, name)| *name)
+    OLD.iter().chain(&CALLS).chain(&ON_DESCRIPTOR).find(|(known, _)| *known == number).map(|(_, name)| *name)
 }
 
 #[cfg(test)]
@@ -199,13 +212,16 @@ mod tests {
         let wait = |epfd, call, timeout| Some(Wait { epfd, call, timeout });
         let number = libc::SYS_epoll_pwait;
         let found = doing(&format!("{number} 0x5 0x7ffc 0x80 0xffffffff 0x0 0x8 0x7ffc 0x7f00\n"));
-        assert_eq!(found, (Doing::Call(number), wait(5, "epoll_pwait", Some(-1))));
+        assert_eq!(found, (Doing::Call(number), wait(5, "epoll_pwait", Some(-1)), None));
         let number = libc::SYS_epoll_pwait2;
         let found = doing(&format!("{number} 0x5 0x7ffc 0x80 0x7ffd 0x0 0x8 0x7ffc 0x7f00\n"));
-        assert_eq!(found, (Doing::Call(number), wait(5, "epoll_pwait2", None)));
-        assert_eq!(doing("running\n"), (Doing::Runs, None));
-        assert_eq!(doing("-1 0x7ffc 0x7f00\n"), (Doing::Call(-1), None));
-        assert_eq!(doing(""), (Doing::Unknown, None));
+        assert_eq!(found, (Doing::Call(number), wait(5, "epoll_pwait2", None), None));
+        let (read, futex) = (libc::SYS_read, libc::SYS_futex);
+        assert_eq!(doing(&format!("{read} 0x7 0x7ffc 0x80\n")), (Doing::Call(read), None, Some(7)));
+        assert_eq!(doing(&format!("{futex} 0x7 0x80 0x2\n")), (Doing::Call(futex), None, None));
+        assert_eq!(doing("running\n"), (Doing::Runs, None, None));
+        assert_eq!(doing("-1 0x7ffc 0x7f00\n"), (Doing::Call(-1), None, None));
+        assert_eq!(doing(""), (Doing::Unknown, None, None));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use epollshim_format::events::{EPOLLERR, EPOLLHUP, Mask};
 use epollshim_format::scale::{Grouped, Scaled};
 use epollshim_recording::{Colour, Look};
 
+use super::elsewhere::{amounts, elsewhere};
 use super::judge::{Finding, LISTED, shown};
 use super::model::{Doing, EDGE, Ghost, Instance, Interest, ONESHOT, Process, Thread};
 use super::read::call_name;
@@ -30,12 +31,17 @@ pub fn text(process: &Process, findings: &[Finding], look: Look) -> String {
     );
     let _ = writeln!(out);
     let heading = match findings.len() {
-        0 => "No problems found".to_owned(),
+        0 => "No problems with epoll found".to_owned(),
         some => format!("Findings: {some}"),
     };
     let _ = writeln!(out, "{}", look.paint(Colour::Heading, &heading));
     for finding in findings {
         one_finding(&mut out, finding, look);
+    }
+    let elsewhere = elsewhere(process);
+    if !elsewhere.is_empty() {
+        let _ = writeln!(out, "\n{}\n{elsewhere}", look.paint(Colour::Heading, "Outside of epoll (not judged)"));
+        out.pop();
     }
     for instance in &process.instances {
         let _ = writeln!(out);
@@ -136,19 +142,8 @@ fn state(process: &Process, interest: &Interest) -> String {
         }
         None => {}
     }
-    let descriptor = process.descriptors.get(&interest.fd);
-    let look = descriptor.and_then(|one| one.looks.last());
-    let table = descriptor.and_then(|one| one.table);
-    let unread = look.map_or(table.map(|(_, unread, _)| unread), |look| look.unread).unwrap_or(0);
-    let unsent = descriptor.and_then(|one| one.unsent).or(table.map(|(.., unsent)| unsent)).unwrap_or(0);
-    for (number, what) in [(unread, "unread"), (unsent, "unsent")].into_iter().filter(|(number, _)| *number != 0) {
-        let _ = write!(text, ", {} B {what}", Grouped(number));
-    }
-    match look.map_or(0, |look| look.backlog) {
-        0 => {}
-        some => {
-            let _ = write!(text, ", {} to accept", count(some as usize, "connection"));
-        }
+    if let Some(descriptor) = process.descriptors.get(&interest.fd) {
+        text.push_str(&amounts(descriptor, false));
     }
     text
 }
@@ -168,7 +163,7 @@ fn doing(thread: &Thread, now: u64) -> String {
         (None, Doing::Runs) => "runs".to_owned(),
         (None, Doing::Call(-1)) => "is blocked outside of a system call".to_owned(),
         (None, Doing::Call(number)) => match call_name(number) {
-            Some(name) => format!("sleeps in {name}"),
+            Some(name) => format!("sleeps in {name}{}", last.fd.map(|fd| format!(" on fd {fd}")).unwrap_or_default()),
             None => format!("sleeps in system call {number}"),
         },
         (None, Doing::Unknown) => match last.state {

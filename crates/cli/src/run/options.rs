@@ -3,6 +3,8 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fmt::Display;
+use std::fs::File;
+use std::io::{Error, ErrorKind};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
@@ -11,7 +13,10 @@ use epollshim_format::options::{self, OnBadConfig, PREFIX};
 use crate::Failure;
 use crate::args::Run;
 use crate::suppressions;
-use crate::text::printable;
+use crate::text::{printable, reason, shown};
+
+/// What the parser says of a fault that no kernel returns.
+const ALLOWING: &str = "EPOLLSHIM_INJECT_IMPOSSIBLE=1";
 
 /// The result of checking the options.
 pub enum Settled {
@@ -33,15 +38,22 @@ pub fn settle(asked: &Run, environment: &mut Vec<(OsString, OsString)>) -> Resul
     let (read, problem) = options::parse(entries.iter().map(Vec::as_slice));
     let said_of = |variable: &[u8], what: &dyn Display| match flags.iter().find(|(name, _)| name.as_bytes() == variable)
     {
-        Some((name, _)) => format!("{}: {what}", flag_of(name)),
+        // Where the rule was given by a flag, the message names a flag, too.
+        Some((name, _)) => format!("{}: {}", flag_of(name), what.to_string().replace(ALLOWING, "--inject-impossible")),
         None => format!("{}: {what}", printable(&String::from_utf8_lossy(variable))),
     };
-    let wrong = match (problem, read.suppressions) {
-        (Some(problem), _) => Some(said_of(problem.variable, &problem.fault)),
-        (None, Some(file)) => suppressions::read(Path::new(OsStr::from_bytes(file)))
-            .err()
-            .map(|what| said_of(b"EPOLLSHIM_SUPPRESSIONS", &what)),
-        (None, None) => None,
+    let of_suppressions = || {
+        let file = Path::new(OsStr::from_bytes(read.suppressions?));
+        suppressions::read(file).err().map(|what| said_of(b"EPOLLSHIM_SUPPRESSIONS", &what))
+    };
+    let of_replay = || {
+        let file = Path::new(OsStr::from_bytes(read.inject_replay?));
+        let what = format!("{}: {}", shown(file), reason(&unreadable(file)?));
+        Some(said_of(b"EPOLLSHIM_INJECT_REPLAY", &what))
+    };
+    let wrong = match problem {
+        Some(problem) => Some(said_of(problem.variable, &problem.fault)),
+        None => of_suppressions().or_else(of_replay),
     };
     if let Some(text) = wrong {
         return match read.on_bad_config {
@@ -52,6 +64,16 @@ pub fn settle(asked: &Run, environment: &mut Vec<(OsString, OsString)>) -> Resul
     let here = std::env::current_dir().map(|path| path.into_os_string().into_vec()).unwrap_or_default();
     environment.extend(flags.into_iter().map(|(name, value)| (name.into(), from_root(name, value, &here))));
     Ok(Settled::Good)
+}
+
+/// Why a file cannot be read. A pipe is not opened, since that would take what is in it.
+fn unreadable(file: &Path) -> Option<Error> {
+    match file.metadata() {
+        Ok(data) if data.is_dir() => Some(ErrorKind::IsADirectory.into()),
+        Ok(data) if data.is_file() => File::open(file).err(),
+        Ok(_) => None,
+        Err(error) => Some(error),
+    }
 }
 
 /// The flags that were given, as the variables that they set.

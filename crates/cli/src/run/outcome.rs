@@ -79,7 +79,11 @@ pub fn report(plan: &Plan, ended: &Ended) -> Verdict {
         waited += STEP;
         running = family::running(&place.path, ended.began);
     }
-    let (set, unread) = load(plan, place, ended);
+    let (mut set, unread) = load(plan, place, ended);
+    // Recordings of processes that still run count, too.
+    let missing = [not_fired(plan, &set), plan.logs.lacking(&set.processes)].concat();
+    set.processes.retain(|process| !process.runs);
+    set.suppress(&plan.suppressions);
     let mut verdict = Verdict::default();
     let runs = |pid| running.iter().any(|process| process.pid == pid);
     let unseen = unseen(ended, &set, &runs);
@@ -94,7 +98,7 @@ pub fn report(plan: &Plan, ended: &Ended) -> Verdict {
         verdict.is_unwritten = plan.output.is_some();
     }
     if plan.reports {
-        never_fired(&set).iter().for_each(|what| say(what));
+        missing.iter().for_each(|what| say(what));
     }
     if !plan.fail_on.is_empty() {
         verdict.fails = fails(plan, ended, &set, unread.as_deref());
@@ -121,7 +125,7 @@ pub fn report(plan: &Plan, ended: &Ended) -> Verdict {
     verdict
 }
 
-/// The recordings of this run whose processes have ended, and the error if they could not be read.
+/// The recordings of this run, and the error if they could not be read.
 fn load(plan: &Plan, place: &Place, ended: &Ended) -> (Set, Option<String>) {
     let options = Options { debug: plan.debug.clone(), ..Options::default() };
     let mut set = match recording::load_with(&place.path, &options) {
@@ -132,7 +136,7 @@ fn load(plan: &Plan, place: &Place, ended: &Ended) -> (Set, Option<String>) {
         }
         Err(error) => return (Set::default(), Some(printable(&error.to_string()))),
     };
-    set.processes.retain(|process| place.has(&process.path) && !process.runs);
+    set.processes.retain(|process| place.has(&process.path));
     set.failures.retain(|failure| place.has(&failure.path));
     if let Change::Killed(number) | Change::Stopped(number) = ended.how {
         // The recording does not have the signal, nor the time of the end.
@@ -142,20 +146,25 @@ fn load(plan: &Plan, place: &Place, ended: &Ended) -> (Set, Option<String>) {
             process.duration = process.duration.max(u64::try_from(ended.after.as_nanos()).unwrap_or(u64::MAX));
         }
     }
-    set.suppress(&plan.suppressions);
     (set, None)
 }
 
 /// A sentence for each rule that fired in no process: without it, a program that a mistyped rule
-/// never reached seems to have survived the fault.
-fn never_fired(set: &Set) -> Vec<String> {
-    let idle = summed_rules(&set.processes).into_iter().filter(|rule| rule.fired == 0);
+/// never reached seems to have survived the fault. Only recordings have the counts.
+fn not_fired(plan: &Plan, set: &Set) -> Vec<String> {
+    let rules = summed_rules(&set.processes);
+    if rules.is_empty() && plan.has_rules {
+        let why = "no process left a recording, which would have the counts";
+        return vec![format!("--inject: not known whether a rule fired: {why}; --inject-log FILE lists each fault")];
+    }
+    let so_far = if set.processes.iter().any(|process| process.runs) { " so far" } else { "" };
+    let idle = rules.into_iter().filter(|rule| rule.fired == 0);
     idle.map(|Rule { text, matched, .. }| {
         let why = match matched {
             0 => "the program made no call that it names".to_owned(),
             calls => format!("it counted {}, and its conditions held for none", count(calls as usize, "call")),
         };
-        printable(&format!("rule '{text}' changed nothing: {why}"))
+        printable(&format!("rule '{text}' changed nothing{so_far}: {why}"))
     })
     .collect()
 }

@@ -7,6 +7,7 @@ use epollshim_format::faults::need_session;
 use epollshim_recording::Format;
 
 use super::place::{self, Place};
+use super::unlogged::Logs;
 use crate::args::{FailOn, Run};
 use crate::text::{reason, shown};
 use crate::{Failure, say, suppressions, sys, take};
@@ -15,6 +16,8 @@ const RECORD: &str = "EPOLLSHIM_RECORD";
 const REPORT: &str = "EPOLLSHIM_REPORT";
 const SESSION: &str = "EPOLLSHIM_SESSION";
 const CENSUS: &str = "EPOLLSHIM_CENSUS";
+const INJECT: &str = "EPOLLSHIM_INJECT";
+const REPLAY: &str = "EPOLLSHIM_INJECT_REPLAY";
 
 pub struct Plan {
     /// None: nothing is recorded.
@@ -30,6 +33,9 @@ pub struct Plan {
     pub suppressions: Vec<u8>,
     /// EPOLLSHIM_ONLY is set.
     pub has_only: bool,
+    pub logs: Logs,
+    /// Rules are set, by EPOLLSHIM_INJECT or EPOLLSHIM_INJECT_REPLAY.
+    pub has_rules: bool,
 }
 
 /// Removes the variables that an outer `epollshim run` has set for its own processes. The inner run
@@ -73,6 +79,10 @@ impl Plan {
             fail_on: asked.fail_on.clone(),
             suppressions: known.and_then(Result::ok).unwrap_or_default(),
             has_only: get(environment, "EPOLLSHIM_ONLY").is_some(),
+            logs: Logs::of(&|name| get(environment, name)),
+            has_rules: [INJECT, REPLAY]
+                .iter()
+                .any(|name| get(environment, name).is_some_and(|value| !value.is_empty())),
         };
         if plan.place.is_none() && (plan.reports || !plan.fail_on.is_empty()) {
             match Place::private() {
@@ -116,7 +126,7 @@ fn get<'a>(environment: &'a [(OsString, OsString)], name: &str) -> Option<&'a Os
 
 /// Whether the rules need a session directory, and the user names none.
 fn needs_session(environment: &[(OsString, OsString)]) -> bool {
-    let rules = get(environment, "EPOLLSHIM_INJECT").map(OsStr::as_encoded_bytes).unwrap_or_default();
+    let rules = get(environment, INJECT).map(OsStr::as_encoded_bytes).unwrap_or_default();
     get(environment, SESSION).is_none() && need_session(rules, true)
 }
 

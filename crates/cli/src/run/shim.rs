@@ -29,7 +29,7 @@ pub fn find(asked: Option<&Path>) -> Result<PathBuf, Failure> {
         None => beside_this()?,
     };
     let told = |why: &str| {
-        let flag = if asked.is_some() { "--shim " } else { "" };
+        let flag = if asked.is_some() { "--shim: " } else { "" };
         Failure::usage(format!("{flag}{}: {why}", shown(&path)))
     };
     let header = elf::header(&path).map_err(|error| match error {

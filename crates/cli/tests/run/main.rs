@@ -308,3 +308,23 @@ fn a_rule_that_never_fires_is_named() {
     ];
     assert_eq!(named, expected, "{text}");
 }
+
+/// `true` opens and closes nothing, so it leaves no recording.
+#[test]
+fn without_a_recording_it_is_said_that_rules_cannot_be_judged() {
+    let said = "epollshim: --inject: not known whether a rule fired: no process left a recording, which would have the \
+                counts; --inject-log FILE lists each fault";
+    let is_said = |flags: &[&str]| {
+        let text = stderr(&run(&[&["run"], flags, &["--", "true"]].concat()));
+        (text.lines().filter(|line| *line == said).count(), text)
+    };
+    let (times, text) = is_said(&["--inject", "accept4:error=EMFILE"]);
+    assert_eq!(times, 1, "{text}");
+    for flags in [&["--quiet"][..], &["--inject", "accept4:error=EMFILE", "--report", "none"]] {
+        let (times, text) = is_said(flags);
+        assert_eq!(times, 0, "{text}");
+    }
+    // A fault that hits the only call of a program is counted, and named as fired.
+    let text = stderr(&run(&["run", "--inject", "open,openat:error=EACCES", "--", "cat", "/etc/hostname"]));
+    assert!(!text.contains("not known") && !text.contains("changed nothing") && text.contains("Faults "), "{text}");
+}

@@ -77,7 +77,12 @@ fn a_bad_option_is_reported_in_one_line_and_nothing_is_started() {
         (&["--limit", "instances=8", "--limit", ""], "--limit: element 2 is empty"),
         (&["--inject", "epoll_wiat:error=EINTR"], "--inject: unknown call 'epoll_wiat'"),
         (&["--inject", "epoll_wait:error=EINTR", "--inject", ""], "--inject: rule 2 is empty"),
-        (&["--inject", "epoll_ctl:retval=7"], "--inject: no kernel returns 7 from epoll_ctl"),
+        (
+            &["--inject", "epoll_ctl:retval=7"],
+            "--inject: no kernel returns 7 from epoll_ctl in 'epoll_ctl:retval=7'; --inject-impossible allows it",
+        ),
+        (&["--inject-replay", "/no/such.log"], "--inject-replay: /no/such.log: No such file or directory"),
+        (&["--inject-replay=/"], "--inject-replay: /: is a directory"),
         (&["--inject-impossible=2"], "--inject-impossible: unknown value '2'; allowed: 0, 1"),
         (&["--seed", "x"], "--seed: 'x' is not a number"),
         (&["--log", "/tmp/"], "--log: '/tmp/' is a directory"),
@@ -92,8 +97,8 @@ fn a_bad_option_is_reported_in_one_line_and_nothing_is_started() {
         (&["--record-ring", "3"], "--record-ring: '3' is too small"),
         (&["--census=2"], "--census: unknown value '2'; allowed: 0, 1"),
         (&["--stacks", "65"], "--stacks: '65' is too large; expected a number of callers from 0 to 64"),
-        (&["--shim", "/no/such.so"], "--shim /no/such.so: No such file or directory"),
-        (&["--shim", "/etc/passwd"], "--shim /etc/passwd: not a shared object"),
+        (&["--shim", "/no/such.so"], "--shim: /no/such.so: No such file or directory"),
+        (&["--shim", "/etc/passwd"], "--shim: /etc/passwd: not a shared object"),
     ] {
         let output = run(&[&["run"], flags, &touch].concat());
         let text = stderr(&output);
@@ -105,6 +110,12 @@ fn a_bad_option_is_reported_in_one_line_and_nothing_is_started() {
     for (name, value, line) in [
         ("EPOLLSHIM_LIMIT", "x", "EPOLLSHIM_LIMIT: "),
         ("EPOLLSHIM_REPROT", "x", "EPOLLSHIM_REPROT: no such option; did you mean EPOLLSHIM_REPORT?"),
+        (
+            "EPOLLSHIM_INJECT",
+            "epoll_ctl:retval=7",
+            "EPOLLSHIM_INJECT: no kernel returns 7 from epoll_ctl in 'epoll_ctl:retval=7'; EPOLLSHIM_INJECT_IMPOSSIBLE=1 allows it",
+        ),
+        ("EPOLLSHIM_INJECT_REPLAY", "/no/such.log", "EPOLLSHIM_INJECT_REPLAY: /no/such.log: No such file"),
         ("EPOLLSHIM_CENSUS", "yes", "EPOLLSHIM_CENSUS: unknown value 'yes'; allowed: 0, 1"),
     ] {
         let output = output(epollshim().env(name, value).arg("run").args(touch));

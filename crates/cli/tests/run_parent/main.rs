@@ -243,7 +243,7 @@ fn processes_that_still_run_are_named_with_the_command_that_reports_them() {
     );
     // stderr is a file, because the process that keeps running holds it open.
     let said = directory.join("stderr");
-    let mut command = place.run(&[]);
+    let mut command = place.run(&["--inject=epoll_create1:delay_enter=1", "--inject=accept4:error=EMFILE"]);
     let status =
         command.args(shell(&script)).stdout(Stdio::null()).stderr(File::create(&said).unwrap()).status().unwrap();
     let text = fs::read_to_string(&said).unwrap();
@@ -251,6 +251,8 @@ fn processes_that_still_run_are_named_with_the_command_that_reports_them() {
     let printed = fs::read_to_string(&out).unwrap();
     let pid: u32 = printed.split(' ').nth(1).unwrap().parse().unwrap();
     assert!(text.contains(&format!("epollshim: still running: job (pid {pid})\n")), "{text}");
+    assert_eq!(text.matches(" changed nothing").count(), 1, "{text}");
+    assert!(text.contains("rule 'accept4:error=EMFILE' changed nothing so far: "), "{text}");
     let [kept] = &place.left()[..] else { panic!("{text}") };
     // SAFETY: takes nothing, cannot fail.
     let is_root = unsafe { libc::geteuid() } == 0;

@@ -133,8 +133,8 @@ static VOCABULARY: Vocabulary = Vocabulary {
     noun: "action or condition",
     known: words!(&NAMES),
     prefix: "",
-    expected: "an action (error=, retval=, timeout, signal=, delay_enter=, delay_exit=, batch=, forge=, shuffle) or a \
-             condition (when=, scope=, prob=, op=, fd=, epfd=, events=, caller=, site=, stack~, stack=, after=, max=, phase=) or made",
+    expected: "an action (error=, retval=, timeout, signal=, delay_enter=, delay_exit=, batch=, forge=, shuffle, made) or a \
+             condition (when=, scope=, prob=, op=, fd=, epfd=, events=, caller=, site=, stack~, stack=, after=, max=, phase=)",
 };
 
 impl Key {
