@@ -6,7 +6,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use epollshim_format::signal;
-use epollshim_recording::model::{Process, Rule, summed_rules};
+use epollshim_recording::model::{Process, RuleSum, summed_rules};
 use epollshim_recording::{self as recording, Format, Options, Set};
 
 use super::family::{self, Running};
@@ -150,7 +150,7 @@ fn load(plan: &Plan, place: &Place, ended: &Ended) -> (Set, Option<String>) {
 /// never reached seems to have survived the fault.
 fn never_fired(set: &Set) -> Vec<String> {
     let idle = summed_rules(&set.processes).into_iter().filter(|rule| rule.fired == 0);
-    idle.map(|Rule { text, matched, .. }| {
+    idle.map(|RuleSum { text, matched, .. }| {
         let why = match matched {
             0 => "the program made no call that it names".to_owned(),
             calls => format!("it counted {}, and its conditions held for none", count(calls as usize, "call")),
