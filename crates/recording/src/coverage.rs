@@ -7,7 +7,7 @@ use crate::model::Totals;
 /// What the numbers of a report are made from.
 pub fn heading(facts: &Facts) -> &'static str {
     match facts.is_reconciled {
-        true => "the program's calls of libc functions, compared with the kernel's lists",
+        true => "compared with the kernel's lists for this report",
         false => "the program's calls of libc functions",
     }
 }
@@ -16,8 +16,8 @@ pub fn heading(facts: &Facts) -> &'static str {
 pub fn explanation(facts: &Facts) -> &'static str {
     match (facts.is_reconciled, facts.has_compared_descriptors) {
         (true, _) => {
-            "Not seen: system calls that it makes without libc, and io_uring. Open descriptors and watches are those of \
-             the kernel's lists, whatever changed them."
+            "Counted: the program's calls of libc functions. Not counted: system calls that it makes without libc, and \
+             io_uring. Open descriptors and watches are those of the kernel's lists, whatever changed them."
         }
         (false, true) => {
             "Not seen: system calls that it makes without libc, and io_uring. A process that ended by itself compared its \

@@ -155,7 +155,7 @@ fn the_coverage_says_what_was_compared_with_the_kernel_and_what_was_missed() {
     assert!(coverage(&set).contains("Nothing was compared with the kernel's lists."));
     set.processes[0].reconciled = true;
     let text = coverage(&set);
-    assert!(text.starts_with("the program's calls of libc functions, compared with the kernel's lists "), "{text}");
+    assert!(text.starts_with("compared with the kernel's lists for this report Counted: "), "{text}");
     assert!(text.contains("Open descriptors and watches are those of the kernel's lists"), "{text}");
     let page = rendered(&set, Format::Html);
     assert!(page.contains("watches that changed without a call which the library saw: 7."), "{page}");
