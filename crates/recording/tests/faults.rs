@@ -10,7 +10,7 @@ use directory::{Directory, json, rendered};
 use epollshim_format::function::Function;
 use epollshim_format::recording::{PAGE, census, kind, policy};
 use epollshim_recording::model::End;
-use epollshim_recording::{Format, Set, load};
+use epollshim_recording::{Format, Look, Set, load, render_family};
 
 const ACCEPT: &str = "accept4:error=EMFILE:when=2";
 const OPEN: &str = "openat,socket:error=EIO";
@@ -159,4 +159,18 @@ fn the_coverage_says_what_was_compared_with_the_kernel_and_what_was_missed() {
     assert!(text.contains("Open descriptors and watches are those of the kernel's lists"), "{text}");
     let page = rendered(&set, Format::Html);
     assert!(page.contains("watches that changed without a call which the library saw: 7."), "{page}");
+}
+
+#[test]
+fn run_shows_a_process_in_which_a_rule_fired_and_only_names_the_others() {
+    let directory = Directory::new("fired");
+    for (pid, fired) in [(10, 0), (20, 1)] {
+        let made = with_rules(pid, b"app", &[(ACCEPT, 3, fired)], &[]);
+        directory.put(&format!("epollshim.{pid}.1.rec"), &made.bytes);
+    }
+    let mut out = Vec::new();
+    render_family(&load(&directory.0).unwrap(), Look::default(), &mut out).unwrap();
+    let text = String::from_utf8(out).unwrap();
+    assert!(text.contains("\nepollshim: app (pid 20), ") && !text.contains("\nepollshim: app (pid 10), "), "{text}");
+    assert!(text.contains("\nNot shown individually: app (10)\n"), "{text}");
 }
