@@ -56,6 +56,12 @@ pub struct Parts {
 }
 
 impl Row {
+    /// How many this process did not create: they were open at load or at the fork, or were found
+    /// open although the library saw no call create them.
+    pub fn inherited(&self) -> u64 {
+        self.live.saturating_add(self.closed).saturating_sub(self.born)
+    }
+
     fn add(&mut self, other: &Row) {
         for (sum, more) in [
             (&mut self.live, other.live),
@@ -243,21 +249,27 @@ const LISTED: usize = 12;
 /// The lines of the census. Empty without a census.
 pub fn text(process: &Process) -> Vec<String> {
     let Some(census) = &process.census else { return Vec::new() };
+    let inherited = census.live.saturating_add(census.closed).saturating_sub(census.born);
+    let [live, peak, born, closed] = [census.live, census.peak, census.born, census.closed].map(grouped);
     let mut lines = vec![format!(
-        "Descriptors: {} open, {} at the peak; {} created, {} closed",
-        grouped(census.live),
-        grouped(census.peak),
-        grouped(census.born),
-        grouped(census.closed)
+        "Descriptors: {live} open, {peak} at the peak; {} inherited, {born} created, {closed} closed",
+        grouped(inherited),
     )];
-    lines.push(format!("  {:<24}{:>12}{:>14}{:>14}", "", "open", "created", "closed"));
+    lines.push(format!("  {:<22}{:>12}{:>14}{:>14}{:>14}", "", "open", "= inherited", "+ created", "- closed"));
     for kind in Kind::ALL {
-        let row = [|row: &Row| row.live, |row: &Row| row.born, |row: &Row| row.closed]
-            .map(|count| census.of_kind(*kind, count));
-        if row != [0; 3] {
-            let [live, born, closed] = row.map(grouped);
-            lines.push(format!("  {:<24}{live:>12}{born:>14}{closed:>14}", kind.plural()));
+        let row = [|row: &Row| row.live, Row::inherited, |row: &Row| row.born, |row: &Row| row.closed]
+            .map(|count: fn(&Row) -> u64| census.of_kind(*kind, count));
+        if row != [0; 4] {
+            let [live, inherited, born, closed] = row.map(grouped);
+            lines.push(format!("  {:<22}{live:>12}{inherited:>14}{born:>14}{closed:>14}", kind.plural()));
         }
+    }
+    match inherited.saturating_sub(census.at_start) {
+        0 => {}
+        unseen => lines.push(format!(
+            "  {} of those inherited: found open later, created by no call that was seen",
+            grouped(unseen)
+        )),
     }
     let mut open: Vec<&Row> = census.rows.iter().filter(|row| row.live != 0 && row.site != 0).collect();
     open.sort_by_key(|row| (std::cmp::Reverse(row.live), row.site));

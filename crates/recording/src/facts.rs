@@ -27,7 +27,11 @@ pub struct Facts {
     pub findings: Vec<Found>,
     pub findings_dropped: u64,
     /// Whether every process was compared with the kernel's lists.
-    pub reconciled: bool,
+    pub is_reconciled: bool,
+    /// Whether some process compared its open descriptors with /proc when it ended.
+    pub has_compared_descriptors: bool,
+    /// Whether some recording is incomplete.
+    pub is_partial: bool,
     /// Whether some process has rings, which hold only the last calls.
     pub has_rings: bool,
     /// At most [`SITES`], the busiest first.
@@ -87,13 +91,15 @@ impl Facts {
     }
 
     fn sum(processes: &[Process]) -> Facts {
-        let mut facts = Facts { findings: findings::of(processes), reconciled: true, ..Facts::default() };
+        let mut facts = Facts { findings: findings::of(processes), is_reconciled: true, ..Facts::default() };
         let mut sites: HashMap<String, SiteFacts> = HashMap::new();
         for process in processes {
             facts.findings_dropped = facts.findings_dropped.saturating_add(process.findings_dropped);
             facts.totals.add(process.totals);
-            facts.reconciled &= process.reconciled;
+            facts.is_reconciled &= process.reconciled;
+            facts.is_partial |= process.partial();
             let header = &process.header;
+            facts.has_compared_descriptors |= process.census.is_some() && header.end.is_judged();
             facts.has_rings |= header.ring != 0;
             facts.calls_dropped = facts.calls_dropped.saturating_add(header.calls_dropped);
             facts.threads_dropped = facts.threads_dropped.saturating_add(header.threads_dropped);
@@ -129,6 +135,14 @@ impl Facts {
 
     pub fn memory(&self) -> u64 {
         kernel_memory::estimate(self.totals.instances, self.totals.watches)
+    }
+
+    /// Whether there is anything to report about epoll. An incomplete recording may lack it.
+    pub fn has_epoll(&self) -> bool {
+        let of = &self.totals;
+        let kept = [of.instances, of.instances_peak, of.watches, of.watches_peak, of.vanished];
+        let unseen = [of.unseen_instances, of.unseen_watches, self.calls_dropped, self.entries_dropped];
+        self.is_partial || self.counters.all_calls() > 0 || kept.iter().chain(&unseen).any(|count| *count > 0)
     }
 }
 

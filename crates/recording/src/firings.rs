@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::bytes::Bytes;
 use crate::json::frames;
 use crate::model::Process;
+use crate::modules::plain;
 use crate::scale;
 use crate::sites::Site;
 
@@ -61,16 +62,27 @@ impl Firing {
         (self.stack != 0).then(|| format!("{:016x}/{DEPTH}", self.stack))
     }
 
-    fn call(&self) -> String {
+    /// The function, and the operation of `epoll_ctl`.
+    pub fn call(&self) -> String {
         let operation = self.operation.map(|operation| format!(" {operation}")).unwrap_or_default();
         format!("{}{operation}", self.function.name())
     }
 
     /// A description without the place.
     pub fn said(&self, process: &Process) -> String {
+        format!("{}, ordinal {}, thread {}, {}", self.call(), self.ordinal, self.tid, self.when(process))
+    }
+
+    /// A description that names the process, and the thread if it is not the first.
+    pub fn said_of(&self, process: &Process) -> String {
+        let (comm, pid) = (plain(&process.header.comm), process.header.pid);
+        let thread = if self.tid == pid { String::new() } else { format!(", thread {}", self.tid) };
+        format!("{comm} (pid {pid}{thread}): {}, ordinal {}, {}", self.call(), self.ordinal, self.when(process))
+    }
+
+    fn when(&self, process: &Process) -> String {
         let stack = self.stack().map(|stack| format!(", stack={stack}")).unwrap_or_default();
-        let after = scale::time(self.at.saturating_sub(process.header.began));
-        format!("{}, ordinal {}, thread {}, {after} after the start{stack}", self.call(), self.ordinal, self.tid)
+        format!("{} after the start{stack}", scale::time(self.at.saturating_sub(process.header.began)))
     }
 
     pub fn json(&self, process: &Process) -> Value {

@@ -16,6 +16,7 @@
 
 mod bytes;
 mod census;
+mod coverage;
 pub mod described;
 pub mod diff;
 mod facts;

@@ -43,11 +43,19 @@ fn the_census_is_shown_by_kind_and_by_place() {
     assert_eq!(census["sites"][0]["site"], "deep+0x3030");
     assert_eq!(census["sites"][0]["born"], 7);
     let text = rendered(&bytes, Format::Text);
-    assert!(text.contains("Descriptors: 8 open, 9 at the peak; 7 created, 2 closed\n"), "{text}");
+    assert!(text.contains("Descriptors: 8 open, 9 at the peak; 3 inherited, 7 created, 2 closed\n"), "{text}");
+    let rows = |first: &str| -> Vec<String> {
+        let row = text.lines().find(|line| line.trim_start().starts_with(first)).unwrap_or_default();
+        row.split_whitespace().skip(1).map(str::to_owned).collect()
+    };
+    assert_eq!(rows("files"), ["3", "3", "0", "0"], "open = inherited + created - closed: {text}");
+    assert_eq!(rows("sockets"), ["5", "0", "7", "2"], "{text}");
     assert!(text.contains("    5 of 7 sockets\n      created at deep+0x3030\n"), "{text}");
     let page = rendered(&bytes, Format::Html);
     assert!(page.contains("<h2>Descriptors</h2>"), "{page}");
     assert!(page.contains("<td>socket</td><td class=\"n\" data-v=\"5\">5</td>"), "{page}");
+    let numbers = ["3", "3", "3", "0", "0"].map(|number| format!("<td class=\"n\" data-v=\"{number}\">{number}</td>"));
+    assert!(page.contains(&format!("<td>file</td>{}", numbers.concat())), "{page}");
     assert!(page.contains("<td><code>deep+0x3030</code></td>"), "{page}");
 }
 

@@ -27,7 +27,8 @@ Verdicts:
   finds     crash, sanitizer report, hang, spin (it is busy forever),
             deaf (it runs, and serves no client), exit 0 with lost output,
             wrong output, other process lost, abort, leak, closed twice
-  survived  clean failure, same but said so, same
+  survived  clean failure; same; same, with a new message (nothing else
+            differs from the clean runs)
   neither   not reached: that run did not come to the call
 
 Finds: The last line of each find repeats it, in a shell or under a debugger.

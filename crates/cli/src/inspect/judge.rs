@@ -193,6 +193,23 @@ mod tests {
     }
 
     #[test]
+    fn a_listening_socket_is_accepted_from_and_others_are_read() {
+        let listens = State { ready: IN, backlog: 2, ..State::default() };
+        let of = |seen: &[State]| {
+            let found = judge(&process(EDGE | IN, Kind::Socket, seen, vec![thread(1, Some(3), false)]));
+            found[0].message.clone()
+        };
+        let message = of(&[listens; 6]);
+        assert!(
+            message.starts_with("2 connections to accept, ") && message.contains("nothing was accepted"),
+            "{message}"
+        );
+        assert!(message.ends_with("accept until EAGAIN after each event") && !message.contains(" read"), "{message}");
+        let message = of(&looks(&[(72, 80); 6]));
+        assert!(message.contains("nothing was read") && message.contains("was not read (or"), "{message}");
+    }
+
+    #[test]
     fn a_ghost_in_an_instance_that_nobody_here_waits_on_is_the_parents_affair() {
         let of = |waits: Option<i32>| {
             let mut process = process(IN, Kind::Socket, &[], vec![thread(1, waits, false)]);

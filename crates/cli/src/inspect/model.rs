@@ -1,7 +1,7 @@
 //! What was observed of a process, as plain data. [`judge`](super::judge) decides on it, and text
 //! and JSON print it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use epollshim_format::census::Kind;
 use epollshim_format::descriptor::Kept;
@@ -34,6 +34,13 @@ pub struct Process {
 impl Process {
     pub fn span(&self) -> u64 {
         self.ended.saturating_sub(self.began)
+    }
+
+    /// The open descriptors that are an instance, or that an instance watches.
+    pub fn listed(&self) -> BTreeSet<i32> {
+        let watched = |instance: &Instance| -> Vec<i32> { instance.interests.iter().map(|one| one.fd).collect() };
+        let all = self.instances.iter().flat_map(|instance| instance.epfds.iter().copied().chain(watched(instance)));
+        all.filter(|fd| self.descriptors.contains_key(fd)).collect()
     }
 
     /// What an interest's descriptor refers to, if that is still the watched file.

@@ -29,6 +29,11 @@ pub fn text(process: &Process, findings: &[Finding], look: Look) -> String {
         count(process.threads.len(), "thread"),
         Scaled::time(process.span()),
     );
+    if !process.instances.is_empty() {
+        let (listed, all) = (process.listed().len(), process.descriptors.len());
+        let of = format!("{} of {} are listed below", Grouped(listed as u64), count(all, "descriptor"));
+        wrap(&mut out, "  ", 2, &format!("{of}: epoll instances, and what they watch"));
+    }
     let _ = writeln!(out);
     let heading = match findings.len() {
         0 => "No problems with epoll found".to_owned(),
@@ -186,4 +191,42 @@ fn doing(thread: &Thread, now: u64) -> String {
         let _ = write!(text, "; used {} of processor time meanwhile", Scaled::time(used));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use epollshim_format::census::Kind;
+    use epollshim_format::descriptor::Kept;
+    use epollshim_recording::Look;
+
+    use super::super::model::{Descriptor, Instance, Interest, Process};
+    use super::text;
+
+    #[test]
+    fn the_number_of_listed_descriptors_is_shown_beside_the_number_of_all() {
+        let descriptor = |fd| {
+            let of = Descriptor {
+                kind: Kind::File,
+                inode: 7,
+                what: Kept::new(),
+                looks: Vec::new(),
+                unsent: None,
+                table: None,
+            };
+            (fd, of)
+        };
+        let interest = |fd| Interest { fd, events: 1, data: 0, pos: 0, inode: 7, device: 8, ghost: None };
+        let mut process =
+            Process { descriptors: (0..6).map(descriptor).collect::<BTreeMap<_, _>>(), ..Process::default() };
+        let printed = |process: &Process| text(process, &[], Look::default());
+        assert!(!printed(&process).contains("listed below"));
+        // 9 was closed.
+        process.instances =
+            vec![Instance { epfds: vec![4], interests: [3, 5, 9].map(interest).to_vec(), ready: Vec::new() }];
+        let text = printed(&process);
+        let line = "\n  3 of 6 descriptors are listed below: epoll instances, and what they watch\n\n";
+        assert!(text.contains(": 6 descriptors (") && text.contains(line), "{text}");
+    }
 }

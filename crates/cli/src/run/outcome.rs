@@ -6,7 +6,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use epollshim_format::signal;
-use epollshim_recording::model::{Process, Rule, summed_rules};
+use epollshim_recording::model::{Process, RuleSum, summed_rules};
 use epollshim_recording::{self as recording, Format, Options, Set};
 
 use super::family::{self, Running};
@@ -159,7 +159,7 @@ fn not_fired(plan: &Plan, set: &Set) -> Vec<String> {
     }
     let so_far = if set.processes.iter().any(|process| process.runs) { " so far" } else { "" };
     let idle = rules.into_iter().filter(|rule| rule.fired == 0);
-    idle.map(|Rule { text, matched, .. }| {
+    idle.map(|RuleSum { text, matched, .. }| {
         let why = match matched {
             0 => "the program made no call that it names".to_owned(),
             calls => format!("it counted {}, and its conditions held for none", count(calls as usize, "call")),

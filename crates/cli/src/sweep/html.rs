@@ -71,7 +71,7 @@ fn tiles(swept: &Swept, page: &mut String) {
             verdict if verdict.is_find() => "bad",
             _ => "good",
         };
-        let _ = writeln!(page, "<div><b class=\"{class}\">{number}</b><span>{}</span></div>", escaped(verdict.name()));
+        let _ = writeln!(page, "<div><b class=\"{class}\">{number}</b><span>{}</span></div>", escaped(verdict.title()));
     }
     page.push_str("</div>\n");
 }
@@ -89,7 +89,7 @@ fn card(swept: &Swept, find: &Find, page: &mut String) {
     let _ = writeln!(
         page,
         "<article class=\"error\">\n<h3><span class=\"badge error\">{}</span> {} <small>{} of {}</small></h3>\n<dl>",
-        escaped(tried.judged.verdict.name()),
+        escaped(tried.judged.verdict.title()),
         safe(&tried.trial.text()),
         tried.same,
         count(tried.runs as usize, "run")

@@ -41,11 +41,11 @@ fn of_trial(swept: &Swept, tried: &Tried) -> Case {
     let first = tried.judged.evidence.first().map(|line| printable(line)).unwrap_or_default();
     let outcome = match swept.entry(tried) {
         Some(entry) => Outcome::Skipped(accepted_line(swept, tried, 0, entry)),
-        None if verdict.is_find() => Outcome::Failed(verdict.name().into(), first),
-        None if verdict == Verdict::NotReached => Outcome::Skipped(verdict.name().into()),
+        None if verdict.is_find() => Outcome::Failed(verdict.title().into(), first),
+        None if verdict == Verdict::NotReached => Outcome::Skipped(verdict.title().into()),
         None => Outcome::Passed,
     };
-    let mut lines = vec![format!("{}, {} of {}", verdict.name(), tried.same, count(tried.runs as usize, "run"))];
+    let mut lines = vec![format!("{}, {} of {}", verdict.title(), tried.same, count(tried.runs as usize, "run"))];
     lines.extend(tried.judged.evidence.iter().map(|line| printable(line)));
     lines.extend(swept.frames(&tried.trial).iter().map(|frame| format!("at {}", printable(frame))));
     lines.push(swept.line(&tried.trial));

@@ -18,7 +18,7 @@ pub fn render(swept: &Swept) -> String {
     let mut out = String::new();
     summary(swept).iter().for_each(|line| wrap(&mut out, "", 4, line));
     for (verdict, number) in verdicts(swept) {
-        let _ = writeln!(out, "  {:<26}{number:>6}", verdict.name());
+        let _ = writeln!(out, "  {:<26}{number:>6}", verdict.title());
     }
     let finds = swept.finds();
     if finds.is_empty() {
@@ -94,7 +94,7 @@ pub fn verdicts(swept: &Swept) -> Vec<(Verdict, usize)> {
 pub fn title(find: &Find) -> String {
     let tried = find.first;
     let often = format!("{} of {} runs", tried.same, tried.runs);
-    format!("{}: {} ({often})", tried.judged.verdict.name(), tried.trial.text())
+    format!("{}: {} ({often})", tried.judged.verdict.title(), tried.trial.text())
 }
 
 /// `accepted: crash: epoll_create1 fails with EMFILE, in make, and 2 more: why`
@@ -102,7 +102,7 @@ pub fn accepted_line(swept: &Swept, tried: &Tried, others: usize, entry: &Entry)
     let place = tried.trial.point().map(|point| format!(", in {}", swept.place(point))).unwrap_or_default();
     let more = if others == 0 { String::new() } else { format!(", and {others} more") };
     let reason = &entry.reason;
-    let verdict = tried.judged.verdict.name();
+    let verdict = tried.judged.verdict.title();
     printable(&format!("accepted: {verdict}: {}{place}{more}: {reason}", tried.trial.text()))
 }
 

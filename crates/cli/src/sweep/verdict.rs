@@ -26,7 +26,9 @@ pub enum Verdict {
     Leak,
     ClosedTwice,
     CleanFailure,
-    SameButSaidSo,
+    /// The name in `--resume` files is an older one.
+    #[serde(rename = "same-but-said-so")]
+    SameWithMessage,
     Same,
     NotReached,
 }
@@ -45,11 +47,12 @@ impl Verdict {
         Verdict::Leak,
         Verdict::ClosedTwice,
         Verdict::CleanFailure,
-        Verdict::SameButSaidSo,
+        Verdict::SameWithMessage,
         Verdict::Same,
         Verdict::NotReached,
     ];
 
+    /// The value in JSON, which never changes.
     pub const fn name(self) -> &'static str {
         match self {
             Verdict::Crash => "crash",
@@ -64,9 +67,17 @@ impl Verdict {
             Verdict::Leak => "leak",
             Verdict::ClosedTwice => "closed twice",
             Verdict::CleanFailure => "clean failure",
-            Verdict::SameButSaidSo => "same, but said so",
+            Verdict::SameWithMessage => "same, but said so",
             Verdict::Same => "same",
             Verdict::NotReached => "not reached",
+        }
+    }
+
+    /// The words for people.
+    pub const fn title(self) -> &'static str {
+        match self {
+            Verdict::SameWithMessage => "same, with a new message",
+            _ => self.name(),
         }
     }
 
@@ -211,7 +222,7 @@ fn of(clean: &Clean, run: &Observation, said: &[String], done: Done) -> (Verdict
     if let Some(evidence) = leak(clean, run) {
         return (Verdict::Leak, evidence);
     }
-    (if said.is_empty() { Verdict::Same } else { Verdict::SameButSaidSo }, Vec::new())
+    (if said.is_empty() { Verdict::Same } else { Verdict::SameWithMessage }, Vec::new())
 }
 
 fn is_busy(stuck: &Stuck) -> bool {
@@ -321,6 +332,15 @@ mod tests {
     use super::{Done, Verdict, of};
     use crate::sweep::observe::{Clean, Observation};
     use crate::sweep::spec::{How, Outcome, Part, Stuck};
+
+    #[test]
+    fn a_verdict_is_called_otherwise_for_people_and_its_name_in_json_stays() {
+        let verdict = Verdict::SameWithMessage;
+        assert_eq!([verdict.name(), verdict.title()], ["same, but said so", "same, with a new message"]);
+        assert_eq!(serde_json::to_value(verdict).ok(), Some("same-but-said-so".into()));
+        let others = Verdict::ALL.into_iter().filter(|other| *other != verdict);
+        assert!(others.into_iter().all(|other| other.name() == other.title()));
+    }
 
     const SERVED: Option<How> = Some(How::Exited(0));
     const FAILED: Option<How> = Some(How::Exited(1));

@@ -158,7 +158,7 @@ impl Display for Message<'_> {
                 } else if mask & IN == 0 {
                     f.write_str("ask for EPOLLOUT only while there is something to write (after a shutdown there is nothing)")
                 } else {
-                    f.write_str("read until EAGAIN or end of file, or stop watching it meanwhile")
+                    f.write_str("read or accept until EAGAIN or EOF, or stop watching meanwhile")
                 }
             }
             Id::FullBatch => write!(

@@ -20,6 +20,7 @@ use std::io::{self, Write};
 use epollshim_format::call::Call;
 
 use crate::Set;
+use crate::coverage;
 use crate::facts::Facts;
 use crate::json::error_name;
 use crate::load::shown;
@@ -29,7 +30,7 @@ use crate::runs;
 use crate::scale::{bytes, count, date, grouped, time};
 use page::escaped;
 use plot::{Bars, Line};
-use tables::{calls, census, instances, processes, sites, suppressions, threads};
+use tables::{calls, census, faults, instances, processes, sites, suppressions, threads};
 
 const SCRIPT: &str = include_str!("page.js");
 /// The most rows of a table.
@@ -44,15 +45,20 @@ pub fn render(set: &Set, out: &mut dyn Write) -> io::Result<()> {
     troubles(set, &mut page);
     findings::section(&facts, &mut page);
     tiles(set, &facts, &mut page);
-    plots(set, &facts, &mut page);
+    if facts.has_epoll() {
+        plots(set, &facts, &mut page);
+    } else {
+        page.push_str("<p>The library saw no epoll calls of any process.</p>\n");
+    }
     out.write_all(page.as_bytes())?;
-    for table in [processes(set), calls(&facts), census(set), sites(&facts), instances(set), threads(set)] {
+    for table in [processes(set), calls(&facts), faults(set), census(set), sites(&facts), instances(set), threads(set)]
+    {
         out.write_all(table.render().as_bytes())?;
     }
     if !set.suppressions.is_empty() {
         out.write_all(suppressions(set).render().as_bytes())?;
     }
-    out.write_all(coverage(&facts).as_bytes())?;
+    out.write_all(footer(&facts).as_bytes())?;
     out.write_all(page::end(SCRIPT).as_bytes())
 }
 
@@ -127,16 +133,16 @@ fn identity(set: &Set) -> Vec<(&'static str, String)> {
 fn tiles(set: &Set, facts: &Facts, page: &mut String) {
     let all = facts.counters.of(&Call::ALL);
     let killed = set.processes.iter().filter(|process| process.end() == "signal").count();
-    let tiles = [
+    let epoll = [
         ("calls", grouped(all.calls), format!("{} failed", grouped(all.failures()))),
         ("events", grouped(facts.counters.batch.sum), format!("{} empty waits", grouped(facts.counters.empty))),
         ("instances alive", grouped(facts.totals.instances), format!("{} created", grouped(facts.created()))),
         ("watches alive", grouped(facts.totals.watches), format!("peak {}", grouped(facts.totals.watches_peak))),
         ("kernel memory", bytes(facts.memory()), format!("peak {}", bytes(facts.totals.memory_peak))),
-        ("processes", grouped(set.processes.len() as u64), format!("{} killed", grouped(killed as u64))),
     ];
+    let processes = ("processes", grouped(set.processes.len() as u64), format!("{} killed", grouped(killed as u64)));
     page.push_str("<div class=\"tiles\">\n");
-    for (name, value, more) in tiles {
+    for (name, value, more) in epoll.into_iter().filter(|_| facts.has_epoll()).chain([processes]) {
         let _ = writeln!(page, "<div><b>{value}</b><span>{name}</span><small>{more}</small></div>");
     }
     page.push_str("</div>\n");
@@ -228,18 +234,11 @@ fn plots(set: &Set, facts: &Facts, page: &mut String) {
     page.push_str("</div>\n");
 }
 
-fn coverage(facts: &Facts) -> String {
-    let totals = &facts.totals;
-    let mut text = String::from("<footer class=\"quiet\"><p>As recorded; not compared with the kernel's lists.");
-    for (count, what) in [
-        (totals.unseen_instances, "instances created or inherited unseen"),
-        (totals.unseen_watches, "watches changed unseen"),
-        (totals.healed, "wrong records repaired"),
-        (totals.lost, "changes not noted"),
-    ] {
-        if count > 0 {
-            let _ = write!(text, " {} {what}.", grouped(count));
-        }
+fn footer(facts: &Facts) -> String {
+    let (heading, explanation) = (coverage::heading(facts), coverage::explanation(facts));
+    let mut text = format!("<footer class=\"quiet\"><p>Coverage: {heading}. {explanation}");
+    for (count, what) in coverage::counts(&facts.totals) {
+        let _ = write!(text, " {what}: {}.", grouped(count));
     }
     let records = &facts.records;
     let _ = writeln!(

@@ -9,7 +9,7 @@ use crate::Set;
 use crate::described;
 use crate::facts::{self, Facts};
 use crate::json::error_name;
-use crate::model::Process;
+use crate::model::{Process, summed_rules};
 use crate::modules::plain;
 use crate::scale::{grouped, time};
 use crate::sites::Site;
@@ -24,12 +24,48 @@ pub(super) fn suppressions(set: &Set) -> Table {
     table
 }
 
+/// The fault rules, with the sums of their counts.
+pub(super) fn faults(set: &Set) -> Table {
+    let mut table = Table::new(
+        "Faults",
+        &["rule", "matched", "fired", "processes with the rule", "fired in", "fired last on", "called at"],
+        "Matched: calls that the rule counted. Fired: calls that it changed; with <code>error=</code>, those that failed. \
+         Calls of functions other than epoll's are counted only in this table.",
+    );
+    for of in summed_rules(&set.processes) {
+        let last = of.last.map(|(process, firing)| (Cell::text(&firing.said_of(process)), place(process, firing.site)));
+        let (last, called_at) = last.unwrap_or_else(|| (Cell::text(""), Cell::text("")));
+        table.row(vec![
+            Cell::code(of.text),
+            Cell::number(of.matched, grouped),
+            Cell::number(of.fired, grouped),
+            Cell::number(of.processes.len() as u64, grouped),
+            Cell::number(of.fired_in.len() as u64, grouped),
+            last,
+            called_at,
+        ]);
+    }
+    table
+}
+
 /// Descriptors by creating call and kind, of processes with a census.
 pub(super) fn census(set: &Set) -> Table {
     let mut table = Table::new(
         "Descriptors",
-        &["program", "pid", "kind", "open", "peak", "created", "closed", "created at", "examples left open"],
-        "The census (<code>EPOLLSHIM_CENSUS=1</code>) at the end of each process.",
+        &[
+            "program",
+            "pid",
+            "kind",
+            "open",
+            "peak",
+            "inherited",
+            "created",
+            "closed",
+            "created at",
+            "examples left open",
+        ],
+        "The census (<code>EPOLLSHIM_CENSUS=1</code>) at the end of each process. Open = inherited + created - closed. \
+         Inherited: open at load or at the fork, or found open although no call that was seen created it.",
     );
     let counted = set.processes.iter().filter_map(|process| Some((process, process.census.as_ref()?)));
     let rows = counted.flat_map(|(process, census)| census.rows.iter().map(move |row| (process, row)));
@@ -40,6 +76,7 @@ pub(super) fn census(set: &Set) -> Table {
             Cell::text(row.kind.name()),
             Cell::number(row.live, grouped),
             Cell::number(row.peak, grouped),
+            Cell::number(row.inherited(), grouped),
             Cell::number(row.born, grouped),
             Cell::number(row.closed, grouped),
             place(process, row.site),

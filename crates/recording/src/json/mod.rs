@@ -278,7 +278,7 @@ fn sums(facts: &Facts, instances: Vec<Value>, report: &mut Map<String, Value>) {
                 "healed": totals.healed,
                 "lost": totals.lost,
                 "uncounted": facts.calls_dropped,
-                "reconciled": facts.reconciled,
+                "reconciled": facts.is_reconciled,
             }),
         ),
         (

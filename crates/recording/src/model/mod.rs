@@ -4,6 +4,7 @@ mod counters;
 mod end;
 mod instance;
 mod record;
+mod rules;
 mod unseen;
 
 use std::collections::{BTreeMap, HashMap};
@@ -16,7 +17,6 @@ use epollshim_format::recording::{SEGMENTS, stopped};
 
 use crate::census::Census;
 use crate::described::Descriptor;
-use crate::firings::Firing;
 use crate::modules::Modules;
 use crate::owner::Owner;
 use crate::records::Caller;
@@ -28,6 +28,7 @@ pub use counters::{CallCounters, Counters, Histogram, Quantiles, Summary, Thread
 pub use end::End;
 pub use instance::{Instance, Interest, Origin};
 pub use record::Record;
+pub use rules::{Rule, RuleSum, summed_rules};
 pub use unseen::{makes_calls_unseen, what_is_unseen};
 
 /// One process, or one program of it, because each exec begins a new recording.
@@ -200,34 +201,6 @@ pub struct Limit {
     pub let_through: u64,
     /// How a breach is handled, if the key sets that itself.
     pub mode: Option<&'static str>,
-}
-
-/// A fault rule, and its counts.
-#[derive(Clone)]
-pub struct Rule {
-    pub text: String,
-    pub matched: u64,
-    pub fired: u64,
-    /// A kernel can return this fault.
-    pub legal: bool,
-    /// Its last firings, the oldest first. A recording keeps the last firings of all rules
-    /// together.
-    pub firings: Vec<Firing>,
-}
-
-/// The rules of these processes, each once, with the sums of their counts and without firings.
-pub fn summed_rules(processes: &[Process]) -> Vec<Rule> {
-    let mut sums: Vec<Rule> = Vec::new();
-    for of in processes.iter().flat_map(|process| &process.rules) {
-        match sums.iter_mut().find(|sum| sum.text == of.text) {
-            None => sums.push(Rule { firings: Vec::new(), ..of.clone() }),
-            Some(sum) => {
-                sum.matched = sum.matched.saturating_add(of.matched);
-                sum.fired = sum.fired.saturating_add(of.fired);
-            }
-        }
-    }
-    sums
 }
 
 /// What could not be read, and why. Only the first notes are kept; the others are counted.

@@ -2,6 +2,7 @@
 
 use super::LISTED;
 use super::page::Page;
+use crate::coverage;
 use crate::facts::Facts;
 use crate::json::error_name;
 use crate::model::{Process, makes_calls_unseen, what_is_unseen};
@@ -48,21 +49,15 @@ pub(super) fn partial(process: &Process, page: &mut Page) {
     }
 }
 
-pub(super) fn coverage(facts: &Facts, page: &mut Page) {
-    let totals = &facts.totals;
+/// What was seen. The sentences about what was not are left out if they are `above`.
+pub(super) fn coverage(facts: &Facts, is_above: bool, page: &mut Page) {
     page.gap();
-    page.line(match facts.reconciled {
-        true => "Coverage: compared with the kernel's lists for this report".into(),
-        false => "Coverage: as recorded; not compared with the kernel's lists".into(),
-    });
-    for (count, what) in [
-        (totals.unseen_instances, "instances created or inherited unseen"),
-        (totals.unseen_watches, "watches changed unseen"),
-        (totals.healed, "wrong records repaired"),
-        (totals.lost, "changes not noted"),
-    ] {
-        if count > 0 {
-            page.line(format!("  {what}: {}", grouped(count)));
-        }
+    let above = if is_above { " (see above)" } else { "" };
+    page.line(format!("Coverage: {}{above}", coverage::heading(facts)));
+    if !is_above {
+        page.hanging("  ", "  ", coverage::explanation(facts));
+    }
+    for (count, what) in coverage::counts(&facts.totals) {
+        page.line(format!("  {what}: {}", grouped(count)));
     }
 }

@@ -27,7 +27,7 @@ use crate::runs;
 use crate::scale::{count, grouped, time};
 
 pub use armed::armed_alone;
-use armed::{armed, control};
+use armed::{armed, control, explained, faults_together};
 use coverage::{coverage, not_seen, partial};
 pub use findings::finding;
 use findings::{findings, tally};
@@ -59,7 +59,7 @@ pub fn render(set: &Set, look: Look, out: &mut dyn Write) -> io::Result<()> {
 const PAGES: usize = 6;
 
 /// Writes all processes together, then the processes that matter, the worst first: those with
-/// findings above `info`, with missing parts, killed by a signal, or with calls.
+/// findings above `info`, with missing parts, killed by a signal, with a fault, or with calls.
 pub fn render_family(set: &Set, look: Look, out: &mut dyn Write) -> io::Result<()> {
     if set.processes.len() < 2 {
         return render(set, look, out);
@@ -92,6 +92,7 @@ struct Weight {
     worst: Option<Severity>,
     is_violent: bool,
     is_partial: bool,
+    has_fault: bool,
     calls: u64,
 }
 
@@ -102,6 +103,7 @@ impl Weight {
             worst: severities.filter(|severity| *severity > Severity::Info).max(),
             is_violent: process.end() == "signal",
             is_partial: process.partial(),
+            has_fault: process.rules.iter().any(|rule| rule.fired > 0),
             calls: process.counters().all_calls(),
         }
     }
@@ -176,27 +178,36 @@ fn of_process(process: &Process, is_one_of_several: bool, look: Look) -> String 
         page.line(format!("Findings: {} (above)", tally(&facts)));
         page.gap();
     }
-    calls(&facts.counters, &mut page);
-    page.gap();
-    page.line(the_instances(&facts));
-    let mut watched = facts::watched(process);
-    let instances = facts::by_id(process);
-    for instance in instances.iter().take(LISTED) {
-        one_instance(process, instance, watched.remove(&instance.index), &mut page);
+    if facts.has_epoll() {
+        calls(&facts.counters, &mut page);
+        page.gap();
+        page.line(the_instances(&facts));
+        let mut watched = facts::watched(process);
+        let instances = facts::by_id(process);
+        for instance in instances.iter().take(LISTED) {
+            one_instance(process, instance, watched.remove(&instance.index), &mut page);
+        }
+        page.more(instances.len().saturating_sub(LISTED));
+        sums(&facts, &mut page);
+    } else {
+        page.line("Epoll: the library saw no epoll calls of this process".into());
     }
-    page.more(instances.len().saturating_sub(LISTED));
-    sums(&facts, &mut page);
     let census = census::text(process);
     if !census.is_empty() {
         page.gap();
         census.into_iter().for_each(|line| page.line(line));
     }
-    threads(process, &mut page);
+    if facts.has_epoll() {
+        threads(process, &mut page);
+    }
     sites(&facts, &mut page);
     records(&facts, &mut page);
     armed(process, &mut page);
+    if !is_one_of_several && !process.rules.is_empty() {
+        explained("", &mut page);
+    }
     control(process, &mut page);
-    coverage(&facts, &mut page);
+    coverage(&facts, is_one_of_several, &mut page);
     page.text
 }
 
@@ -231,14 +242,19 @@ fn together(set: &Set, look: Look) -> String {
     }
     page.more(set.processes.len().saturating_sub(LISTED));
     page.gap();
-    calls(&facts.counters, &mut page);
-    page.gap();
-    page.line(the_instances(&facts));
-    page.line("  (peaks are added over the processes: the true peak may be lower)".into());
-    sums(&facts, &mut page);
+    if facts.has_epoll() {
+        calls(&facts.counters, &mut page);
+        page.gap();
+        page.line(the_instances(&facts));
+        page.line("  (peaks are added over the processes: the true peak may be lower)".into());
+        sums(&facts, &mut page);
+    } else {
+        page.line("Epoll: the library saw no epoll calls of any process".into());
+    }
     sites(&facts, &mut page);
     records(&facts, &mut page);
-    coverage(&facts, &mut page);
+    faults_together(set, &mut page);
+    coverage(&facts, false, &mut page);
     page.text
 }
 

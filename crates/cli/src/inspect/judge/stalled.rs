@@ -10,6 +10,10 @@ use super::super::model::{Descriptor, IN, Instance, Interest, OUT, Process, Samp
 use super::{ASLEEP, BUSY, Finding, part, shown, waited_on};
 use crate::text::count;
 
+/// Why no event comes for a listening socket, and how to fix it.
+const ACCEPT: &str = "no event will come for it, because the edge-triggered socket was not accepted from until EAGAIN; accept \
+                      until EAGAIN after each event";
+
 /// The stalled interests of an instance, in one finding per severity.
 pub fn stalled(process: &Process, instance: &Instance) -> impl Iterator<Item = Finding> {
     grouped(instance.interests.iter().filter_map(|interest| one(process, instance, interest)).collect())
@@ -41,15 +45,20 @@ fn one(process: &Process, instance: &Instance, interest: &Interest) -> Option<Fi
         process.threads.iter().find(|thread| !is_waiter(thread) && part(thread, thread.awake()) >= Some(BUSY / 2));
     let is_held_back = variant == stalled::EDGE && process.descriptors.values().any(is_full);
     let seen = if worker.is_some() { seen::AT_WORK } else { 0 } | if is_held_back { seen::HELD_BACK } else { 0 };
-    let mut message = stalled::Waiting { count: last.waiting(), are_connections: last.backlog != 0 }.to_string();
+    let are_connections = last.backlog != 0;
+    let mut message = stalled::Waiting { count: last.waiting(), are_connections }.to_string();
     let span = last.at.saturating_sub(first.at);
     message.push_str(&format!(
-        ", and thread {} sleeps in {}: nothing was read during the {} of observation, and ",
+        ", and thread {} sleeps in {}: nothing was {} during the {} of observation, and ",
         waiter.tid,
         waiter.samples.iter().rev().find_map(|sample| sample.wait).map_or("epoll_wait", |wait| wait.call),
+        if are_connections { "accepted" } else { "read" },
         Scaled::time(span)
     ));
-    message.push_str(stalled::reason(variant));
+    message.push_str(match variant {
+        stalled::EDGE if are_connections => ACCEPT,
+        _ => stalled::reason(variant),
+    });
     match worker {
         Some(worker) => message.push_str(&format!(" (thread {} runs, and may be at work on it)", worker.tid)),
         None => message.push_str(stalled::excuse(seen)),

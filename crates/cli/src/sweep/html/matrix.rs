@@ -78,7 +78,7 @@ fn cell(swept: &Swept, trials: &[&Tried], page: &mut String) {
     let text = |((verdict, is_accepted), number): (&(Verdict, bool), &usize)| {
         let accepted = if *is_accepted { ", accepted" } else { "" };
         let often = if *number > 1 { format!(" ({number})") } else { String::new() };
-        format!("<span class=\"verdict\">{}</span>{accepted}{often}", escaped(verdict.name()))
+        format!("<span class=\"verdict\">{}</span>{accepted}{often}", escaped(verdict.title()))
     };
     let words: Vec<String> = words.iter().map(text).collect();
     let _ = write!(page, "<td class=\"{}\">{}</td>", worst, words.join("<br>"));
