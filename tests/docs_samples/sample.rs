@@ -73,18 +73,18 @@ pub fn all(text: &str) -> Vec<(usize, usize)> {
     samples
 }
 
-/// The lines of the sample that begins with `first`; otherwise of the first sample that has such a
-/// line, from this line on.
+/// The lines of a sample: the whole sample whose first line is `first`, or else from the line that
+/// is `first`. If there is none, the same with a line that begins with `first`.
 pub fn find(text: &str, first: &str) -> Option<(usize, usize)> {
     let lines: Vec<&str> = text.lines().collect();
-    let is_first =
-        |number: usize| lines[number].strip_prefix("    ").is_some_and(|line| line.trim_start().starts_with(first));
+    let shown = |number: usize| lines[number].strip_prefix("    ").unwrap_or_default().trim_start();
     let samples = all(text);
-    let whole = samples.iter().copied().find(|(begin, _)| is_first(*begin));
-    whole.or_else(|| {
-        let mut within = samples.iter().flat_map(|(begin, end)| (*begin..*end).map(|number| (number, *end)));
-        within.find(|(number, _)| is_first(*number))
-    })
+    let each = || samples.iter().flat_map(|(begin, end)| (*begin..*end).map(|number| (number, *end)));
+    let place = |is_it: &dyn Fn(&str) -> bool| {
+        let whole = samples.iter().copied().find(|(begin, _)| is_it(shown(*begin)));
+        whole.or_else(|| each().find(|(number, _)| is_it(shown(*number))))
+    };
+    place(&|line| line == first).or_else(|| place(&|line| line.starts_with(first)))
 }
 
 /// Compares a sample of a document, the one that begins with `first`, with what was printed. The
