@@ -2,6 +2,8 @@
 //! the machine that built them.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+#[path = "dist/links.rs"]
+mod links;
 #[path = "dist/packages.rs"]
 mod packages;
 
@@ -24,13 +26,13 @@ fn text(command: &mut Command) -> String {
     String::from_utf8_lossy(&done(command).stdout).into_owned()
 }
 
-/// Every file below a directory, as a path relative to it.
+/// Every file below a directory, as a path relative to it. A link is a file.
 fn files(directory: &Path) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     let mut open = vec![directory.to_path_buf()];
     while let Some(folder) = open.pop() {
         for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
-            match path.is_dir() {
+            match path.is_dir() && !path.is_symlink() {
                 true => open.push(path),
                 false => _ = found.insert(path.strip_prefix(directory).unwrap().to_str().unwrap().to_owned()),
             }
@@ -47,9 +49,9 @@ fn commands(epollshim: &Path) -> Vec<String> {
     words.filter(|word| *word != "help").map(str::to_owned).collect()
 }
 
-/// README.md, the pages that it links to, and the licences.
+/// README.md, the pages that it links to, the link to the examples, and the licences.
 fn documents() -> BTreeSet<String> {
-    let mut names = BTreeSet::from(["README.md", "third-party.txt"].map(str::to_owned));
+    let mut names = BTreeSet::from(["README.md", "third-party.txt", "examples"].map(str::to_owned));
     for page in files(&root().join("docs")) {
         if [".md", ".png"].iter().any(|kind| page.ends_with(kind)) {
             names.insert(format!("docs/{page}"));
@@ -87,6 +89,7 @@ fn the_tarball_has_what_is_installed_and_its_documents() {
         "share/epollshim/valgrind.supp",
         "share/man/man1/epollshim.1",
         "share/man/man7/libepollshim.7",
+        "share/doc/epollshim/examples",
         "LICENSE-MIT",
         "LICENSE-APACHE",
     ]
@@ -95,6 +98,8 @@ fn the_tarball_has_what_is_installed_and_its_documents() {
     expected
         .extend(commands(&top.join("bin/epollshim")).iter().map(|name| format!("share/man/man1/epollshim-{name}.1")));
     expected.extend(documents());
+    let examples = files(&root().join("examples")).into_iter().filter(|file| file.contains('/'));
+    expected.extend(examples.map(|file| format!("share/epollshim/examples/{file}")));
     assert_eq!(without_optional(files(&top)), expected);
     for (file, mode) in
         [("bin/epollshim", 0o755), ("lib/libepollshim.so", 0o755), ("README.md", 0o644), ("docs", 0o755)]
@@ -230,6 +235,7 @@ fn nothing_names_a_path_of_the_machine_that_built_it() {
     let found: Vec<String> = places
         .iter()
         .flat_map(|place| files(place).into_iter().map(move |name| place.join(name)))
+        .filter(|file| !file.is_symlink())
         .flat_map(|file| {
             let bytes = fs::read(&file).unwrap();
             let named = paths.iter().filter(|path| has(&bytes, path)).map(|path| format!("{}: {path}", file.display()));

@@ -7,6 +7,10 @@
 
 #[path = "docs_samples/more.rs"]
 mod more;
+#[path = "docs_samples/pasted.rs"]
+mod pasted;
+#[path = "docs_samples/readme.rs"]
+mod readme;
 #[path = "docs_samples/sample.rs"]
 mod sample;
 
@@ -14,7 +18,7 @@ use sample::is_real;
 use std::io::Write;
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use testkit::{binary, c_program, compile, copy, have, root, run, scratch, shim, show, skipped, stderr, stdout, until};
 
@@ -106,13 +110,9 @@ impl Drop for Running {
 #[test]
 fn a_leak_is_found() {
     let folder = leak();
-    for document in ["README.md", "docs/census.md"] {
-        guide(document, "leak.c");
-    }
+    guide("docs/census.md", "leak.c");
     let ended = epollshim().args(["run", "--", "./leak"]).current_dir(&folder).output().unwrap();
-    for document in ["README.md", "docs/census.md"] {
-        is_real(document, "$ cc -g -o leak leak.c", &stderr(&ended));
-    }
+    is_real("docs/census.md", "$ cc -g -o leak leak.c", &stderr(&ended));
     let mut command = epollshim();
     command.args(["run", "--fail-on", "error,fd-leak", "-o", "report.txt", "--", "./leak"]);
     let ended = command.current_dir(&folder).output().unwrap();
@@ -161,14 +161,12 @@ fn a_server_that_does_not_read_until_eagain_is_stalled() {
     if !has_python() {
         return;
     }
-    for document in ["README.md", "docs/inspect.md"] {
-        let port = free_port();
-        let server = Running::python(&guide(document, "stuck.py"), port);
-        let mut client = connected(port);
-        client.write_all(&[b'0'; 80]).unwrap();
-        let printed = server.inspected("stalled").replace(&port.to_string(), "7000");
-        is_real(document, "$ python3 stuck.py &", &printed);
-    }
+    let port = free_port();
+    let server = Running::python(&guide("docs/inspect.md", "stuck.py"), port);
+    let mut client = connected(port);
+    client.write_all(&[b'0'; 80]).unwrap();
+    let printed = server.inspected("stalled").replace(&port.to_string(), "7000");
+    is_real("docs/inspect.md", "$ python3 stuck.py &", &printed);
 }
 
 #[test]
@@ -218,55 +216,6 @@ fn a_limit_refuses_and_the_log_shows_each_call() {
     is_real("docs/limits.md", "$ epollshim run --report none --limit watches=2", &limited);
 }
 
-/// The text between quotes in the line of a document that begins with `$ echo 'daemon off`.
-fn nginx_configuration(document: &str) -> String {
-    let text = std::fs::read_to_string(root().join(document)).unwrap();
-    let line = text.lines().find(|line| line.trim_start().starts_with("$ echo 'daemon off")).expect(document);
-    line.split('\'').nth(1).unwrap().to_owned()
-}
-
-#[test]
-fn nginx_survives_a_process_without_descriptors() {
-    // Debian's nginx writes to folders of root.
-    let is_root = std::fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0);
-    if !is_root {
-        return skipped("nginx needs root", false);
-    }
-    if !have("nginx") || !have("curl") {
-        return;
-    }
-    for document in ["README.md", "docs/faults.md"] {
-        let port = free_port();
-        let folder = scratch("nginx");
-        let configuration = folder.join("nginx.conf");
-        std::fs::write(&configuration, nginx_configuration(document).replace("7000", &port.to_string())).unwrap();
-        let errors = folder.join("errors");
-        let mut command = epollshim();
-        command.args(["run", "--inject", "accept4:error=EMFILE:when=2", "--", "nginx", "-e", "stderr", "-p"]);
-        command.arg(&folder).arg("-c").arg(&configuration).stderr(std::fs::File::create(&errors).unwrap());
-        command.env("PATH", "/usr/sbin:/usr/bin:/bin");
-        let mut serving = command.spawn().unwrap();
-        // Not by a connection, which would use up an accept.
-        until("nginx listens", || is_listening(port).then_some(()));
-        let mut printed = String::new();
-        for client in 1..=2 {
-            let mut curl = Command::new("curl");
-            curl.args(["-s", "-w", "%{time_total} s\\n"]).arg(format!("127.0.0.1:{port}"));
-            let answered: Output = curl.output().unwrap();
-            assert!(answered.status.success(), "client {client}: {}", show(&answered));
-            let logged = std::fs::read_to_string(&errors).unwrap();
-            for line in logged.lines().filter(|line| client == 2 && line.contains("accept4() failed")) {
-                printed.push_str(&format!("{line}\n"));
-            }
-            printed.push_str(&stdout(&answered));
-        }
-        assert!(Command::new("kill").arg(serving.id().to_string()).status().unwrap().success());
-        serving.wait().unwrap();
-        printed.push_str(&std::fs::read_to_string(&errors).unwrap());
-        is_real(document, "$ echo 'daemon off", &printed);
-    }
-}
-
 /// What `epollshim run` prints of redis after some load. None: it is not installed.
 fn redis(options: &[&str]) -> Option<String> {
     if !have("redis-server") || !have("redis-benchmark") {
@@ -292,9 +241,7 @@ fn redis(options: &[&str]) -> Option<String> {
 #[test]
 fn the_report_of_redis() {
     let Some(printed) = redis(&[]) else { return };
-    for document in ["README.md", "docs/report.md"] {
-        is_real(document, "$ epollshim run -- redis-server", &printed);
-    }
+    is_real("docs/report.md", "$ epollshim run -- redis-server", &printed);
 }
 
 #[test]
@@ -419,6 +366,13 @@ fn stacks(text: &str) -> Vec<&str> {
     found
 }
 
+/// What a sweep printed, with the names of stacks that a document has.
+fn named_as_in(document: &str, printed: &str) -> String {
+    let text = std::fs::read_to_string(root().join(document)).unwrap();
+    let names = stacks(printed).into_iter().zip(stacks(&text));
+    names.fold(printed.to_owned(), |renamed, (here, there)| renamed.replace(here, there))
+}
+
 #[test]
 fn the_tour_of_the_sweep() {
     let tour = scratch("sweep").join("tour");
@@ -427,13 +381,7 @@ fn the_tour_of_the_sweep() {
     copy(compile::program("cc", &["-g"], &root().join("examples/tour/save.c"), &[]).unwrap(), tour.join("save"));
     let swept = epollshim().args(["sweep", "--input", "text", "--", "./save"]).current_dir(&tour).output().unwrap();
     assert_eq!(swept.status.code(), Some(1), "{}", show(&swept));
-    for document in ["docs/tour-sweep.md", "docs/sweep.md", "README.md"] {
-        let text = std::fs::read_to_string(root().join(document)).unwrap();
-        let printed = stdout(&swept);
-        let mut renamed = printed.clone();
-        for (here, there) in stacks(&printed).into_iter().zip(stacks(&text)) {
-            renamed = renamed.replace(here, there);
-        }
-        is_real(document, "$ epollshim sweep --input text -- ./save", &renamed);
+    for document in ["docs/tour-sweep.md", "docs/sweep.md"] {
+        is_real(document, "$ epollshim sweep --input text -- ./save", &named_as_in(document, &stdout(&swept)));
     }
 }

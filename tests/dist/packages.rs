@@ -46,8 +46,9 @@ pub fn made() -> bool {
 }
 
 /// The sources of the packages.
-const SOURCES: [&str; 16] = [
+const SOURCES: [&str; 17] = [
     "src",
+    "examples",
     "include",
     "share",
     "docs",

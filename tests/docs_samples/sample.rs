@@ -87,8 +87,8 @@ pub fn find(text: &str, first: &str) -> Option<(usize, usize)> {
     place(&|line| line == first).or_else(|| place(&|line| line.starts_with(first)))
 }
 
-/// Compares a sample of a document, the one that begins with `first`, with what was printed. The
-/// lines between commands and `...` were printed in one piece, in that order.
+/// Compares the lines of [`find`] with what was printed. The lines between commands and `...` were
+/// printed in one piece, in that order.
 pub fn is_real(path: &str, first: &str, printed: &str) {
     // Two tests must not write to one document at the same time.
     static ONE: Mutex<()> = Mutex::new(());

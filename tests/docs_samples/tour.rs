@@ -71,13 +71,17 @@ fn the_job_for_gitlab_runs_the_commands_of_the_page() {
 }
 
 #[test]
-fn the_folder_of_the_tour_is_copied() {
+fn the_examples_are_copied_from_where_they_are_installed() {
     let mut shell = Shell::new();
-    shell.replace("examples/tour", root().join("examples/tour").to_str().unwrap());
-    let copy = shell.folder.join("copy");
-    shell.replace("/tmp/tour", copy.to_str().unwrap());
-    shell.runs(PAGE, "$ cp -r examples/tour");
-    assert!(copy.join("save.c").exists() && copy.join("talk").exists());
+    let installed = shell.folder.join("share/epollshim");
+    std::fs::create_dir_all(&installed).unwrap();
+    std::os::unix::fs::symlink(root().join("examples"), installed.join("examples")).unwrap();
+    let copies = shell.folder.join("copies");
+    std::fs::create_dir(&copies).unwrap();
+    shell.replace("/tmp", copies.to_str().unwrap());
+    shell.runs(PAGE, "$ cp -r $(dirname");
+    shell.runs("docs/packages.md", "$ cp -r $(dirname");
+    assert!(copies.join("tour/save.c").exists());
 }
 
 #[test]

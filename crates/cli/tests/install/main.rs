@@ -60,7 +60,7 @@ fn leaves(directory: &Path) -> Vec<String> {
             found.push(format!("{}/", directory.strip_prefix(top).unwrap().display()));
         }
         for path in entries {
-            match path.is_dir() {
+            match path.is_dir() && !path.is_symlink() {
                 true => walk(top, &path, found),
                 false => found.push(path.strip_prefix(top).unwrap().display().to_string()),
             }
@@ -78,6 +78,12 @@ fn commands() -> Vec<String> {
     let listed = help.split("Commands:\n").nth(1).unwrap().split("\n\n").next().unwrap();
     let words = listed.lines().filter_map(|line| line.strip_prefix("  ")?.split_whitespace().next());
     words.filter(|word| *word != "help").map(str::to_string).collect()
+}
+
+/// The files of examples/ in folders of their own. Nothing builds anything there.
+fn examples() -> Vec<String> {
+    let files = leaves(&root().join("examples"));
+    files.into_iter().filter(|file| file.contains('/')).collect()
 }
 
 fn expected(bin: &str, lib: &str, share: &str) -> Vec<String> {
@@ -98,7 +104,9 @@ fn expected(bin: &str, lib: &str, share: &str) -> Vec<String> {
         format!("{share}/man/man1/epollshim.1"),
         format!("{share}/man/man7/libepollshim.7"),
         format!("{share}/zsh/site-functions/_epollshim"),
+        format!("{share}/doc/epollshim/examples"),
     ];
+    files.extend(examples().iter().map(|file| format!("{share}/epollshim/examples/{file}")));
     let commands = commands();
     assert!(["run", "report", "check"].iter().all(|name| commands.iter().any(|command| command == name)));
     files.extend(commands.iter().map(|command| format!("{share}/man/man1/epollshim-{command}.1")));
@@ -195,6 +203,33 @@ fn the_installed_command_runs_a_program_under_the_installed_library() {
         }
         made(&["uninstall", &words[0], &words[1]]);
         assert_eq!(leaves(&prefix), [""; 0]);
+    }
+}
+
+/// README.md copies the examples to /tmp, by two lines that are pasted together.
+#[test]
+fn the_examples_are_where_the_readme_copies_them_from() {
+    assets();
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let begin = readme.find("    cp -r $(dirname $(command -v epollshim))").expect("the lines that copy the examples");
+    let lines = readme[begin..].split("\n\n").next().unwrap();
+    for lib in ["lib", "lib64"] {
+        let prefix = fs::canonicalize(scratch("prefix")).unwrap();
+        let words = [format!("PREFIX={}", prefix.display()), format!("LIBDIR={}", prefix.join(lib).display())];
+        made(&words.each_ref().map(String::as_str).into_iter().chain(["install"]).collect::<Vec<_>>());
+        let place = scratch("copied");
+        let script = format!(
+            "{}\nls guide/leak.c guide/stuck.py guide/nginx.conf tour/save.c",
+            lines.replace("/tmp", place.to_str().unwrap())
+        );
+        let path = format!("{}:/usr/bin:/bin", prefix.join("bin").display());
+        let copied = output(Command::new("bash").args(["-e", "-c", &script]).env("PATH", path));
+        assert!(copied.status.success(), "{}", stderr(&copied));
+        assert_eq!(leaves(&place.join("examples")), examples());
+        // The place where people look for examples.
+        let link = prefix.join("share/doc/epollshim/examples");
+        assert_eq!(leaves(&fs::canonicalize(&link).unwrap()), examples());
+        assert!(fs::read_link(link).unwrap().is_relative(), "below DESTDIR it leads to the same files");
     }
 }
 
