@@ -129,6 +129,9 @@ pub fn is_real(path: &str, first: &str, printed: &str) {
         let mut whole: Vec<String> = lines[..begin].iter().map(|line| (*line).to_owned()).collect();
         whole.extend(real.iter().map(indented));
         whole.extend(lines[begin + sample.len()..].iter().map(|line| (*line).to_owned()));
-        std::fs::write(&file, whole.join("\n") + "\n").unwrap();
+        // Other tests read the document meanwhile.
+        let new = file.with_extension("new");
+        std::fs::write(&new, whole.join("\n") + "\n").unwrap();
+        std::fs::rename(new, &file).unwrap();
     }
 }
