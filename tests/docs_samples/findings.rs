@@ -68,7 +68,7 @@ fn loops_that_spin_sleep_or_are_late() {
 #[test]
 fn events_that_wake_several() {
     reports("docs/findings/herd.md", "warning  herd           epfd", "herd", &[]);
-    reports("docs/findings/herd.md", "warning  herd          3,200 times", "herd_stream", &[]);
+    reports("docs/findings/herd.md", "several threads wait on this instance, and in", "herd_stream", &[]);
 }
 
 #[test]

@@ -73,21 +73,22 @@ pub fn all(text: &str) -> Vec<(usize, usize)> {
     samples
 }
 
-/// The lines of a sample, from the line that is `first`; if none is, from one that begins with it.
-/// The first line of a sample comes before lines within samples.
+/// The lines of a sample: the whole sample whose first line is `first`, or else from the line that
+/// is `first`. If there is none, the same with a line that begins with `first`.
 pub fn find(text: &str, first: &str) -> Option<(usize, usize)> {
     let lines: Vec<&str> = text.lines().collect();
-    let line = |number: usize| lines[number].strip_prefix("    ").unwrap_or_default().trim_start();
-    let begins = all(text);
-    let within: Vec<_> = begins.iter().flat_map(|(begin, end)| (*begin..*end).map(|line| (line, *end))).collect();
-    let is_it = |(number, _): &&(usize, usize)| line(*number) == first;
-    let begins_so = |(number, _): &&(usize, usize)| line(*number).starts_with(first);
-    let found = begins.iter().find(is_it).or_else(|| within.iter().find(is_it));
-    found.or_else(|| begins.iter().find(begins_so)).or_else(|| within.iter().find(begins_so)).copied()
+    let shown = |number: usize| lines[number].strip_prefix("    ").unwrap_or_default().trim_start();
+    let samples = all(text);
+    let each = || samples.iter().flat_map(|(begin, end)| (*begin..*end).map(|number| (number, *end)));
+    let place = |is_it: &dyn Fn(&str) -> bool| {
+        let whole = samples.iter().copied().find(|(begin, _)| is_it(shown(*begin)));
+        whole.or_else(|| each().find(|(number, _)| is_it(shown(*number))))
+    };
+    place(&|line| line == first).or_else(|| place(&|line| line.starts_with(first)))
 }
 
-/// Compares a sample of a document with what was printed, from the line `first` on ([`find`]). The
-/// lines between commands and `...` were printed in one piece, in that order.
+/// Compares the lines of [`find`] with what was printed. The lines between commands and `...` were
+/// printed in one piece, in that order.
 pub fn is_real(path: &str, first: &str, printed: &str) {
     // Two tests must not write to one document at the same time.
     static ONE: Mutex<()> = Mutex::new(());
@@ -128,6 +129,9 @@ pub fn is_real(path: &str, first: &str, printed: &str) {
         let mut whole: Vec<String> = lines[..begin].iter().map(|line| (*line).to_owned()).collect();
         whole.extend(real.iter().map(indented));
         whole.extend(lines[begin + sample.len()..].iter().map(|line| (*line).to_owned()));
-        std::fs::write(&file, whole.join("\n") + "\n").unwrap();
+        // Other tests read the document meanwhile.
+        let new = file.with_extension("new");
+        std::fs::write(&new, whole.join("\n") + "\n").unwrap();
+        std::fs::rename(new, &file).unwrap();
     }
 }
