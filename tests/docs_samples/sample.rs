@@ -12,7 +12,7 @@ fn is_blessing() -> bool {
 fn masked(text: &str) -> String {
     let mut words: Vec<String> = Vec::new();
     for word in text.split_whitespace() {
-        let is_unit = ["ns", "us", "ms", "s", "B", "KiB", "MiB"].contains(&word.trim_end_matches(','));
+        let is_unit = ["ns", "us", "ms", "s", "B", "KiB", "MiB"].contains(&word.trim_end_matches([',', ':', ';']));
         let is_after_number = words.last().is_some_and(|last| last.ends_with('N'));
         let mut text = String::new();
         let mut rest = word;
