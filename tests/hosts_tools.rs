@@ -12,7 +12,7 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use testkit::modes::{MODES, Mode};
-use testkit::{Run, c_program, c_program_with, have, reports, root, run, scratch, shim};
+use testkit::{Run, c_program, c_program_with, compile, have, reports, root, run, scratch, shim};
 
 /// The command, as `cargo build --release` builds it.
 fn command() -> PathBuf {
@@ -135,24 +135,17 @@ fn sanitized(compiler: &str, flags: &str, program: &str) -> Option<PathBuf> {
     if !have(compiler) {
         return None;
     }
-    let directory = scratch("sanitized");
-    let build = |source: &Path, binary: &Path| {
-        let mut command = words(&format!("{compiler} -std=gnu11 -O1 -g -pthread {flags} -o"));
-        command.arg(binary).arg(source).output().unwrap()
-    };
-    // A program of one line shows whether the compiler and its runtime library support it. A
-    // program with errors would end as the sanitizer likes, and its output would be lost.
-    let (nothing, source) = (directory.join("nothing"), directory.join("nothing.c"));
-    std::fs::write(&source, "int main(void) { return 0; }\n").unwrap();
-    let tried = build(&source, &nothing);
-    if !tried.status.success() || !run(&mut Command::new(&nothing)).status.success() {
-        testkit::skipped(&format!("{compiler} has no {flags}: {}", String::from_utf8_lossy(&tried.stderr)), false);
+    let flags: Vec<&str> = ["-std=gnu11", "-O1", "-g", "-pthread"].into_iter().chain(flags.split(' ')).collect();
+    let built =
+        |name: &str| compile::program(compiler, &flags, &root().join("c-tests/hosts").join(format!("{name}.c")), &[]);
+    // An empty program shows whether the compiler and its runtime library support it. A program
+    // with errors would end as the sanitizer likes, and its output would be lost.
+    let tried = built("nothing");
+    if !tried.as_ref().is_ok_and(|nothing| run(&mut Command::new(nothing)).status.success()) {
+        testkit::skipped(&format!("{compiler} has no {flags:?}: {tried:?}"), false);
         return None;
     }
-    let binary = directory.join(program);
-    let built = build(&root().join("c-tests/hosts").join(format!("{program}.c")), &binary);
-    assert!(built.status.success(), "{compiler} {flags}: {}", String::from_utf8_lossy(&built.stderr));
-    Some(binary)
+    Some(built(program).unwrap_or_else(|error| panic!("{compiler} {flags:?}: {error}")))
 }
 
 #[test]

@@ -13,6 +13,7 @@ use std::sync::Mutex;
 
 use common::sweep::{finds, program_with, repeat, swept};
 use common::{output, scratch, skipped, stderr, stdout, tool};
+use testkit::compile;
 
 /// What a repeated failure shows.
 #[derive(Clone, Copy)]
@@ -146,11 +147,9 @@ fn command(file: &str, is_fixed: bool) -> Option<Vec<String>> {
             Some(vec![text(program_with(name, &flags))])
         }
         "rs" => {
-            let program = scratch("sweep").join(name);
-            let mut rustc = Command::new("rustc");
-            rustc.args(["--edition", "2024", "-g", "--check-cfg", "cfg(fixed)", "-o"]).arg(&program).arg(&source);
-            let output = output(rustc.args(if is_fixed { &["--cfg", "fixed"][..] } else { &[] }));
-            assert!(output.status.success(), "{file}: {}", stderr(&output));
+            let flags = ["--edition", "2024", "-g", "--check-cfg", "cfg(fixed)"];
+            let fixed = if is_fixed { &["--cfg", "fixed"][..] } else { &[] };
+            let program = compile::program("rustc", &flags, &source, fixed).unwrap_or_else(|error| panic!("{error}"));
             Some(vec![text(program)])
         }
         _ => Some(vec![text(python()?), text(source)]),

@@ -1,4 +1,4 @@
-//! C programs, each compiled once for all tests.
+//! C programs, and some in Rust, each compiled once for all tests.
 //!
 //! A compiled program is kept in target/c-programs, under a name made of everything that goes into
 //! it: the compiler, its arguments, and the text of every file in the folder of the source, in
@@ -14,8 +14,9 @@ use crate::{root, scratch, target};
 
 /// The words of `EPOLLSHIM_CFLAGS`, with which every C program of the tests is compiled as well.
 /// `-ftrivial-auto-var-init=pattern`, for example, shows a test that reads what it never wrote.
-fn extra_flags() -> Vec<String> {
-    let flags = std::env::var("EPOLLSHIM_CFLAGS").unwrap_or_default();
+fn extra_flags(source: &Path) -> Vec<String> {
+    let is_rust = source.extension().is_some_and(|extension| extension == "rs");
+    let flags = if is_rust { String::new() } else { std::env::var("EPOLLSHIM_CFLAGS").unwrap_or_default() };
     flags.split_whitespace().map(str::to_owned).collect()
 }
 
@@ -66,7 +67,7 @@ pub fn linked(
 ) -> Result<PathBuf, String> {
     let name = source.file_stem().expect("a name");
     let mut hash = DefaultHasher::new();
-    (compiler, before, source, behind, extra_flags(), texts(source)).hash(&mut hash);
+    (compiler, before, source, behind, extra_flags(source), texts(source)).hash(&mut hash);
     if let Some(library) = library {
         std::fs::read(library).unwrap().hash(&mut hash);
     }
@@ -75,7 +76,7 @@ pub fn linked(
         std::fs::create_dir_all(kept.parent().unwrap()).unwrap();
         let made = scratch("cc").join(name);
         let mut cc = Command::new(compiler);
-        cc.args(before).args(extra_flags()).arg("-o").arg(&made).arg(source).args(behind);
+        cc.args(before).args(extra_flags(source)).arg("-o").arg(&made).arg(source).args(behind);
         if let Some(library) = library {
             cc.arg("-L").arg(library.parent().unwrap());
             cc.arg(format!("-l:{}", library.file_name().unwrap().to_str().unwrap()));
