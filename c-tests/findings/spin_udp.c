@@ -32,7 +32,7 @@ int main(void)
     must(send(fd, "x", 1, 0) == 1, "send");
     struct since since = begin();
     struct epoll_event events[8];
-    while (goes_on(&since, 800)) {
+    while (goes_on(&since, 600)) {
         int n = epoll_wait(epfd, events, 8, 50); /* HERE */
 #ifdef FIXED
         int error = 0;

@@ -37,7 +37,7 @@ int main(void)
 #endif
     struct since since = begin();
     struct epoll_event events[8];
-    while (goes_on(&since, 1000)) {
+    while (goes_on(&since, 600)) {
         int n = epoll_wait(epfd, events, 8, 50); /* HERE */
 #ifdef FIXED
         char bytes[64] = "";
