@@ -8,7 +8,7 @@ use testkit::root;
 use crate::sample::{all, find};
 
 /// Samples that no test of this file runs: the document, how the sample begins, and the reason.
-const NOT_RUN: [(&str, &str, &str); 20] = [
+const NOT_RUN: [(&str, &str, &str); 22] = [
     ("README.md", "sudo apt install -y build-essential", "it installs into the system: tests/install of the command"),
     ("README.md", "make  ", "it takes minutes: tests/install of the command"),
     ("docs/command.md", "$ epollshim sweep -- ./app", "the sweep of redis takes a minute: make sweeps"),
@@ -20,6 +20,8 @@ const NOT_RUN: [(&str, &str, &str); 20] = [
     ("docs/faults.md", "CALLS:ACTION", "a grammar"),
     ("docs/findings/herd.md", "info     herd", "it needs processes of two users"),
     ("docs/formats.md", "epollshim report DIR|FILE...", "a grammar"),
+    ("docs/inspect.md", "No problems with epoll found", "several programs in one: tests/inspect_text of the command"),
+    ("docs/log.md", "epollshim: --log lacks lines", "it needs root: tests/run_programs of the command"),
     ("docs/packages.md", "bash scripts/need", "it takes minutes: make test-dist"),
     ("docs/packages.md", "podman build", "it needs podman and the network: tests/examples.rs"),
     ("docs/packages.md", "sudo apt install", "it installs into the system: tests/hosts_packages.rs"),
