@@ -39,6 +39,8 @@ const IDLE: u64 = 10;
 const MOST_STACKS: usize = 16;
 /// How long other processes of the program may take to end after it.
 const AFTERMATH: Duration = Duration::from_millis(200);
+/// The longest time for processes that are never quiet.
+const MOST_AFTERMATH: Duration = Duration::from_millis(600);
 
 pub struct Stage<'a> {
     spec: &'a Spec,
@@ -165,12 +167,28 @@ impl<'a> Stage<'a> {
             self.outcome.times.start = millis(begin);
         }
         if self.outcome.end.is_some() {
-            // Processes that it started may still be writing.
-            let begin = Instant::now();
-            while begin.elapsed() < AFTERMATH && !procfs::below(self.own, &[]).is_empty() {
-                self.pause();
-            }
+            self.await_others();
         }
+    }
+
+    /// Processes that the program started may still be writing, or about to crash. On a loaded
+    /// machine they get more time, because waiting for a processor counts as being busy.
+    fn await_others(&mut self) {
+        let begin = Instant::now();
+        let (mut busy, mut quiet_since) = (0, begin);
+        loop {
+            let others = procfs::below(self.own, &[]);
+            if others.is_empty() || quiet_since.elapsed() >= AFTERMATH || begin.elapsed() >= MOST_AFTERMATH {
+                break;
+            }
+            let now = procfs::busy_time(&others);
+            if now != busy {
+                (busy, quiet_since) = (now, Instant::now());
+            }
+            self.pause();
+        }
+        // A process that has ended since the last look, and is no longer among the others.
+        self.reap();
     }
 
     /// Runs the workload once, and returns how it ended.
