@@ -30,6 +30,11 @@ pub fn name(pid: i32) -> String {
     stat(pid).map_or_else(|| "?".into(), |stat| stat.name)
 }
 
+/// Whether the main thread of a process runs, or waits for a processor or a disk.
+pub fn is_at_work(pid: i32) -> bool {
+    stat(pid).is_some_and(|stat| matches!(stat.state, 'R' | 'D'))
+}
+
 /// The living descendants of a process, without `except` and their descendants.
 pub fn below(root: i32, except: &[i32]) -> Vec<i32> {
     let mut children: BTreeMap<i32, Vec<i32>> = BTreeMap::new();

@@ -37,10 +37,10 @@ const MOST_OUTPUT: u64 = 16 << 20;
 const IDLE: u64 = 10;
 /// Stacks of at most this many threads of a process are read.
 const MOST_STACKS: usize = 16;
-/// How long other processes of the program may take to end after it.
+/// How long other processes of the program may sleep after its end.
 const AFTERMATH: Duration = Duration::from_millis(200);
-/// The longest time for processes that are never quiet.
-const MOST_AFTERMATH: Duration = Duration::from_millis(600);
+/// The longest time for others that never sleep so long.
+const MOST_AFTERMATH: Duration = Duration::from_millis(1000);
 
 pub struct Stage<'a> {
     spec: &'a Spec,
@@ -171,19 +171,23 @@ impl<'a> Stage<'a> {
         }
     }
 
-    /// Processes that the program started may still be writing, or about to crash. On a loaded
-    /// machine they get more time, because waiting for a processor counts as being busy.
+    /// Processes that the program started may still be writing, or about to crash. They are given up
+    /// when they have slept for a while. On a loaded machine that takes longer, and this process may
+    /// be the one that waits for a processor: so it looks before it gives up.
     fn await_others(&mut self) {
         let begin = Instant::now();
         let (mut busy, mut quiet_since) = (0, begin);
         loop {
             let others = procfs::below(self.own, &[]);
-            if others.is_empty() || quiet_since.elapsed() >= AFTERMATH || begin.elapsed() >= MOST_AFTERMATH {
+            if others.is_empty() {
                 break;
             }
             let now = procfs::busy_time(&others);
-            if now != busy {
+            if now != busy || others.iter().any(|pid| procfs::is_at_work(*pid)) {
                 (busy, quiet_since) = (now, Instant::now());
+            }
+            if quiet_since.elapsed() >= AFTERMATH || begin.elapsed() >= MOST_AFTERMATH {
+                break;
             }
             self.pause();
         }
