@@ -16,11 +16,12 @@ mod sample;
 
 use sample::is_real;
 use std::io::Write;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Mutex;
-use testkit::{binary, c_program, compile, copy, have, root, run, scratch, shim, show, skipped, stderr, stdout, until};
+use testkit::{
+    binary, c_program, compile, copy, free_port, have, root, run, scratch, shim, show, skipped, stderr, stdout, until,
+};
 
 /// Debian's Python. One of pyenv is a shell script that starts another program.
 const PYTHON: &str = "/usr/bin/python3";
@@ -42,18 +43,6 @@ fn guide(document: &str, name: &str) -> String {
 }
 
 /// A port that nothing listens on, another one for each test. The documents use 7000.
-fn free_port() -> u16 {
-    static GIVEN: Mutex<Vec<u16>> = Mutex::new(Vec::new());
-    let mut given = GIVEN.lock().unwrap();
-    loop {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        if !given.contains(&port) {
-            given.push(port);
-            return port;
-        }
-    }
-}
-
 fn connected(port: u16) -> TcpStream {
     until("the server listens", || TcpStream::connect(("127.0.0.1", port)).ok())
 }

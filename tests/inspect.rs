@@ -330,6 +330,18 @@ fn a_process_of_another_user_is_refused_with_the_remedy() {
 }
 
 #[test]
+fn a_process_without_its_first_thread_has_not_ended() {
+    let program = Stuck::start("first_thread_ends", &[]);
+    let output = command().args(["inspect", &program.pid.to_string()]).output().unwrap();
+    let said = format!(
+        "epollshim: first_thread_en (pid {}) cannot be inspected: its first thread has ended, and the kernel shows no \
+         descriptors then\n",
+        program.pid
+    );
+    assert_eq!((output.status.code(), String::from_utf8(output.stderr).unwrap()), (Some(2), said));
+}
+
+#[test]
 fn a_process_in_its_own_namespaces_is_inspected_there() {
     let program = testkit::c_program("inspect/edge_lost");
     let may = Command::new("unshare").args(["--user", "--map-root-user", "--net", "--pid", "--fork", "true"]).output();

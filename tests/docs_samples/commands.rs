@@ -4,12 +4,12 @@ use std::io::Write;
 use std::path::Path;
 use std::process::Command;
 
-use testkit::{c_program, compile, have, root, shim, tool};
+use testkit::{c_program, compile, free_port, have, root, shim, tool};
 
 use super::faults::app;
 use super::shell::Shell;
 use crate::sample::{find, is_real};
-use crate::{Running, connected, free_port, has_python, leak};
+use crate::{Running, connected, has_python, leak};
 
 const COMMAND: &str = "docs/command.md";
 const CI: &str = "docs/ci.md";

@@ -1,10 +1,10 @@
 //! The samples of docs/faults.md and docs/findings/README.md: rules for `examples/guide/app.c`.
 
-use testkit::root;
+use testkit::{free_port, root};
 
 use super::shell::Shell;
 use crate::sample::find;
-use crate::{free_port, has_python, stacks};
+use crate::{has_python, stacks};
 
 const PAGE: &str = "docs/faults.md";
 

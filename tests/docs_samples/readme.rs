@@ -2,8 +2,8 @@
 
 use super::pasted::{Reader, commands};
 use super::sample::is_real;
-use super::{free_port, has_python, named_as_in};
-use testkit::{have, root, until};
+use super::{has_python, named_as_in};
+use testkit::{free_port, have, root, until};
 
 const README: &str = "README.md";
 

@@ -1,11 +1,11 @@
 //! The samples of docs/tour-sweep.md.
 
-use testkit::{compile, have, root};
+use testkit::{compile, free_port, have, root};
 
 use super::changed;
 use super::shell::Shell;
 use crate::sample::{find, is_real};
-use crate::{free_port, has_python, stacks};
+use crate::{has_python, stacks};
 
 const PAGE: &str = "docs/tour-sweep.md";
 

@@ -3,7 +3,7 @@
 //! listen on loopback only, and no clock is set.
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
@@ -12,7 +12,7 @@ use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::Duration;
 
 use testkit::modes::{MODES, Mode};
-use testkit::{installed, until};
+use testkit::{free_port, installed, until};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -96,10 +96,6 @@ fn lines(output: &Output, count: usize) -> String {
     let text = String::from_utf8_lossy(&output.stdout);
     let first: Vec<&str> = text.lines().take(count).collect();
     format!("{} {first:?}", output.status)
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// Runs a server bare and in both modes. What `serve` returns must be the same.

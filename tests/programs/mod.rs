@@ -7,15 +7,14 @@ pub mod strace;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use testkit::installed;
 
-pub use testkit::HUNG;
+pub use testkit::{HUNG, free_port};
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Mode {
@@ -50,20 +49,6 @@ pub fn nginx_directory_at(dir: PathBuf, port: u16, user: &str) -> (PathBuf, [Str
     let (prefix, error_log) = (dir.display().to_string(), dir.join("error.log").display().to_string());
     let words = ["-p", &prefix, "-c", "nginx.conf", "-e", &error_log].map(str::to_owned);
     (dir, words)
-}
-
-/// A port that was free a moment ago. Below those that the kernel gives to clients
-/// (ip_local_port_range: from 32768 on): no connection of another test takes it before the server
-/// does.
-pub fn free_port() -> u16 {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    let start = std::process::id().wrapping_mul(97);
-    let free = (0..20_000).find_map(|_| {
-        let step = NEXT.fetch_add(1, Ordering::Relaxed);
-        let port = 10_240 + (start.wrapping_add(step) % 20_480) as u16;
-        TcpListener::bind(("127.0.0.1", port)).ok().map(|_| port)
-    });
-    free.expect("a free port")
 }
 
 /// A running program, and its directory with output and reports. When dropped, it is killed with

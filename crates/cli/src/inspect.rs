@@ -32,6 +32,7 @@ mod read;
 mod ready;
 mod text;
 
+use crate::process::NoProcess;
 use judge::Finding;
 pub use judge::IDS;
 use model::Process;
@@ -60,7 +61,9 @@ pub fn inspect(asked: &Inspect) -> Result<i32, Failure> {
                     pids.push(pid);
                 }
                 // It existed in an earlier round.
-                Err(Refusal::None | Refusal::Ended(_)) if rounds > 0 => say(&format!("process {pid} has ended")),
+                Err(Refusal::None(NoProcess::Absent | NoProcess::Ended { .. })) if rounds > 0 => {
+                    say(&format!("process {pid} has ended"))
+                }
                 Err(refusal) => {
                     let why = why_not(pid, &refusal);
                     say(&why);
@@ -133,9 +136,10 @@ fn remember(process: &mut Process, known: &mut BTreeMap<u32, (u64, u64)>) {
 
 fn why_not(pid: u32, refusal: &Refusal) -> String {
     match refusal {
-        Refusal::None => format!("there is no process {pid}"),
-        Refusal::Thread(process) => format!("{pid} is a thread of process {process}; use that process id"),
-        Refusal::Ended(name) => format!("{name} (pid {pid}) has ended; its parent has not waited for it yet"),
+        Refusal::None(none) => none.message(pid),
+        Refusal::WithoutFirstThread(name) => format!(
+            "{name} (pid {pid}) cannot be inspected: its first thread has ended, and the kernel shows no descriptors then"
+        ),
         Refusal::Refused(name, error) => {
             format!("{name} (pid {pid}) cannot be inspected ({}): {REMEDY}", reason(error))
         }

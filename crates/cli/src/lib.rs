@@ -13,6 +13,7 @@
 //! sweep         epollshim sweep: fails each call of a program in turn
 //! markdown      renders the pages of docs/findings for a terminal
 //! suppressions  reads and checks files of suppressions
+//! process       who a process is, by its process id
 //! program       finds the file of a command: PATH, scripts and their interpreters
 //! elf           reads ELF files
 //! privilege     setuid, setgid, file capabilities: whether the loader ignores LD_PRELOAD
@@ -37,6 +38,7 @@ pub mod explain;
 pub mod inspect;
 pub mod markdown;
 pub mod privilege;
+mod process;
 pub mod program;
 pub mod report;
 pub mod run;

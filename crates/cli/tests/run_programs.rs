@@ -5,17 +5,14 @@ mod common;
 mod pty;
 
 use std::fs;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use common::{epollshim, output, scratch, skipped, stderr, tool, until};
 use pty::Terminal;
-
-fn port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
+use testkit::free_port;
 
 fn run(directory: &Path) -> Command {
     let mut command = epollshim();
@@ -45,7 +42,7 @@ fn is_explained(text: &str, name: &str) {
 fn redis_that_is_killed() {
     let Some(redis) = tool("redis-server") else { return };
     for signal in [libc::SIGTERM, libc::SIGKILL] {
-        let (directory, port) = (scratch("redis"), port());
+        let (directory, port) = (scratch("redis"), free_port());
         let mut command = run(&directory);
         command.arg(&redis).args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""]);
         let parent = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
@@ -69,7 +66,8 @@ fn redis_that_is_killed() {
 #[test]
 fn nginx_with_two_workers_that_an_interrupt_ends() {
     let Some(nginx) = tool("nginx") else { return };
-    let (directory, temporary, port) = (fs::canonicalize(scratch("nginx")).unwrap(), for_all_users("nginx"), port());
+    let (directory, temporary, port) =
+        (fs::canonicalize(scratch("nginx")).unwrap(), for_all_users("nginx"), free_port());
     let at = directory.display();
     let configuration = format!(
         "daemon off;\nworker_processes 2;\npid {at}/pid;\nerror_log {at}/error.log notice;\nevents {{ use epoll; }}\n\
@@ -155,7 +153,7 @@ fn lines_that_another_user_could_not_log_are_missed_at_the_end() {
 #[test]
 fn python_node_curl_git_and_sleep() {
     let asyncio = "import asyncio\nasyncio.run(asyncio.sleep(0.01))";
-    let closed = format!("http://127.0.0.1:{}/", port());
+    let closed = format!("http://127.0.0.1:{}/", free_port());
     for (name, words, makes_calls) in [
         ("python3", &["-c", asyncio][..], true),
         ("node", &["-e", "setTimeout(() => {}, 10)"], true),

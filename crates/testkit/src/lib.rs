@@ -7,6 +7,7 @@
 //! | have a folder for a test's files | [`scratch()`] |
 //! | run a program until it ends, and get its output | [`run`], [`output`] |
 //! | wait for something, with a deadline for the whole test only | [`until`] |
+//! | have a port for a server | [`free_port`] |
 //! | find a program, or skip the test | [`installed`], [`tool`], [`have`], [`skipped`] |
 //! | read what the library reported | [`under_shim`], [`report`], [`reports()`], [`layout`] |
 //! | check a document | [`schema`], [`browser`] |
@@ -23,6 +24,7 @@ mod inherited;
 pub mod layout;
 pub mod modes;
 pub mod place;
+mod ports;
 mod process;
 mod random;
 mod reports;
@@ -32,6 +34,7 @@ mod tools;
 
 pub use built::{binary, library, root, shim, target};
 pub use compile::{c_program, c_program_with, c_program_with_library};
+pub use ports::free_port;
 pub use process::{HUNG, Run, copy, output, run, show, stderr, stdout, until};
 pub use random::Random;
 pub use reports::{report, reports, under_shim};

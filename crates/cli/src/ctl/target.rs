@@ -12,7 +12,8 @@ use epollshim_format::recording::{DIRECTORY, MAGIC, PAGE, SEGMENTS, VERSION, ent
 use epollshim_recording::running::{Mapped, mapped_by};
 
 use super::names::pid;
-use crate::text::{printable, reason, shown};
+use crate::process::{NoProcess, Status};
+use crate::text::{reason, shown};
 use crate::{Failure, sys};
 
 /// A process and its open recording.
@@ -56,7 +57,7 @@ impl Target {
         let pid = pid(word)?;
         let facts = Facts::of(pid)?;
         facts.check_user(pid)?;
-        let name = printable(&facts.name);
+        let name = facts.name.clone();
         let refused = |why: String| Failure::usage(format!("{name} (pid {pid}) {why}"));
         let mapped = mapped_by(pid).map_err(|error| match error.kind() {
             ErrorKind::NotFound => no_process(pid),
@@ -140,11 +141,12 @@ impl Target {
 }
 
 fn no_process(pid: u32) -> Failure {
-    Failure::usage(format!("there is no process {pid}"))
+    Failure::usage(NoProcess::Absent.message(pid))
 }
 
-/// Fields of `/proc/PID/status` (proc_pid_status(5)).
+/// What is asked of a process before it is controlled.
 struct Facts {
+    /// For display.
     name: String,
     users: Vec<u32>,
     own_pid: u64,
@@ -153,34 +155,14 @@ struct Facts {
 
 impl Facts {
     fn of(pid: u32) -> Result<Facts, Failure> {
-        let text = fs::read(format!("/proc/{pid}/status")).map_err(|_| no_process(pid))?;
-        let text = String::from_utf8_lossy(&text);
-        let field = |name: &str| {
-            let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-            line.unwrap_or_default().trim()
-        };
-        let name = field("Name").to_owned();
-        match field("Tgid").parse::<u32>() {
-            Ok(process) if process != pid => {
-                return Err(Failure::usage(format!(
-                    "{pid} is a thread of {} (pid {process}); use that process id",
-                    printable(&name)
-                )));
-            }
-            _ => {}
-        }
+        let status = Status::of(pid).map_err(|none| Failure::usage(none.message(pid)))?;
         let Some(life) = life(pid) else { return Err(no_process(pid)) };
-        if life.has_ended {
-            return Err(Failure::usage(format!(
-                "{} (pid {pid}) has ended; its parent has not waited for it yet",
-                printable(&name)
-            )));
-        }
         Ok(Facts {
-            name,
-            users: field("Uid").split_whitespace().filter_map(|word| word.parse().ok()).collect(),
+            name: status.name(),
+            users: status.field("Uid").split_whitespace().filter_map(|word| word.parse().ok()).collect(),
             // Its process ids in nested namespaces, from this one inwards. The last is its own.
-            own_pid: field("NSpid")
+            own_pid: status
+                .field("NSpid")
                 .split_whitespace()
                 .next_back()
                 .and_then(|word| word.parse().ok())
@@ -195,7 +177,7 @@ impl Facts {
         if caller == 0 || self.users.contains(&caller) {
             return Ok(());
         }
-        let (name, owner) = (printable(&self.name), self.users.first().copied().unwrap_or_default());
+        let (name, owner) = (&self.name, self.users.first().copied().unwrap_or_default());
         Err(Failure::usage(format!(
             "{name} (pid {pid}) belongs to user {owner}, and you are user {caller}; only its owner and root can control it"
         )))

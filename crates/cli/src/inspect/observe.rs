@@ -10,9 +10,10 @@ use epollshim_format::descriptor::Kept;
 
 use super::model::{Descriptor, Ghost, IN, Instance, Interest, Process, RDHUP, State, Thread};
 use super::{network, read, ready};
+use crate::process::{NoProcess, Status};
 use crate::sys;
 use crate::sys::foreign;
-use crate::text::{printable, reason};
+use crate::text::reason;
 
 /// The number of observations after the first one, and the time between them.
 const LOOKS: usize = 5;
@@ -28,27 +29,20 @@ const STEPS: usize = 2_000_000;
 
 /// Why a process cannot be observed.
 pub enum Refusal {
-    None,
-    Thread(u32),
-    Ended(String),
+    None(NoProcess),
+    WithoutFirstThread(String),
     Refused(String, Error),
 }
 
 /// Observes a process for about 100 ms.
 pub fn observe(pid: u32) -> Result<Process, Refusal> {
-    let status = std::fs::read(format!("/proc/{pid}/status")).map_err(|_| Refusal::None)?;
-    let status = String::from_utf8_lossy(&status);
-    let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().trim();
-    let name = printable(field("Name:"));
-    match field("Tgid:").parse::<u32>() {
-        Ok(process) if process != pid => return Err(Refusal::Thread(process)),
-        _ => {}
-    }
-    if field("State:").starts_with(['Z', 'X']) {
-        return Err(Refusal::Ended(name));
+    let status = Status::of(pid).map_err(Refusal::None)?;
+    let name = status.name();
+    if status.has_lost_its_first_thread() {
+        return Err(Refusal::WithoutFirstThread(name));
     }
     let targets = read::targets(pid).map_err(|error| match error.kind() {
-        ErrorKind::NotFound => Refusal::None,
+        ErrorKind::NotFound => Refusal::None(NoProcess::Absent),
         _ => Refusal::Refused(name.clone(), error),
     })?;
     let mut process = Process { pid, name, began: sys::monotonic(), limit: read::limit(pid), ..Process::default() };

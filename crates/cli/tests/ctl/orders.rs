@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
@@ -38,7 +38,7 @@ fn ping(port: u16, patience: Duration) -> String {
 #[test]
 fn a_server_s_clients_see_a_fault_that_is_armed_while_it_runs_and_none_after_off() {
     let Some(redis) = tool("redis-server") else { return };
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = testkit::free_port();
     let number = port.to_string();
     let server = Running::start(&redis, &["--port", &number, "--save", "", "--bind", "127.0.0.1"], &[]);
     until("it answers", || TcpStream::connect(("127.0.0.1", port)).ok());

@@ -200,7 +200,7 @@ fn redis_runs_and_reports() {
     let Some(redis) = tool("redis-server") else { return };
     let directory = scratch("redis");
     let report = directory.join("report.json");
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = testkit::free_port();
     let mut command = epollshim();
     command.args(["run", "--exec", "--report-format", "json", "--report"]).arg(&report).arg("--").arg(redis);
     command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--dir"]).arg(&directory);
