@@ -205,6 +205,7 @@ fn faults(asked: &Sweep, runner: &Runner, notes: &Notes) -> Result<Swept, Failur
     let mut swept = try_all(asked, runner, notes, &clean, trials, begin);
     swept.unsteady = unsteady;
     swept.sample = sample;
+    swept.calls_by_default = asked.calls.is_empty() && !asked.success_faults && only.is_none();
     swept.points = only.and_then(|(trial, _)| trial.point()).map_or(points, |point| vec![point.clone()]);
     swept.names = names;
     Ok(swept)
@@ -242,6 +243,7 @@ fn try_all(
         took: begin.elapsed().as_millis() as u64,
         jobs,
         points: Vec::new(),
+        calls_by_default: false,
         unsteady: 0,
         sample: None,
         names: Names::new(),

@@ -48,7 +48,7 @@ fn a_program_that_uses_epoll_through_libc_is_seen() {
 #[test]
 fn a_program_without_epoll_has_nothing_to_be_seen() {
     let (line, _) = judged(compile("plain", &[]), 0);
-    assert_eq!(line, "seen: neither it nor a library that it needs calls epoll");
+    assert_eq!(line, "seen: its calls go through libc; none of them is an epoll call");
 }
 
 #[test]

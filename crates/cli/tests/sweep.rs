@@ -28,7 +28,7 @@ fn a_program_that_fails_cleanly_has_no_find() {
         assert!(functions.contains(&function), "{functions:?}");
     }
     let text = stdout(&run(&["sweep", "--", program.to_str().unwrap()]));
-    assert!(text.ends_with("\nNo finds.\n") && text.contains("\n3 points, 3 reached, 0 never\n"), "{text}");
+    assert!(text.ends_with("\nNo finds.\n") && text.contains("\n3 points; 3 failures reached, 0 never\n"), "{text}");
 }
 
 #[test]

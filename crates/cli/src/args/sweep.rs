@@ -62,7 +62,8 @@ pub enum SweepFormat {
 #[command(override_usage = "epollshim sweep [FLAGS] [--] CMD [ARGUMENT]...")]
 pub struct Sweep {
     /// Fail only these functions: names, %creat (all that make descriptors)
-    /// or epoll. Default: all that can fail because a resource is missing
+    /// or epoll. Default: all that can fail because a resource is missing,
+    /// without those that take memory (malloc, mmap)
     #[arg(long, value_name = "CALL,...", value_delimiter = ',', verbatim_doc_comment)]
     pub calls: Vec<String>,
     /// Try these errors where a function may return them: EMFILE,ENOMEM.

@@ -184,9 +184,9 @@ fn all_seen(facts: &Facts) -> &'static str {
     } else if facts.objects.iter().any(|object| object.is_program && object.calls.syscall) {
         "it calls no epoll function of libc; what it does by syscall() is seen"
     } else if facts.process.is_some() {
-        "nothing that it has loaded calls epoll"
+        "its calls go through libc; nothing that it has loaded calls epoll"
     } else {
-        "neither it nor a library that it needs calls epoll"
+        "its calls go through libc; none of them is an epoll call"
     }
 }
 
@@ -325,7 +325,7 @@ mod tests {
     #[test]
     fn calls_through_libc_are_seen() {
         assert_eq!(line(&program(&["epoll_wait", "close"], &[])), "seen: all of its epoll calls go through libc");
-        assert_eq!(line(&program(&["close"], &[])), "seen: neither it nor a library that it needs calls epoll");
+        assert_eq!(line(&program(&["close"], &[])), "seen: its calls go through libc; none of them is an epoll call");
         // 202 is futex, which does not concern the shim.
         assert_eq!(judge(&program(&["epoll_wait"], &[Some(202)])).seen, Seen::All);
     }

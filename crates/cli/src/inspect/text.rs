@@ -19,15 +19,14 @@ const INDENT: usize = 11;
 pub fn text(process: &Process, findings: &[Finding], look: Look) -> String {
     let mut out = String::new();
     let limit = process.limit.map_or_else(|| "no limit".to_owned(), |limit| format!("limit {}", Grouped(limit)));
+    let name = look.paint(Colour::Heading, &process.name);
+    let _ = writeln!(out, "{name} (pid {}), observed for {}", process.pid, Scaled::time(process.span()));
     let _ = writeln!(
         out,
-        "{} (pid {}): {} ({limit}), {}, {}; observed for {}",
-        look.paint(Colour::Heading, &process.name),
-        process.pid,
+        "  {} ({limit}), {}, {}",
         count(process.descriptors.len(), "descriptor"),
         count(process.instances.len(), "epoll instance"),
         count(process.threads.len(), "thread"),
-        Scaled::time(process.span()),
     );
     if !process.instances.is_empty() {
         let (listed, all) = (process.listed().len(), process.descriptors.len());

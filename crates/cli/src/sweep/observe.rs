@@ -155,7 +155,7 @@ impl Clean {
                 return Err(format!("one {}, another {}", ends[0], ends[1]));
             }
             if first.output != other.output {
-                return Err(first_difference(&first.output, &other.output));
+                return Err(first_difference(&first.output, &other.output, ["in one clean run", "in another"]));
             }
         }
         let all = || runs.iter().map(|(run, _)| *run);
@@ -216,8 +216,8 @@ pub fn signal_name(signal: i32) -> String {
     name.map_or_else(|| format!("signal {signal}"), str::to_owned)
 }
 
-/// The first lines in which two outputs differ.
-pub fn first_difference(one: &[u8], other: &[u8]) -> String {
+/// The first line in which two outputs differ. `whose`: what made each.
+pub fn first_difference(one: &[u8], other: &[u8], whose: [&str; 2]) -> String {
     let lines = |text: &[u8]| -> Vec<String> {
         let lines = text.split(|byte| *byte == b'\n');
         lines
@@ -230,5 +230,5 @@ pub fn first_difference(one: &[u8], other: &[u8]) -> String {
         Some(line) => format!("\"{}\"", crate::text::printable(line)),
         None => "nothing".to_owned(),
     };
-    format!("line {} is {} in one and {} in the other", at + 1, line(&one), line(&other))
+    format!("line {} is {} {}, and {} {}", at + 1, line(&one), whose[0], line(&other), whose[1])
 }

@@ -22,6 +22,8 @@ pub struct Swept {
     pub took: u64,
     pub jobs: u32,
     pub points: Vec<Point>,
+    /// Whether the user did not choose which functions fail.
+    pub calls_by_default: bool,
     /// The number of points that not every clean run reached.
     pub unsteady: usize,
     /// Which of the points were tried. None: all.

@@ -171,9 +171,9 @@ impl<'a> Stage<'a> {
         }
     }
 
-    /// Processes that the program started may still be writing, or about to crash. They are given up
-    /// when they have slept for a while. On a loaded machine that takes longer, and this process may
-    /// be the one that waits for a processor: so it looks before it gives up.
+    /// Processes that the program started may still be writing, or about to crash. They are given
+    /// up when they have slept for a while. On a loaded machine that takes longer, and this process
+    /// may be the one that waits for a processor: so it looks before it gives up.
     fn await_others(&mut self) {
         let begin = Instant::now();
         let (mut busy, mut quiet_since) = (0, begin);

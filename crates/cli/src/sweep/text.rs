@@ -50,12 +50,13 @@ pub fn summary(swept: &Swept) -> Vec<String> {
         swept.clean_took,
         count(swept.tried.len(), "failure") + " tried",
         swept.took as f64 / 1000.0,
-        swept.jobs
+        count(swept.jobs as usize, "run")
     )];
     let never = swept.count(Verdict::NotReached);
     if !swept.points.is_empty() {
         let reached = swept.tried.len() - never;
-        lines.push(format!("{}, {reached} reached, {never} never", count(swept.points.len(), "point")));
+        let failures = count(reached, "failure");
+        lines.push(format!("{}; {failures} reached, {never} never", count(swept.points.len(), "point")));
         if let Some(Sample { number, seed, of }) = swept.sample {
             lines.push(format!("A sample of {of} points: --shallow {number} --seed {seed}"));
         }
@@ -68,6 +69,9 @@ pub fn summary(swept: &Swept) -> Vec<String> {
     }
     if swept.planned == 0 {
         lines.push("It makes no call that the sweep fails.".into());
+    }
+    if swept.calls_by_default {
+        lines.push("Not tried: malloc and mmap (name them in --calls), read and write.".into());
     }
     if swept.tried.len() < swept.planned {
         lines.push(format!("INCOMPLETE: {} not tried", count(swept.planned - swept.tried.len(), "failure")));

@@ -10,6 +10,9 @@ use super::observe::{Clean, Observation, end_text, first_difference, signal_name
 use super::spec::{How, Part, Stuck};
 use super::stage::BUSY;
 
+/// What made the two outputs that are compared.
+const WHOSE: [&str; 2] = ["in a clean run", "with the failure"];
+
 /// The worst first.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -204,7 +207,7 @@ fn of(clean: &Clean, run: &Observation, said: &[String], done: Done) -> (Verdict
         return (Verdict::CleanFailure, one(format!("{}{silent}", end_text(outcome.end))));
     }
     if run.output != clean.output {
-        let what = first_difference(&clean.output, &run.output);
+        let what = first_difference(&clean.output, &run.output, WHOSE);
         let is_less = is_part_of(&run.output, &clean.output);
         return (if is_less { Verdict::LostOutput } else { Verdict::WrongOutput }, one(format!("output: {what}")));
     }
@@ -212,7 +215,7 @@ fn of(clean: &Clean, run: &Observation, said: &[String], done: Done) -> (Verdict
         match run.files.get(name) {
             None => return (Verdict::LostOutput, one(format!("file {name} was not written"))),
             Some(other) if other != text => {
-                let what = first_difference(text, other);
+                let what = first_difference(text, other, WHOSE);
                 let verdict = if is_part_of(other, text) { Verdict::LostOutput } else { Verdict::WrongOutput };
                 return (verdict, one(format!("file {name}: {what}")));
             }

@@ -347,8 +347,8 @@ fn without_a_place_in_tmpdir_another_is_taken_and_without_any_processes_report_t
     assert!(printed.status.success() && stderr(&printed).starts_with("epollshim: size_lie"), "{}", stderr(&printed));
     // A file system without space, in a new mount namespace. The build is bound to /mnt, because it
     // may be in /tmp.
-    let script = r#"mount --bind "$4" /mnt && mount -t tmpfs -o size=64k none "$1" && mount -t tmpfs -o size=64k none /tmp &&
-        cd / && TMPDIR="$1" && export TMPDIR && exec "/mnt/$0" run $3 -- "/mnt/$2""#;
+    let script = r#"mount --bind "$4" /mnt && mount -t tmpfs -o size=64k none /tmp && mkdir -p "$1" &&
+        mount -t tmpfs -o size=64k none "$1" && cd / && TMPDIR="$1" && export TMPDIR && exec "/mnt/$0" run $3 -- "/mnt/$2""#;
     let mount = scratch("full");
     let built = &testkit::target();
     let bound = |path: &Path| path.strip_prefix(built).unwrap().to_path_buf();

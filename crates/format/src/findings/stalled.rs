@@ -100,8 +100,8 @@ pub const fn reason(variant: u8) -> &'static str {
             "no event will come, because the one-shot interest was delivered and not re-armed; use EPOLL_CTL_MOD after each event"
         }
         _ => {
-            "no event will come, because the edge-triggered descriptor was not read (or accepted from) until EAGAIN; do so \
-             after each event"
+            "no event will come until more arrives, because the edge-triggered descriptor was not read (or accepted from) \
+             until EAGAIN; do so after each event"
         }
     }
 }

@@ -25,7 +25,9 @@ pub(super) fn findings(facts: &Facts, page: &mut Page) {
     }
     let heading = page.look.paint(Colour::Heading, &format!("Findings: {}", tally(facts)));
     page.line(heading);
-    page.line("Run `epollshim explain ID` for how to fix one.".into());
+    if let Some(worst) = facts.findings.first() {
+        page.line(format!("Run `epollshim explain {}` for how to fix it.", worst.finding.id.name()));
+    }
     for found in facts.findings.iter().take(FINDINGS) {
         one_finding(found, page);
     }

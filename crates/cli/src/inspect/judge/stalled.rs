@@ -11,8 +11,8 @@ use super::{ASLEEP, BUSY, Finding, part, shown, waited_on};
 use crate::text::count;
 
 /// Why no event comes for a listening socket, and how to fix it.
-const ACCEPT: &str = "no event will come for it, because the edge-triggered socket was not accepted from until EAGAIN; accept \
-                      until EAGAIN after each event";
+const ACCEPT: &str = "no event will come until another client connects, because the edge-triggered socket was not accepted from until \
+                      EAGAIN; accept until EAGAIN after each event";
 
 /// The stalled interests of an instance, in one finding per severity.
 pub fn stalled(process: &Process, instance: &Instance) -> impl Iterator<Item = Finding> {
