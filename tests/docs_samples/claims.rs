@@ -9,8 +9,8 @@ use crate::sample::{all, find};
 
 /// Samples that no test of this file runs: the document, how the sample begins, and the reason.
 const NOT_RUN: [(&str, &str, &str); 22] = [
+    ("README.md", "sudo apt install ./epollshim", "it installs into the system: tests/hosts_packages.rs"),
     ("README.md", "sudo apt install -y build-essential", "it installs into the system: tests/install of the command"),
-    ("README.md", "make  ", "it takes minutes: tests/install of the command"),
     ("docs/command.md", "$ epollshim sweep -- ./app", "the sweep of redis takes a minute: make sweeps"),
     (
         "docs/command.md",
