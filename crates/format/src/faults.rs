@@ -223,8 +223,7 @@ fn split(text: &[u8], separator: u8) -> (&[u8], Option<&[u8]>) {
 }
 
 const RULE: &str = "CALLS:ACTION[:ACTION...][:CONDITION...]";
-const CALLS: &str =
-    "names such as epoll_wait or openat, separated by commas, or epoll, %creat, %desc, %net, /REGEX or all";
+const CALLS: &str = "names such as epoll_wait or openat (docs/faults.md lists them), separated by commas, or epoll, %creat, %desc, %net, /REGEX or all";
 
 const PATTERN: &str = "an extended regular expression of . [a-z] ^ $ (a|b) * + ? and \\ in at most 128 bytes";
 

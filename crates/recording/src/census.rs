@@ -277,7 +277,8 @@ pub fn text(process: &Process) -> Vec<String> {
         lines.push("  Open descriptors, by the call that created them:".into());
     }
     for row in open.iter().take(LISTED) {
-        let (live, born, kind) = (grouped(row.live), grouped(row.born), row.kind.plural());
+        let (live, born) = (grouped(row.live), grouped(row.born));
+        let kind = if row.live.max(row.born) == 1 { row.kind.name() } else { row.kind.plural() };
         lines.push(match row.live.saturating_sub(row.born) {
             0 => format!("    {live} of {born} {kind}"),
             before => {

@@ -12,7 +12,7 @@ use crate::{errno, events, pattern, scan, signal};
 
 const EVENTS: &str = "names such as EPOLLIN, joined by |";
 const COUNT: &str = "a number from 1 to 2147483647";
-const WHEN: &str = "FIRST[..LAST][+[STEP]], each at least 1, LAST at least FIRST";
+const WHEN: &str = "FIRST[..LAST][+[STEP]], each at least 1, LAST at least FIRST, such as 3 or 2+2";
 const TIMES: &str = "a number from 0 to 18446744073709551615";
 const RETURNED: &str = "a number, in hex after 0x, in octal after 0";
 const PROBABILITY: &str = "a decimal from 0 to 1, with at most 19 digits after the point";

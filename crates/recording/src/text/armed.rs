@@ -31,7 +31,7 @@ pub(super) fn armed(process: &Process, page: &mut Page) {
             called_at(process, last, page);
             calls_of(&of.firings, of.fired, page);
         }
-        seed(process.header.seed, page);
+        seed(process.header.seed, process.rules.iter().map(|rule| rule.text.as_str()), page);
     }
 }
 
@@ -54,7 +54,7 @@ pub(super) fn faults_together(set: &Set, page: &mut Page) {
     }
     let mut seeds = set.processes.iter().filter(|process| !process.rules.is_empty()).map(|one| one.header.seed);
     let first = seeds.next().flatten();
-    seed(first.filter(|_| seeds.all(|other| other == first)), page);
+    seed(first.filter(|_| seeds.all(|other| other == first)), sums.iter().map(|sum| sum.text), page);
     explained("processes: in how many it fired, of how many that had the rule", page);
 }
 
@@ -102,8 +102,9 @@ fn calls_of(firings: &[Firing], fired: u64, page: &mut Page) {
     }
 }
 
-fn seed(seed: Option<u64>, page: &mut Page) {
-    if let Some(seed) = seed {
+/// How to repeat the choices of rules with a probability.
+fn seed<'a>(seed: Option<u64>, mut rules: impl Iterator<Item = &'a str>, page: &mut Page) {
+    if let Some(seed) = seed.filter(|_| rules.any(|text| text.contains(":prob="))) {
         page.line(format!("  to repeat random choices: EPOLLSHIM_SEED={seed}"));
     }
 }
