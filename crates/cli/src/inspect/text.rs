@@ -226,6 +226,6 @@ mod tests {
             vec![Instance { epfds: vec![4], interests: [3, 5, 9].map(interest).to_vec(), ready: Vec::new() }];
         let text = printed(&process);
         let line = "\n  3 of 6 descriptors are listed below: epoll instances, and what they watch\n\n";
-        assert!(text.contains(": 6 descriptors (") && text.contains(line), "{text}");
+        assert!(text.contains("\n  6 descriptors (") && text.contains(line), "{text}");
     }
 }
