@@ -82,8 +82,9 @@ fn any_frame<const PIECE: usize>(part: Range<usize>, mut is_it: impl FnMut(&Inte
     while at < part.end {
         let words = piece.read(at);
         let frame = |place: usize| {
-            let (instruction, stack) = parse(words.get(place..)?)?;
-            Some(Interrupted { frame: at + place * WORD, instruction, stack })
+            let frame = at + place * WORD;
+            let (instruction, stack) = parse(frame, words.get(place..)?)?;
+            Some(Interrupted { frame, instruction, stack })
         };
         if (0..words.len()).step_by(2).filter_map(frame).any(|found| is_it(&found)) {
             return (true, at);

@@ -20,8 +20,9 @@ const STACK_POINTER: usize = CONTEXT + 32;
 const INSTRUCTION: usize = CONTEXT + 33;
 
 /// The address and the stack pointer of the interrupted code, if the words are the beginning of
-/// such a frame.
-pub fn parse(words: &[usize]) -> Option<(usize, usize)> {
+/// such a frame. (The mask lies below the registers. So it is left if they are: what runs on the
+/// stack later overwrites the frame from its upper end.)
+pub fn parse(_: usize, words: &[usize]) -> Option<(usize, usize)> {
     let word = |index: usize| words.get(index).copied().unwrap_or(0);
     // The first word of a siginfo_t is the signal's number and its errno. The kernel leaves the
     // errno at 0 except for seccomp.
