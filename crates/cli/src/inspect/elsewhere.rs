@@ -86,13 +86,7 @@ fn meaning(call: &str) -> &'static str {
 /// The sockets that no instance watches, except those that a thread waits on. Those with something
 /// to read come first.
 fn unwatched(process: &Process, fds: &BTreeSet<i32>, out: &mut String) {
-    let watched: BTreeSet<i32> = process
-        .instances
-        .iter()
-        .flat_map(|one| &one.interests)
-        .filter(|one| one.ghost.is_none())
-        .map(|one| one.fd)
-        .collect();
+    let watched = process.all_watched();
     let is_left = |fd: &i32| !watched.contains(fd) && !fds.contains(fd);
     let mut left: Vec<(bool, String)> = process
         .descriptors

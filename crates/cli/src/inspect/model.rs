@@ -48,6 +48,12 @@ impl Process {
         if interest.ghost.is_some() { None } else { self.descriptors.get(&interest.fd) }
     }
 
+    /// The descriptors that some instance watches.
+    pub fn all_watched(&self) -> BTreeSet<i32> {
+        let interests = self.instances.iter().flat_map(|instance| &instance.interests);
+        interests.filter(|interest| interest.ghost.is_none()).map(|interest| interest.fd).collect()
+    }
+
     /// The events for which an interest is ready now. None: unknown.
     pub fn ready(&self, interest: &Interest) -> Option<u32> {
         let state = self.watched(interest)?.looks.last()?;

@@ -1,7 +1,6 @@
 //! Finds connections that the other end has closed and the process has not.
 
 use std::cmp::Reverse;
-use std::collections::BTreeSet;
 
 use epollshim_format::findings::Severity;
 use epollshim_format::scale::Scaled;
@@ -37,13 +36,7 @@ pub fn close_wait(process: &Process) -> Option<Finding> {
     } else {
         String::new()
     };
-    let watched: BTreeSet<i32> = process
-        .instances
-        .iter()
-        .flat_map(|one| &one.interests)
-        .filter(|one| one.ghost.is_none())
-        .map(|one| one.fd)
-        .collect();
+    let watched = process.all_watched();
     let still = fds.iter().filter(|(fd, _)| watched.contains(fd)).count();
     Some(Finding {
         id: "fd-leak",
