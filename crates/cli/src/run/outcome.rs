@@ -59,6 +59,19 @@ impl Ended {
     }
 }
 
+/// A run that has ended: what the report is made of.
+struct Ran<'a> {
+    plan: &'a Plan,
+    place: &'a Place,
+    ended: &'a Ended,
+    /// The recordings of the processes that have ended.
+    set: Set,
+    /// The error if the recordings could not be read.
+    unread: Option<String>,
+    /// Whether some processes still run.
+    some_go_on: bool,
+}
+
 /// What the exit status depends on.
 #[derive(Default)]
 pub struct Verdict {
@@ -87,11 +100,8 @@ pub fn report(plan: &Plan, ended: &Ended) -> Verdict {
     let mut verdict = Verdict::default();
     let runs = |pid| running.iter().any(|process| process.pid == pid);
     let unseen = unseen(ended, &set, &runs);
-    let written = if plan.reports {
-        write(plan, place, ended, &set, unread.as_deref(), !running.is_empty(), &unseen)
-    } else {
-        Ok(())
-    };
+    let ran = Ran { plan, place, ended, set, unread, some_go_on: !running.is_empty() };
+    let written = if plan.reports { ran.write(&unseen) } else { Ok(()) };
     if let Err(error) = &written {
         let to = plan.output.as_deref().map_or_else(|| "stderr".to_owned(), shown);
         say(&format!("{to}: {}", reason(error)));
@@ -101,13 +111,13 @@ pub fn report(plan: &Plan, ended: &Ended) -> Verdict {
         missing.iter().for_each(|what| say(what));
     }
     if !plan.fail_on.is_empty() {
-        verdict.fails = fails(plan, ended, &set, unread.as_deref());
+        verdict.fails = ran.fails();
     }
     // A reader that closed the pipe wants no more. After any other error the recordings are still
     // of use.
     let is_lost = ended.is_mute || written.is_err_and(|error| error.kind() != ErrorKind::BrokenPipe);
     if !place.is_private {
-        if plan.reports && !set.processes.is_empty() {
+        if plan.reports && !ran.set.processes.is_empty() {
             let path = quoted(&place.path);
             say(&format!("recorded in {path}; another report of it: epollshim report {path} --format html -o FILE"));
         }
@@ -116,7 +126,7 @@ pub fn report(plan: &Plan, ended: &Ended) -> Verdict {
         }
     } else if !running.is_empty() {
         go_on(&running, place);
-    } else if is_lost && !set.processes.is_empty() {
+    } else if is_lost && !ran.set.processes.is_empty() {
         let path = quoted(place.top());
         say(&format!("the recordings are kept in {path}: epollshim report {path}"));
     } else {
@@ -175,102 +185,98 @@ fn unseen(ended: &Ended, set: &Set, runs: &dyn Fn(i32) -> bool) -> Vec<String> {
     known.map(|why| format!("{}: {why}", ended.name)).chain(ended.looks.unseen(set, runs)).collect()
 }
 
-/// Writes the report, or prints why there is nothing to report.
-fn write(
-    plan: &Plan,
-    place: &Place,
-    ended: &Ended,
-    set: &Set,
-    unread: Option<&str>,
-    some_go_on: bool,
-    unseen: &[String],
-) -> Result<(), Error> {
-    let is_text = plan.format == Format::Text;
-    let mut bytes = Vec::new();
-    if set.processes.is_empty() {
-        let why = why_nothing(plan, place, ended, set, unread, some_go_on, !unseen.is_empty());
-        if why.is_some() || !unseen.is_empty() {
-            say(&format!("{}: nothing to report", ended.sentence()));
-        }
-        unseen.iter().for_each(|what| say(&format!("NOT SEEN: {what}")));
-        if let Some(why) = why {
-            say(&why);
-        }
-        if plan.output.is_none() {
-            return Ok(());
-        }
-        if is_text {
-            writeln!(bytes, "epollshim: {}: nothing to report", ended.sentence())?;
-        }
-    } else if is_text {
-        if ended.how != Change::Exited(0) {
-            writeln!(bytes, "epollshim: {}\n", ended.sentence())?;
-        }
-        for what in unseen {
-            writeln!(bytes, "epollshim: NOT SEEN: {}\n", printable(what))?;
-        }
-        let look = if plan.output.is_none() { terminal::stderr() } else { recording::Look::default() };
-        recording::render_family(set, look, &mut bytes)?;
-    }
-    if !is_text {
-        recording::render(set, plan.format, &mut bytes)?;
-    }
-    match &plan.output {
-        None => crate::to_stderr(&bytes),
-        Some(path) if path == Path::new("-") => {
-            let mut out = std::io::stdout().lock();
-            out.write_all(&bytes).and_then(|()| out.flush())
-        }
-        Some(path) => {
-            recording::replace_file(path, &|out| out.write_all(&bytes))?;
-            if !set.processes.is_empty() {
-                say(&format!("report written to {} ({})", shown(path), count(set.processes.len(), "recording")));
+impl Ran<'_> {
+    /// Writes the report, or prints why there is nothing to report.
+    fn write(&self, unseen: &[String]) -> Result<(), Error> {
+        let Ran { plan, ended, set, .. } = self;
+        let is_text = plan.format == Format::Text;
+        let mut bytes = Vec::new();
+        if set.processes.is_empty() {
+            let why = self.why_nothing(!unseen.is_empty());
+            if why.is_some() || !unseen.is_empty() {
+                say(&format!("{}: nothing to report", ended.sentence()));
             }
-            Ok(())
+            unseen.iter().for_each(|what| say(&format!("NOT SEEN: {what}")));
+            if let Some(why) = why {
+                say(&why);
+            }
+            if plan.output.is_none() {
+                return Ok(());
+            }
+            if is_text {
+                writeln!(bytes, "epollshim: {}: nothing to report", ended.sentence())?;
+            }
+        } else if is_text {
+            if ended.how != Change::Exited(0) {
+                writeln!(bytes, "epollshim: {}\n", ended.sentence())?;
+            }
+            for what in unseen {
+                writeln!(bytes, "epollshim: NOT SEEN: {}\n", printable(what))?;
+            }
+            let look = if plan.output.is_none() { terminal::stderr() } else { recording::Look::default() };
+            recording::render_family(set, look, &mut bytes)?;
+        }
+        if !is_text {
+            recording::render(set, plan.format, &mut bytes)?;
+        }
+        match &plan.output {
+            None => crate::to_stderr(&bytes),
+            Some(path) if path == Path::new("-") => {
+                let mut out = std::io::stdout().lock();
+                out.write_all(&bytes).and_then(|()| out.flush())
+            }
+            Some(path) => {
+                recording::replace_file(path, &|out| out.write_all(&bytes))?;
+                if !set.processes.is_empty() {
+                    say(&format!("report written to {} ({})", shown(path), count(set.processes.len(), "recording")));
+                }
+                Ok(())
+            }
         }
     }
-}
 
-/// Why no process has left a recording. None: the reason was given already.
-fn why_nothing(
-    plan: &Plan,
-    place: &Place,
-    ended: &Ended,
-    set: &Set,
-    unread: Option<&str>,
-    some_go_on: bool,
-    is_known: bool,
-) -> Option<String> {
-    if let Some(failure) = set.failures.first() {
-        return Some(printable(&format!("its recording cannot be read: {}: {}", failure.path.display(), failure.what)));
+    /// Why no process has left a recording. None: the reason was given already.
+    fn why_nothing(&self, is_known: bool) -> Option<String> {
+        let Ran { plan, place, ended, set, .. } = self;
+        if let Some(failure) = set.failures.first() {
+            return Some(printable(&format!(
+                "its recording cannot be read: {}: {}",
+                failure.path.display(),
+                failure.what
+            )));
+        }
+        if let Some(why) = &self.unread {
+            return Some(format!("its recording cannot be read: {why}"));
+        }
+        if let Some(why) = place.trouble().filter(|_| place.path.exists()) {
+            return Some(format!("no recording could be made in {}: {why}", shown(&place.path)));
+        }
+        if ended.is_outside || is_known {
+            return None;
+        }
+        let who = match (plan.has_only, self.some_go_on) {
+            (true, _) => "no process of a program that --only names",
+            (false, true) => "no process that has ended",
+            (false, false) => "no process",
+        };
+        Some(format!(
+            "{who} made an epoll call that the shim could see; run `epollshim check {}` to see why",
+            ended.name
+        ))
     }
-    if let Some(why) = unread {
-        return Some(format!("its recording cannot be read: {why}"));
-    }
-    if let Some(why) = place.trouble().filter(|_| place.path.exists()) {
-        return Some(format!("no recording could be made in {}: {why}", shown(&place.path)));
-    }
-    if ended.is_outside || is_known {
-        return None;
-    }
-    let who = match (plan.has_only, some_go_on) {
-        (true, _) => "no process of a program that --only names",
-        (false, true) => "no process that has ended",
-        (false, false) => "no process",
-    };
-    Some(format!("{who} made an epoll call that the shim could see; run `epollshim check {}` to see why", ended.name))
-}
 
-/// Whether `--fail-on` makes the exit status 1. Prints why.
-fn fails(plan: &Plan, ended: &Ended, set: &Set, unread: Option<&str>) -> bool {
-    let missing = report::missing(set).or_else(|| report::partial(set)).or_else(|| unread.map(str::to_owned));
-    let outside = "--fail-on: the program's epoll calls were not seen, so nothing was checked";
-    let saw_none = set.processes.iter().all(|process| process.counters().all_calls() == 0);
-    let missing = missing.or_else(|| (saw_none && ended.is_outside).then(|| outside.to_owned()));
-    if let Some(what) = &missing {
-        say(what);
+    /// Whether `--fail-on` makes the exit status 1. Prints why.
+    fn fails(&self) -> bool {
+        let Ran { plan, ended, set, unread, .. } = self;
+        let missing = report::missing(set).or_else(|| report::partial(set)).or_else(|| unread.clone());
+        let outside = "--fail-on: the program's epoll calls were not seen, so nothing was checked";
+        let saw_none = set.processes.iter().all(|process| process.counters().all_calls() == 0);
+        let missing = missing.or_else(|| (saw_none && ended.is_outside).then(|| outside.to_owned()));
+        if let Some(what) = &missing {
+            say(what);
+        }
+        report::verdict(set, &plan.fail_on) != 0 || missing.is_some()
     }
-    report::verdict(set, &plan.fail_on) != 0 || missing.is_some()
 }
 
 /// Prints which processes still run, and how to report on them later.
