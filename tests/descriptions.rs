@@ -238,3 +238,23 @@ fn a_forked_child_reports_what_it_inherited_and_created_without_a_finding() {
     let of = |key: &str| pipes[key].as_u64().unwrap();
     assert_eq!((of("live"), of("born"), of("inherited")), (4, 2, 2), "{pipes}");
 }
+
+#[test]
+fn a_leak_lists_what_it_counts_and_not_the_watched_descriptors_of_the_same_call() {
+    let folder = scratch("watched-and-leaked");
+    let mut command = Command::new(c_program("watched_and_leaked"));
+    under_shim(&mut command, &folder.join("report"))
+        .env("EPOLLSHIM_CENSUS", "1")
+        .env("EPOLLSHIM_RECORD", folder.join("rec"));
+    let run = run(&mut command);
+    assert!(run.status.success(), "{}", run.stderr);
+    let unwatched: Vec<i64> = run.stdout.split_whitespace().map(|fd| fd.parse().unwrap()).collect();
+    let found = finding(&recorded_json(&folder), "fd-leak");
+    let listed: Vec<i64> =
+        found["descriptors"].as_array().unwrap().iter().map(|one| one["fd"].as_i64().unwrap()).collect();
+    assert_eq!(listed, unwatched[..8], "{found:#}");
+    let text = recorded(&folder, "text");
+    for part in ["12 of 24 ends of pipes made here are open at the end", "and 4 more"] {
+        assert!(text.contains(part), "{part}\n{text}");
+    }
+}

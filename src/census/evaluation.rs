@@ -192,6 +192,6 @@ fn has_lost_its_end(fd: i32, entry: Entry) -> bool {
 }
 
 /// Whether an epoll instance watches it, and its peer exists, as for a server's connection.
-pub(super) fn is_looked_after(fd: i32) -> bool {
+pub fn is_looked_after(fd: i32) -> bool {
     ledger::is_known(fd) && !sys::is_hung_up(fd) && !has_lost_its_end(fd, census::entry(fd))
 }

@@ -10,7 +10,7 @@ use epollshim_format::census::Kind;
 use epollshim_format::findings::thresholds::{EXHAUSTED_PAUSE, EXHAUSTED_ROW};
 use epollshim_format::findings::{Held, Id, Severity};
 
-use super::{evaluation::is_looked_after, places, table};
+use super::{is_looked_after, places, table};
 use crate::findings::{Note, note, raise};
 use crate::sigsafe::on_own_stack;
 use crate::sync::{AtomicU64, AtomicUsize, Ordering};

@@ -45,6 +45,7 @@ use crate::{loaded, registers, sys, thread};
 
 use self::room::Room;
 
+pub use evaluation::is_looked_after;
 pub use reconcile::{Census, reconcile};
 pub use table::{Entry, each_alive, forget_touched, was_touched_by_a_borrower};
 

@@ -1,5 +1,6 @@
-//! Writes what some of the open descriptors refer to into the file when the process ends: the first
-//! few of each call that created any.
+//! Writes what some of the open descriptors refer to into the file when the process ends: a few of
+//! each call that created any. Those that a finding counts as leaked come before those that an
+//! epoll instance still looks after.
 
 use crate::sync::Ordering;
 
@@ -12,8 +13,8 @@ use crate::census::{self, places};
 use crate::describe::describe;
 use crate::sigsafe::on_own_stack;
 
-/// Descriptors, each with the place that created it. Sorted by place, then by number.
-type Open = Buffer<(u16, i32)>;
+/// The place that created a descriptor, whether an instance looks after it, and its number. Sorted.
+type Open = Buffer<(u16, bool, i32)>;
 
 pub fn write() {
     let Some(state) = State::of_this_process().filter(|_| census::is_on()) else { return };
@@ -23,7 +24,7 @@ pub fn write() {
 fn write_some(state: &State, open: &mut Open, some: &mut Open) {
     for (fd, entry) in census::each_alive() {
         if places::at(entry.place()).site() != 0 {
-            open.push((entry.place(), fd));
+            open.push((entry.place(), census::is_looked_after(fd), fd));
         }
     }
     sort_by_key(open.as_mut_slice(), |entry| *entry);
@@ -42,7 +43,7 @@ fn write_some(state: &State, open: &mut Open, some: &mut Open) {
     state.segment(kind::OPEN_AT_END, open_at_end::FIRST + some.len() * open_at_end::SIZE, 0, None, |start| {
         // SAFETY: aligned words of the segment, which was just mapped with room for all entries.
         let set = |place: usize, value: u64| unsafe { word(start, place).store(value, Ordering::Relaxed) };
-        for (index, (place, fd)) in some.iter().enumerate() {
+        for (index, (place, _, fd)) in some.iter().enumerate() {
             let at = open_at_end::FIRST + index * open_at_end::SIZE;
             let place = places::at(*place);
             let mut kept = Kept::new();

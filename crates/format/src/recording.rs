@@ -337,7 +337,8 @@ pub mod open_at_end {
     /// How many entries follow.
     pub const COUNT: usize = 0;
     pub const FIRST: usize = super::PAGE;
-    /// The most entries of one call site, and of all.
+    /// The most entries of one call site, and of all. Of one site, entries that an epoll instance
+    /// looks after come last.
     pub const OF_A_CALL: usize = 8;
     pub const MOST: usize = 512;
     pub const SIZE: usize = 16 + super::described::SIZE;

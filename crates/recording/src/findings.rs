@@ -89,11 +89,14 @@ impl Found {
     }
 }
 
+/// Some of the descriptors that a leak counts. Of one call and kind, they come before those that an
+/// instance looks after, which the leak does not count.
 fn leaked(process: &Process, finding: &Finding) -> Vec<Descriptor> {
-    let [kind, ..] = finding.detail;
+    let [kind, count, ..] = finding.detail;
     let key = (finding.site, Kind::from_number(kind));
     let known = process.open_at_end.get(&key).filter(|_| finding.id == Id::FdLeak);
-    known.cloned().unwrap_or_default()
+    let count = usize::try_from(count).unwrap_or(usize::MAX);
+    known.into_iter().flatten().take(count).cloned().collect()
 }
 
 /// The findings of some processes, the worst first, and within a severity the most frequent first.
