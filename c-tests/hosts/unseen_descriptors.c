@@ -14,7 +14,8 @@
  *     fork, raw, clone, vfork, spawn
  *               a child, by that call, lists its descriptors
  *     dup       a new descriptor has the lowest free number
- *     sweep     close_range() of all numbers that the program does not use
+ *     sweep     close_range() of all numbers that the program does not use; for longer if the
+ *               threads have made few calls
  *     wait      waitpid(-1, __WALL): there is no child
  *     single    with a child and no thread: the process has one thread whenever a call has returned
  *     newpid    with a child and no thread, after unshare(CLONE_NEWPID): no thread can be created
@@ -25,18 +26,24 @@
 #include <linux/sched.h>
 #include <sched.h>
 #include <spawn.h>
+#include <stdatomic.h>
 
 #include "epollshim.h"
 
 extern char **environ;
 
+/* Calls of the threads, of which each should be logged or recorded while the main thread sweeps. */
+#define MADE 200
+
 static volatile int is_over;
+static atomic_int made;
 static int epfd, fd, null;
 
 static void calls_once(void) {
     struct epoll_event event = interest(EPOLLIN, 1), got;
     QUIETLY(epoll_ctl(epfd, EPOLL_CTL_MOD, fd, &event) == 0);
     QUIETLY(epoll_wait(epfd, &got, 1, 0) == 1);
+    made++;
 }
 
 static void calls(void) {
@@ -152,7 +159,8 @@ int main(int count, char **words) {
     pthread_t threads[3];
     for (int i = 0; i < 3 && !is_alone; i++) pthread_create(threads + i, NULL, work, words[1]);
     nap(5);
-    for (int i = 0; i < times; i++) {
+    int needs_calls = strcmp(look, "sweep") == 0 && strcmp(words[1], "calls") == 0;
+    for (int i = 0; i < times || (needs_calls && made < MADE); i++) {
         if (is_shared) calls_once();
         if (strcmp(look, "dup") == 0 || is_shared) found += lowest(highest);
         else if (strcmp(look, "sweep") == 0) found += syscall(SYS_close_range, highest, ~0U, 0) != 0;
