@@ -154,9 +154,11 @@ impl Census {
     }
 }
 
-/// The descriptions of some of the row's descriptors that were open at the end.
-fn described<'a>(process: &'a Process, row: &Row) -> &'a [Descriptor] {
-    process.open_at_end.get(&(row.site, row.kind)).map_or(&[], Vec::as_slice)
+/// The descriptions of some of the row's descriptors that were open at the end, by their numbers.
+pub fn described(process: &Process, row: &Row) -> Vec<Descriptor> {
+    let mut some = process.open_at_end.get(&(row.site, row.kind)).cloned().unwrap_or_default();
+    some.sort_by_key(|one| one.fd);
+    some
 }
 
 /// The member `census` of a process's report. None: there was no census.
@@ -286,7 +288,7 @@ pub fn text(process: &Process) -> Vec<String> {
             }
         });
         lines.extend(
-            described::lines(described(process, row), row.live).into_iter().map(|line| format!("      {line}")),
+            described::lines(&described(process, row), row.live).into_iter().map(|line| format!("      {line}")),
         );
         let site = process.site(row.site);
         let mut frames = site.iter().flat_map(|site| site.frames());

@@ -6,6 +6,7 @@ use epollshim_format::call::{Call, FUNCTIONS};
 use super::ROWS;
 use super::table::{Cell, Table};
 use crate::Set;
+use crate::census;
 use crate::described;
 use crate::facts::{self, Facts};
 use crate::json::error_name;
@@ -80,10 +81,7 @@ pub(super) fn census(set: &Set) -> Table {
             Cell::number(row.born, grouped),
             Cell::number(row.closed, grouped),
             place(process, row.site),
-            Cell::code(
-                &described::lines(process.open_at_end.get(&(row.site, row.kind)).map_or(&[], Vec::as_slice), row.live)
-                    .join("; "),
-            ),
+            Cell::code(&described::lines(&census::described(process, row), row.live).join("; ")),
         ]);
     }
     table.left_out(rows.count().saturating_sub(ROWS));
