@@ -265,7 +265,8 @@ fn an_interrupt_prints_what_was_found_and_ends_by_the_signal() {
     let directory = scratch("interrupt");
     let (program, kept) = (program("many"), directory.join("kept"));
     let mut command = epollshim();
-    command.args(["sweep", "-j", "1", "--resume"]).arg(&kept).arg("--").arg(&program);
+    // The sweep must not be over before the signal is sent.
+    command.args(["sweep", "-j", "1", "--resume"]).arg(&kept).arg("--").arg(&program).env("PAUSE", "600");
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let finished = || fs::read_to_string(&kept).unwrap_or_default().lines().count().saturating_sub(1);
     until("a trial", || (finished() >= 2).then_some(()));
