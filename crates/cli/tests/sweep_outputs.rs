@@ -7,7 +7,7 @@ mod pty;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -267,15 +267,6 @@ fn an_interrupt_prints_what_was_found_and_ends_by_the_signal() {
     let mut command = epollshim();
     // The sweep must not be over before the signal is sent.
     command.args(["sweep", "-j", "1", "--resume"]).arg(&kept).arg("--").arg(&program).env("PAUSE", "600");
-    // SAFETY: signal(2) is async-signal-safe, and the child does nothing else before its exec.
-    unsafe {
-        command.pre_exec(|| {
-            // A shell without job control ignores it for what it starts in the background: these
-            // tests, perhaps.
-            libc::signal(libc::SIGINT, libc::SIG_DFL);
-            Ok(())
-        });
-    }
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let finished = || fs::read_to_string(&kept).unwrap_or_default().lines().count().saturating_sub(1);
     until("a trial", || (finished() >= 2).then_some(()));
